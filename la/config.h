@@ -1,0 +1,79 @@
+// Config: every option of a training run, with its default. The names are those of the command line
+// (`--bank-momentum` is bank_momentum); apps/options.cpp says what each one means to a user.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace la {
+
+enum class Precision { f32, bf16 };
+enum class ScheduleKind { step, cosine };
+enum class IrLoss { nce, softmax };
+enum class NceConstant {
+  original,
+  estimate
+};  // Z = 2876934.2 / 1281167 * N, or estimated from the first batch
+enum class CloseNeighborKind { kmeans, knn };
+enum class BankInit { random, forward };  // random unit vectors, or one pass of the untrained network
+
+struct Config {
+  // Data.
+  std::string data = "/usr/share/datasets/fashion-mnist";
+  std::string format = "auto";
+  int64_t limit = 0;  // use only the first `limit` training pictures; 0 is all
+
+  // Augmentation.
+  float crop_min_area = 0.2f;  // random resized crop: share of the picture's area, from here to 1
+  float crop_max_aspect = 4.0f / 3.0f;
+  float flip = 0.5f;       // probability
+  float jitter = 0.4f;     // brightness, contrast, saturation, hue
+  float grayscale = 0.2f;  // probability
+
+  // Network.
+  std::string network = "resnet20";
+  std::string head = "linear";  // between features and L2 normalization: linear, linear-bn, mlp
+  int dim = 128;
+  Precision precision = Precision::f32;
+  std::string device = "auto";
+
+  // Optimization. `epochs` counts all epochs, those of the warm start included.
+  int epochs = 200;
+  int warm_start_epochs = 10;
+  int batch = 128;
+  float learning_rate = 0.03f;
+  ScheduleKind schedule = ScheduleKind::step;
+  std::vector<int>
+      learning_rate_drops;  // step: epochs at which the rate is divided by 10; default 60 % and 80 %
+  float learning_rate_warm_up = 0.0f;  // epochs of linear increase from 0
+  float momentum = 0.9f;
+  float weight_decay = 1e-4f;
+
+  // Local Aggregation.
+  float temperature = 0.07f;
+  float bank_momentum = 0.5f;
+  BankInit bank_init = BankInit::random;
+  int background = 0;   // k; 0 chooses it from the number of pictures
+  int clusterings = 0;  // H; likewise
+  int clusters = 0;     // m; likewise
+  int cluster_every = 1;
+  int cluster_iterations = 20;
+  bool spherical = false;
+  CloseNeighborKind close_neighbors = CloseNeighborKind::kmeans;
+  int close_count = 0;  // close neighbors of each picture with `knn`; 0 chooses it
+  IrLoss ir_loss = IrLoss::nce;
+  int noise = 4096;
+  NceConstant nce_constant = NceConstant::original;
+
+  // The run.
+  uint64_t seed = 0;
+  int threads = 0;         // 0: all cores
+  int loader_threads = 1;  // threads that prepare batches ahead
+  std::string run;         // run folder; empty chooses runs/<data>-<network>-<number>
+  bool resume = false;
+  int eval_every =
+      0;  // epochs between kNN evaluations; 0: only at the start, after the warm start and at the end
+};
+
+}  // namespace la

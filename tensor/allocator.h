@@ -1,0 +1,51 @@
+// A caching allocator: freed blocks are kept in lists by size and handed out again, so that a training step,
+// which repeats the same sizes, asks the system for no memory after the first. One per device; safe to use
+// from any thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <vector>
+
+namespace la {
+
+struct MemoryStats {
+  size_t in_use = 0;            // bytes handed out now
+  size_t peak = 0;              // the most bytes handed out at one time
+  size_t reserved = 0;          // bytes taken from the system, handed out or cached
+  int64_t system_requests = 0;  // how often the system was asked for memory
+};
+
+class CachingAllocator {
+ public:
+  using Allocate = std::function<void*(size_t bytes)>;  // throws an Error when there is no memory
+  using Release = std::function<void(void* block, size_t bytes)>;
+
+  CachingAllocator(Allocate allocate, Release release);
+  ~CachingAllocator();
+  CachingAllocator(const CachingAllocator&) = delete;
+  CachingAllocator& operator=(const CachingAllocator&) = delete;
+
+  /// A block of at least `bytes` bytes; never null, also for 0 bytes. The contents are undefined.
+  void* allocate(size_t bytes);
+  /// Takes back a block that allocate(bytes) gave.
+  void deallocate(void* block, size_t bytes);
+  /// Gives every cached block back to the system.
+  void release_cache();
+
+  MemoryStats stats() const;
+
+  /// The size of the block that serves a request: a multiple of 64, at most an eighth larger than asked for.
+  static size_t block_size(size_t bytes);
+
+ private:
+  Allocate allocate_;
+  Release release_;
+  mutable std::mutex mutex_;
+  std::map<size_t, std::vector<void*>> free_;
+  MemoryStats stats_;
+};
+
+}  // namespace la

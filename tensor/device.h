@@ -1,0 +1,29 @@
+// Device: where a tensor lives and where the ops on it run.
+#pragma once
+
+#include <string>
+
+#include "tensor/error.h"
+
+namespace la {
+
+struct Device {
+  enum class Type { cpu, cuda };
+  Type type = Type::cpu;
+  int index = 0;
+
+  static Device cpu() { return {}; }
+  static Device cuda(int index = 0) { return {Type::cuda, index}; }
+  bool is_cpu() const { return type == Type::cpu; }
+  bool operator==(const Device&) const = default;
+  std::string str() const { return is_cpu() ? "cpu" : fmt::format("cuda:{}", index); }
+};
+
+}  // namespace la
+
+template <>
+struct fmt::formatter<la::Device> : fmt::formatter<std::string> {
+  auto format(const la::Device& device, format_context& ctx) const {
+    return formatter<std::string>::format(device.str(), ctx);
+  }
+};

@@ -1,0 +1,29 @@
+// Errors. Everything that a user can get wrong, and everything that a library or the system refuses, is
+// thrown as an la::Error whose message names the value and what was expected. Programs catch it once, in
+// main.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+
+namespace la {
+
+struct Error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// Throws an Error with a formatted message.
+template <class... Args>
+[[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
+  throw Error(fmt::format(format, std::forward<Args>(args)...));
+}
+
+/// Throws an Error with a formatted message unless `condition` holds. The arguments are evaluated either way.
+template <class... Args>
+void check(bool condition, fmt::format_string<Args...> format, Args&&... args) {
+  if (!condition) [[unlikely]]
+    fail(format, std::forward<Args>(args)...);
+}
+
+}  // namespace la

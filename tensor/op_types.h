@@ -1,0 +1,94 @@
+// The options and results of ops, shared by ops.h (what callers see) and backend.h (what a device
+// implements).
+#pragma once
+
+#include <span>
+
+#include "tensor/tensor.h"
+
+namespace la {
+
+enum class Unary { relu, sigmoid };
+enum class Binary { add, multiply, relu_backward, sigmoid_backward };
+
+/// c = alpha * op(a) op(b) + beta * c, where op transposes if asked to.
+struct MatmulOptions {
+  bool transpose_a = false;
+  bool transpose_b = false;
+  float alpha = 1.0f;
+  float beta = 0.0f;
+};
+
+/// Geometry of a 2-D convolution; the kernel's extents are the weight's.
+struct ConvGeometry {
+  int stride = 1;
+  int padding = 0;
+  int dilation = 1;
+};
+
+struct PoolGeometry {
+  int kernel = 2;
+  int stride = 2;
+  int padding = 0;
+};
+
+struct Normalized {
+  Tensor y;     // [R, D], each row of length 1
+  Tensor norm;  // [R], the lengths of the rows before
+};
+
+struct BatchNormOptions {
+  float momentum = 0.1f;  // running <- (1 - momentum) running + momentum batch
+  float epsilon = 1e-5f;
+  bool relu = false;  // y = max(0, normalized + residual)
+};
+
+/// Per-channel parameters and running statistics, all f32 [C].
+struct BatchNormState {
+  Tensor scale, shift, running_mean, running_variance;
+};
+
+struct BatchNormResult {
+  Tensor y;
+  Tensor mean;         // [C], of the batch
+  Tensor inverse_std;  // [C], 1 / sqrt(variance of the batch + epsilon)
+};
+
+struct BatchNormGradients {
+  Tensor dx, dscale, dshift;
+  Tensor dresidual;  // defined only if there was a residual
+};
+
+struct MaxPoolResult {
+  Tensor y;
+  Tensor winner;  // u8, shape of y: position of the maximum inside its window, row by row
+};
+
+/// The k largest of each row.
+struct TopK {
+  Tensor values;   // f32 [R, k]
+  Tensor indices;  // i32 [R, k]
+};
+
+struct RowLosses {
+  Tensor loss;      // f32 [R]
+  Tensor gradient;  // f32, shape of the scores: d loss_i / d score_ij
+};
+
+struct Assignment {
+  Tensor labels;     // i32 [N]
+  Tensor distances;  // f32 [N], squared Euclidean distance to the centroid of that label
+};
+
+struct ClusterSums {
+  Tensor sums;    // f32 [m, D]
+  Tensor counts;  // i32 [m]
+};
+
+/// One parameter as the optimizer sees it; all f32 and of one shape.
+struct SgdSlot {
+  Tensor parameter, gradient, velocity;
+  float weight_decay = 0.0f;
+};
+
+}  // namespace la

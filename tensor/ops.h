@@ -1,0 +1,175 @@
+// The vocabulary of tensor operations. Every op checks shapes and types once for all devices (a mismatch is
+// an Error that names the op, the shapes and what was expected), allocates its result and calls the device's
+// Backend.
+//
+// Notation: R rows, N rows of a table (the memory bank), D columns; images are [N, H, W, C], convolution
+// weights [O, KH, KW, I]. "float" stands for f32 or bf16; indices and labels are i32.
+#pragma once
+
+#include "tensor/op_types.h"
+#include "tensor/random.h"
+
+namespace la::ops {
+
+// --- Filling, copying, converting
+// --------------------------------------------------------------------------------
+
+void fill(const Tensor& x, float value);
+Tensor copy(const Tensor& x);
+/// destination <- source; same shape, dtype and device.
+void copy_into(const Tensor& destination, const Tensor& source);
+/// float -> float; x itself if it has that type already.
+Tensor cast(const Tensor& x, DType dtype);
+
+// --- Random numbers (tensor/random.h)
+// ----------------------------------------------------------------------------
+
+/// f32, uniform in [low, high).
+Tensor random_uniform(const Shape& shape, float low, float high, const RandomKey& key, Device device = {});
+/// f32, mean 0, standard deviation 1.
+Tensor random_normal(const Shape& shape, const RandomKey& key, Device device = {});
+/// i32, uniform in {0, ..., n - 1}.
+Tensor random_below(const Shape& shape, int64_t n, const RandomKey& key, Device device = {});
+
+// --- Pointwise (float)
+// -------------------------------------------------------------------------------------------
+
+Tensor relu(const Tensor& x);
+Tensor sigmoid(const Tensor& x);
+/// dy where y > 0, else 0.
+Tensor relu_backward(const Tensor& dy, const Tensor& y);
+/// dy * y * (1 - y).
+Tensor sigmoid_backward(const Tensor& dy, const Tensor& y);
+Tensor add(const Tensor& a, const Tensor& b);
+Tensor multiply(const Tensor& a, const Tensor& b);
+/// a <- a + b.
+void add_in_place(const Tensor& a, const Tensor& b);
+Tensor scale(const Tensor& x, float factor);
+/// x * factor, where factor is an f32 tensor of one element on the same device.
+Tensor scale_by(const Tensor& x, const Tensor& factor);
+/// Zero with probability p, else x / (1 - p); the backward pass is the same call on dy.
+Tensor dropout(const Tensor& x, float p, const RandomKey& key);
+
+// --- Rows and channels
+// -------------------------------------------------------------------------------------------
+
+/// x [..., C] + bias [C] (f32).
+Tensor add_bias(const Tensor& x, const Tensor& bias);
+/// Sum over all but the last dimension: [..., C] -> f32 [C]. The gradient of add_bias.
+Tensor sum_rows(const Tensor& x);
+/// Mean of all elements of an f32 tensor, as an f32 tensor of shape [1].
+Tensor mean(const Tensor& x);
+/// x [N, H, W, C] * s [N, C].
+Tensor scale_channels(const Tensor& x, const Tensor& s);
+/// Sum over H and W of a * b: [N, H, W, C] -> [N, C]. The gradient of scale_channels with respect to s.
+Tensor sum_product_spatial(const Tensor& a, const Tensor& b);
+/// Rows of length 1: x [R, D] f32. A row of zeros stays zero.
+Normalized l2_normalize(const Tensor& x);
+/// dx = (dy - (dy . y) y) / norm, row by row.
+Tensor l2_normalize_backward(const Tensor& dy, const Normalized& normalized);
+
+// --- Matrix products (f32, or bf16 with f32 accumulation)
+// ----------------------------------------------------------
+
+/// op(a) op(b): [R, K] x [K, C] -> [R, C].
+Tensor matmul(const Tensor& a, const Tensor& b, const MatmulOptions& options = {});
+/// c <- alpha op(a) op(b) + beta c.
+void matmul_into(const Tensor& c, const Tensor& a, const Tensor& b, const MatmulOptions& options = {});
+
+// --- Convolution and pooling (float)
+// -------------------------------------------------------------------------------
+
+/// x [N, H, W, I], weight [O, KH, KW, I] of the same dtype -> [N, OH, OW, O],
+/// OH = (H + 2 padding - dilation (KH - 1) - 1) / stride + 1.
+Tensor conv2d(const Tensor& x, const Tensor& weight, const ConvGeometry& geometry);
+Tensor conv2d_backward_data(const Tensor& dy, const Tensor& weight, const Shape& x_shape,
+                            const ConvGeometry& geometry);
+/// The weight's gradient, always f32 [O, KH, KW, I].
+Tensor conv2d_backward_weight(const Tensor& dy, const Tensor& x, const Shape& weight_shape,
+                              const ConvGeometry& geometry);
+
+MaxPoolResult max_pool2d(const Tensor& x, const PoolGeometry& geometry);
+Tensor max_pool2d_backward(const Tensor& dy, const Tensor& winner, const Shape& x_shape,
+                           const PoolGeometry& geometry);
+/// Mean of each window; positions outside the picture are not counted.
+Tensor avg_pool2d(const Tensor& x, const PoolGeometry& geometry);
+Tensor avg_pool2d_backward(const Tensor& dy, const Shape& x_shape, const PoolGeometry& geometry);
+/// Mean over H and W: [N, H, W, C] -> [N, C].
+Tensor global_avg_pool(const Tensor& x);
+Tensor global_avg_pool_backward(const Tensor& dy, const Shape& x_shape);
+
+// --- Batch normalization (Ioffe, Szegedy 2015), fused with a residual sum and ReLU
+// -----------------------------------
+
+/// Normalizes each of the C columns of x [..., C] (float) with the statistics of the batch, and updates the
+/// running ones (variance unbiased, as PyTorch). `residual` (shape and dtype of x) may be undefined.
+BatchNormResult batch_norm(const Tensor& x, const BatchNormState& state, const Tensor& residual,
+                           const BatchNormOptions& options);
+/// The same with the running statistics.
+Tensor batch_norm_inference(const Tensor& x, const BatchNormState& state, const Tensor& residual,
+                            const BatchNormOptions& options);
+BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const BatchNormResult& forward,
+                                       const BatchNormState& state, bool has_residual,
+                                       const BatchNormOptions& options);
+
+// --- Tables: gather, scatter, the memory bank
+// -------------------------------------------------------------------------
+
+/// table [N, D] (f32 or i32), rows i32 [R] -> [R, D]; a 1-D table [N] -> [R].
+Tensor gather_rows(const Tensor& table, const Tensor& rows);
+/// table[rows[i]] <- source[i]; the rows are distinct.
+void scatter_rows(const Tensor& table, const Tensor& rows, const Tensor& source);
+/// table[rows[i]] <- normalize(keep * table[rows[i]] + (1 - keep) * source[i]); the rows are distinct.
+void blend_normalized_rows(const Tensor& table, const Tensor& rows, const Tensor& source, float keep);
+/// scores_ij = queries_i . table[indices_ij]: [R, D], [N, D], [R, K] -> [R, K].
+Tensor gather_dot(const Tensor& queries, const Tensor& table, const Tensor& indices);
+/// y_i = sum_j coefficients_ij * table[indices_ij]: [R, K], [R, K], [N, D] -> [R, D]. Ascending indices are
+/// fastest.
+Tensor gather_sum(const Tensor& coefficients, const Tensor& indices, const Tensor& table);
+
+// --- Selection
+// ----------------------------------------------------------------------------------------------------------
+
+/// The k largest of each row of f32 scores [R, N], from the largest down; of equal scores the lower index
+/// comes first. A NaN is an Error.
+TopK top_k(const Tensor& scores, int64_t k);
+/// The k rows of table [N, D] with the largest inner product with each query [R, D], exactly, in ascending
+/// order of index; ties as in top_k. `include` (i32 [R], may be undefined) names one row of the table for
+/// each query that belongs to the result in any case: where it is not among the k nearest it takes the place
+/// of the farthest.
+TopK nearest_rows(const Tensor& queries, const Tensor& table, int64_t k, const Tensor& include = {});
+/// mask u8 [R, width]: 1 at the columns named in columns i32 [R, K], else 0.
+Tensor mark_columns(const Tensor& columns, int64_t width);
+/// mask u8 [R, K]: 1 where, in at least one of the H labelings (labels i32 [H, N]), row indices_ij of the
+/// table has the same label as row own_i.
+Tensor share_label(const Tensor& labels, const Tensor& own, const Tensor& indices);
+
+// --- Losses over rows of scores (f32)
+// -------------------------------------------------------------------------------------
+
+/// loss_i = log sum_j exp(factor s_ij) - log sum_{j in mask} exp(factor s_ij). Every row has a marked column.
+RowLosses softmax_ratio_loss(const Tensor& scores, const Tensor& mask, float factor);
+/// loss_i = log sum_j exp(factor s_ij) - factor s_{i, target_i}. The gradient overwrites `scores`.
+RowLosses softmax_cross_entropy(const Tensor& scores, const Tensor& target, float factor);
+/// Logistic regression of column 0 against all others, with logits factor * s_ij + offset:
+/// loss_i = -log sigmoid(l_i0) - sum_{j > 0} log(1 - sigmoid(l_ij)).
+RowLosses logistic_loss(const Tensor& scores, float factor, float offset);
+
+// --- k-means
+// ----------------------------------------------------------------------------------------------------------------
+
+/// The nearest of m centroids [m, D] to each row of x [N, D], in Euclidean distance; of equal ones the lowest
+/// label.
+Assignment nearest_centroid(const Tensor& x, const Tensor& centroids);
+/// Sum and number of the rows of x [N, D] with each label in {0, ..., m - 1}. The result is the same for any
+/// number of threads.
+ClusterSums sum_by_label(const Tensor& x, const Tensor& labels, int64_t m);
+
+// --- Optimizer
+// ------------------------------------------------------------------------------------------------------------------
+
+/// velocity <- momentum * velocity + gradient + weight_decay * parameter; parameter <- parameter -
+/// learning_rate * velocity. learning_rate is an f32 tensor of one element on the device.
+void sgd_step(std::span<const SgdSlot> slots, const Tensor& learning_rate, float momentum);
+
+}  // namespace la::ops

@@ -1,0 +1,57 @@
+// Shape: the extents of a row-major array, outermost first; images are [N, H, W, C], convolution weights [O,
+// H, W, I].
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+
+#include "tensor/error.h"
+
+namespace la {
+
+class Shape {
+ public:
+  static constexpr int max_rank = 6;
+
+  Shape() = default;
+  Shape(std::initializer_list<int64_t> extents) {
+    for (int64_t extent : extents) append(extent);
+  }
+
+  void append(int64_t extent) {
+    check(rank_ < max_rank, "a shape has at most {} dimensions", max_rank);
+    check(extent >= 0, "a shape's extent must not be negative, got {}", extent);
+    extents_[rank_++] = extent;
+  }
+
+  int rank() const { return rank_; }
+  int64_t operator[](int dimension) const { return extents_[dimension < 0 ? rank_ + dimension : dimension]; }
+  const int64_t* begin() const { return extents_.data(); }
+  const int64_t* end() const { return extents_.data() + rank_; }
+
+  /// Number of elements; 1 for the empty shape of a scalar.
+  int64_t numel() const {
+    int64_t n = 1;
+    for (int64_t extent : *this) n *= extent;
+    return n;
+  }
+
+  bool operator==(const Shape& other) const = default;
+
+  std::string str() const { return fmt::format("[{}]", fmt::join(begin(), end(), ", ")); }
+
+ private:
+  std::array<int64_t, max_rank> extents_{};
+  int rank_ = 0;
+};
+
+}  // namespace la
+
+template <>
+struct fmt::formatter<la::Shape> : fmt::formatter<std::string> {
+  auto format(const la::Shape& shape, format_context& ctx) const {
+    return formatter<std::string>::format(shape.str(), ctx);
+  }
+};
