@@ -1,0 +1,48 @@
+// Stochastic gradient descent with momentum and weight decay, and the schedules of its learning rate.
+#pragma once
+
+#include <vector>
+
+#include "autograd/variable.h"
+
+namespace la {
+
+/// velocity <- momentum * velocity + gradient + weight_decay * parameter
+/// parameter <- parameter - learning_rate * velocity
+class Sgd {
+ public:
+  struct Group {
+    std::vector<Variable> parameters;
+    float weight_decay;
+  };
+
+  Sgd(const std::vector<Group>& groups, float momentum);
+
+  /// One step with the gradients that backward() has left, which are cleared. A parameter without one stays
+  /// as it is.
+  void step(float learning_rate);
+
+  /// One velocity for each parameter, in the order of the groups: the optimizer's state.
+  const std::vector<Tensor>& velocities() const { return velocities_; }
+
+ private:
+  std::vector<Variable> parameters_;
+  std::vector<float> weight_decays_;
+  std::vector<Tensor> velocities_;
+  Tensor learning_rate_;  // one element, on the device
+  float momentum_;
+};
+
+/// The learning rate as a function of the time in epochs (fractional).
+struct Schedule {
+  enum class Kind { step, cosine };
+  Kind kind = Kind::step;
+  float base = 0.03f;
+  double epochs = 200;        // cosine: where the rate reaches 0
+  std::vector<double> drops;  // step: epochs at which the rate is divided by 10
+  double warm_up_epochs = 0;  // linear increase from 0 to the base
+
+  float at(double epoch) const;
+};
+
+}  // namespace la

@@ -1,0 +1,99 @@
+#include "autograd/variable.h"
+
+#include <algorithm>
+#include <unordered_set>
+#include <utility>
+
+#include "tensor/ops.h"
+
+namespace la {
+namespace {
+
+thread_local bool recording = true;
+
+}  // namespace
+
+struct Variable::Node {
+  const char* name = "leaf";
+  Tensor gradient;
+  std::vector<std::shared_ptr<Node>> inputs;  // null where an input requires no gradient
+  BackwardFunction function;                  // empty for a leaf
+
+  void accumulate(const Tensor& g) {
+    if (!gradient.defined())
+      gradient = g;
+    else if (gradient.unique())
+      ops::add_in_place(gradient, g);
+    else
+      gradient = ops::add(gradient, g);
+  }
+
+  // Runs the closure, hands the gradients on and frees all that this entry holds.
+  void run() {
+    const Tensor dy = std::exchange(gradient, {});
+    const Gradients gradients = std::exchange(function, {})(dy);
+    check(gradients.size() == inputs.size(), "{}: {} gradients for {} inputs", name, gradients.size(),
+          inputs.size());
+    for (size_t i = 0; i < inputs.size(); ++i)
+      if (inputs[i] && gradients[i].defined()) inputs[i]->accumulate(gradients[i]);
+    inputs.clear();
+  }
+
+  // The entries that `root` depends on, each after all of its inputs.
+  static std::vector<std::shared_ptr<Node>> topological_order(const std::shared_ptr<Node>& root) {
+    std::vector<std::shared_ptr<Node>> order;
+    std::unordered_set<Node*> seen{root.get()};
+    std::vector<std::pair<std::shared_ptr<Node>, size_t>> stack{{root, 0}};  // entry, next input to visit
+    while (!stack.empty()) {
+      auto& [node, next] = stack.back();
+      if (next == node->inputs.size()) {
+        order.push_back(std::move(node));
+        stack.pop_back();
+      } else if (const auto input = node->inputs[next++]; input && seen.insert(input.get()).second) {
+        stack.emplace_back(input, 0);
+      }
+    }
+    return order;
+  }
+};
+
+Variable::Variable(Tensor value, bool requires_grad)
+    : value_(std::move(value)), node_(requires_grad ? std::make_shared<Node>() : nullptr) {}
+
+const Tensor& Variable::grad() const {
+  check(requires_grad(), "grad: this variable of shape {} requires no gradient", shape());
+  return node_->gradient;
+}
+
+void Variable::clear_grad() {
+  if (node_) node_->gradient = {};
+}
+
+Variable record(const char* name, Tensor y, std::vector<Variable> inputs, BackwardFunction function) {
+  const bool needed =
+      std::any_of(inputs.begin(), inputs.end(), [](const Variable& x) { return x.requires_grad(); });
+  Variable result(std::move(y), recording && needed);
+  if (!result.requires_grad()) return result;
+  result.node_->name = name;
+  result.node_->function = std::move(function);
+  for (const Variable& x : inputs) result.node_->inputs.push_back(x.node_);
+  return result;
+}
+
+void backward(const Variable& loss) {
+  check(loss.requires_grad(), "backward: the loss does not depend on anything that requires a gradient");
+  check(loss.value().numel() == 1, "backward: the loss must have one element, its shape is {}", loss.shape());
+  check(loss.node_->function != nullptr, "backward: the loss has been differentiated before, or is a leaf");
+
+  auto order = Variable::Node::topological_order(loss.node_);
+  loss.node_->accumulate(Tensor::full(loss.shape(), 1.0f, loss.dtype(), loss.value().device()));
+  for (; !order.empty(); order.pop_back()) {
+    Variable::Node& node = *order.back();
+    if (node.function && node.gradient.defined()) node.run();
+  }
+}
+
+NoGrad::NoGrad() : previous_(std::exchange(recording, false)) {}
+NoGrad::~NoGrad() { recording = previous_; }
+
+}  // namespace la

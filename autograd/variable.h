@@ -1,0 +1,65 @@
+// Variable: a tensor that remembers how it was made, so that backward() can compute gradients (reverse-mode
+// automatic differentiation). A differentiable function computes its result, and records it together with a
+// closure that maps the gradient of the result to the gradients of the inputs; see functions.cpp for the
+// pattern.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace la {
+
+/// One gradient for each input, in order; an undefined tensor where an input needs none.
+using Gradients = std::vector<Tensor>;
+using BackwardFunction = std::function<Gradients(const Tensor& dy)>;
+
+class Variable {
+ public:
+  Variable() = default;
+  /// A leaf: a constant, or, with requires_grad, something to be learnt.
+  explicit Variable(Tensor value, bool requires_grad = false);
+
+  const Tensor& value() const { return value_; }
+  const Shape& shape() const { return value_.shape(); }
+  DType dtype() const { return value_.dtype(); }
+  bool defined() const { return value_.defined(); }
+
+  bool requires_grad() const { return node_ != nullptr; }
+  /// What backward() has accumulated in this leaf; undefined before, and after clear_grad().
+  const Tensor& grad() const;
+  void clear_grad();
+
+ private:
+  struct Node;  // an entry of the tape
+  Tensor value_;
+  std::shared_ptr<Node> node_;
+
+  friend Variable record(const char*, Tensor, std::vector<Variable>, BackwardFunction);
+  friend void backward(const Variable&);
+};
+
+/// The result `y` of a function of `inputs` whose gradients `function` computes. Nothing is remembered if no
+/// input requires a gradient or a NoGrad is in scope. `name` is for error messages.
+Variable record(const char* name, Tensor y, std::vector<Variable> inputs, BackwardFunction function);
+
+/// Adds the gradient of `loss` (one element) to every leaf that it depends on. The tape is walked once, and
+/// each closure is freed, with the activations that it holds, as soon as it has run: a loss can be
+/// differentiated once.
+void backward(const Variable& loss);
+
+/// While one is in scope, nothing is recorded on this thread.
+class NoGrad {
+ public:
+  NoGrad();
+  ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool previous_;
+};
+
+}  // namespace la
