@@ -12,6 +12,7 @@ namespace la {
 Variable relu(const Variable& x);
 Variable sigmoid(const Variable& x);
 Variable add(const Variable& a, const Variable& b);
+inline Variable operator+(const Variable& a, const Variable& b) { return add(a, b); }
 Variable multiply(const Variable& a, const Variable& b);
 Variable scale(const Variable& x, float factor);
 /// Zero with probability p, else x / (1 - p).

@@ -1,0 +1,62 @@
+#include "layers/layers.h"
+
+#include <cmath>
+
+#include "layers/initializers.h"
+#include "tensor/ops.h"
+
+namespace la {
+
+Linear::Linear(int64_t in, int64_t out, Options options) {
+  const float bound = 1.0f / std::sqrt(static_cast<float>(in));
+  add("weight", weight_, {out, in}, uniform(bound), Decay::yes);
+  if (options.bias) add("bias", bias_, {out}, uniform(bound), Decay::no);
+}
+
+Conv2d::Conv2d(int64_t in, int64_t out, Options options)
+    : geometry_{.stride = options.stride, .padding = options.padding, .dilation = options.dilation} {
+  const int64_t window = int64_t{options.kernel} * options.kernel;
+  add("weight", weight_, {out, options.kernel, options.kernel, in}, he_normal(out * window), Decay::yes);
+  const float bound = 1.0f / std::sqrt(static_cast<float>(in * window));
+  if (options.bias) add("bias", bias_, {out}, uniform(bound), Decay::no);
+}
+
+Variable Conv2d::forward(const Variable& x) {
+  Variable y = conv2d(x, weight_, geometry_);
+  return bias_.defined() ? add_bias(y, bias_) : y;
+}
+
+BatchNorm2d::BatchNorm2d(int64_t channels, Options options)
+    : options_{.momentum = options.momentum, .epsilon = options.epsilon, .relu = options.relu},
+      running_mean_(Tensor::zeros({channels})),
+      running_variance_(Tensor::full({channels}, 1.0f)) {
+  add("weight", scale_, {channels}, constant(1.0f), Decay::no);
+  add("bias", shift_, {channels}, constant(0.0f), Decay::no);
+  add("running_mean", running_mean_);
+  add("running_var", running_variance_);
+}
+
+Variable BatchNorm2d::forward(const Variable& x, const Variable& residual) {
+  const BatchNormState state{scale_.value(), shift_.value(), running_mean_, running_variance_};
+  return training() ? batch_norm(x, scale_, shift_, state, residual, options_)
+                    : batch_norm_inference(x, state, residual, options_);
+}
+
+Dropout::Dropout(float p, uint64_t seed) : p_(p), seed_(seed), calls_(Tensor::zeros({1}, DType::i64)) {
+  check(p >= 0.0f && p < 1.0f, "dropout: the probability must be in [0, 1), got {}", p);
+  add("calls", calls_);
+}
+
+Variable Dropout::forward(const Variable& x) {
+  if (!training()) return x;
+  const auto call = static_cast<uint64_t>(calls_.data<int64_t>()[0]++);
+  return dropout(x, p_, {seed_, Purpose::dropout, call});
+}
+
+Variable Sequential::forward(const Variable& x) {
+  Variable y = x;
+  for (const auto& module : modules_) y = (*module)(y);
+  return y;
+}
+
+}  // namespace la

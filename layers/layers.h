@@ -1,0 +1,129 @@
+// The layers that networks are made of. Images are [N, H, W, C]; parameters are f32 whatever the type of the
+// images.
+#pragma once
+
+#include <memory>
+
+#include "autograd/functions.h"
+#include "layers/module.h"
+
+namespace la {
+
+/// y = x weight^T + bias: [N, in] -> [N, out].
+class Linear : public Module {
+ public:
+  struct Options {
+    bool bias = true;
+  };
+  Linear(int64_t in, int64_t out) : Linear(in, out, Options{}) {}
+  Linear(int64_t in, int64_t out, Options options);
+  Variable forward(const Variable& x) override { return linear(x, weight_, bias_); }
+
+ private:
+  Variable weight_, bias_;
+};
+
+/// [N, H, W, in] -> [N, OH, OW, out].
+class Conv2d : public Module {
+ public:
+  struct Options {
+    int kernel = 3;
+    int stride = 1;
+    int padding = 0;
+    int dilation = 1;
+    bool bias = true;
+  };
+  Conv2d(int64_t in, int64_t out) : Conv2d(in, out, Options{}) {}
+  Conv2d(int64_t in, int64_t out, Options options);
+  Variable forward(const Variable& x) override;
+
+ private:
+  ConvGeometry geometry_;
+  Variable weight_, bias_;
+};
+
+/// Batch normalization of the last dimension (so of [N, C] too), with running statistics for evaluation;
+/// optionally y = relu(normalized x + residual) in the same passes over memory.
+class BatchNorm2d : public Module {
+ public:
+  struct Options {
+    bool relu = false;
+    float momentum = 0.1f;
+    float epsilon = 1e-5f;
+  };
+  explicit BatchNorm2d(int64_t channels) : BatchNorm2d(channels, Options{}) {}
+  BatchNorm2d(int64_t channels, Options options);
+  Variable forward(const Variable& x) override { return forward(x, Variable()); }
+  Variable forward(const Variable& x, const Variable& residual);
+
+ private:
+  BatchNormOptions options_;
+  Variable scale_, shift_;
+  Tensor running_mean_, running_variance_;
+};
+
+class ReLU : public Module {
+ public:
+  Variable forward(const Variable& x) override { return relu(x); }
+};
+
+class MaxPool2d : public Module {
+ public:
+  explicit MaxPool2d(PoolGeometry geometry) : geometry_(geometry) {}
+  Variable forward(const Variable& x) override { return max_pool2d(x, geometry_); }
+
+ private:
+  PoolGeometry geometry_;
+};
+
+class AvgPool2d : public Module {
+ public:
+  explicit AvgPool2d(PoolGeometry geometry) : geometry_(geometry) {}
+  Variable forward(const Variable& x) override { return avg_pool2d(x, geometry_); }
+
+ private:
+  PoolGeometry geometry_;
+};
+
+/// [N, H, W, C] -> [N, C].
+class GlobalAvgPool : public Module {
+ public:
+  Variable forward(const Variable& x) override { return global_avg_pool(x); }
+};
+
+/// [N, ...] -> [N, the rest].
+class Flatten : public Module {
+ public:
+  Variable forward(const Variable& x) override { return reshape(x, {x.shape()[0], -1}); }
+};
+
+/// In training, each element is zero with probability p, else divided by 1 - p. Its random numbers are keyed
+/// by the seed it is given and by how often it has been called, a counter that is part of the state.
+class Dropout : public Module {
+ public:
+  Dropout(float p, uint64_t seed);
+  Variable forward(const Variable& x) override;
+
+ private:
+  float p_;
+  uint64_t seed_;
+  Tensor calls_;  // i64 [1]
+};
+
+/// One module after the other, named "0", "1", ...
+class Sequential : public Module {
+ public:
+  /// Makes a module and appends it.
+  template <class M, class... Args>
+  Sequential& append(Args&&... args) {
+    modules_.push_back(std::make_unique<M>(std::forward<Args>(args)...));
+    add(std::to_string(modules_.size() - 1), *modules_.back());
+    return *this;
+  }
+  Variable forward(const Variable& x) override;
+
+ private:
+  std::vector<std::unique_ptr<Module>> modules_;
+};
+
+}  // namespace la

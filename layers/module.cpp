@@ -1,0 +1,60 @@
+#include "layers/module.h"
+
+namespace la {
+
+Variable Module::operator()(const Variable& x) {
+  Variable y = forward(x);
+  if (observer_) observer_(y);
+  return y;
+}
+
+void Module::set_training(bool training) {
+  training_ = training;
+  for (auto& [name, child] : children_) child->set_training(training);
+}
+
+std::vector<Module::Parameter> Module::parameters() {
+  std::vector<Parameter> result;
+  collect("", &result, nullptr);
+  return result;
+}
+
+std::vector<Module::Buffer> Module::buffers() {
+  std::vector<Buffer> result;
+  collect("", nullptr, &result);
+  return result;
+}
+
+void Module::collect(const std::string& prefix, std::vector<Parameter>* parameters,
+                     std::vector<Buffer>* buffers) {
+  if (parameters)
+    for (const auto& own : parameters_)
+      parameters->push_back({prefix + own.name, own.variable, &own.initializer, own.decays});
+  if (buffers)
+    for (const auto& [name, tensor] : buffers_) buffers->push_back({prefix + name, tensor});
+  for (auto& [name, child] : children_) child->collect(prefix + name + ".", parameters, buffers);
+}
+
+void Module::initialize(uint64_t seed) {
+  uint64_t number = 0;
+  for (const Parameter& p : parameters())
+    (*p.initializer)(p.variable->value(), {seed, Purpose::parameters, number++});
+}
+
+void Module::to(Device device) {
+  for (const Parameter& p : parameters()) *p.variable = Variable(p.variable->value().to(device), true);
+  for (const Buffer& b : buffers())
+    if (b.tensor->dtype() != DType::i64) *b.tensor = b.tensor->to(device);
+}
+
+void Module::add(std::string name, Module& child) { children_.emplace_back(std::move(name), &child); }
+
+void Module::add(std::string name, Variable& parameter, const Shape& shape, Initializer initializer,
+                 Decay decay) {
+  parameter = Variable(Tensor::zeros(shape), true);
+  parameters_.push_back({std::move(name), &parameter, std::move(initializer), decay == Decay::yes});
+}
+
+void Module::add(std::string name, Tensor& buffer) { buffers_.emplace_back(std::move(name), &buffer); }
+
+}  // namespace la

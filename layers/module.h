@@ -1,0 +1,86 @@
+// Module: the base of every layer and network. It owns nothing by itself: a derived class has its parameters
+// and submodules as members, registers each under its name in the constructor, and says in forward() what it
+// computes. The names, joined by dots, are those of torchvision ("layer1.0.conv1.weight").
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "autograd/variable.h"
+#include "tensor/random.h"
+
+namespace la {
+
+/// Fills a parameter with its initial values, which depend only on the key.
+using Initializer = std::function<void(const Tensor& parameter, const RandomKey& key)>;
+
+class Module {
+ public:
+  /// A parameter under its full name. Weight decay applies to weights, not to biases and batch-norm
+  /// parameters.
+  struct Parameter {
+    std::string name;
+    Variable* variable;
+    const Initializer* initializer;
+    bool decays;
+  };
+  /// State that is not learnt, such as running statistics, under its full name.
+  struct Buffer {
+    std::string name;
+    Tensor* tensor;
+  };
+  using Observer = std::function<void(const Variable& output)>;
+
+  Module() = default;
+  virtual ~Module() = default;
+  Module(const Module&) = delete;  // the registered addresses are those of members
+  Module& operator=(const Module&) = delete;
+
+  virtual Variable forward(const Variable& x) = 0;
+  /// forward(x), shown to the observer if there is one.
+  Variable operator()(const Variable& x);
+
+  /// In training mode (the default) batch norm uses the statistics of the batch, and dropout drops.
+  void set_training(bool training);
+  bool training() const { return training_; }
+
+  /// All parameters and buffers of this module and its submodules, in order of registration.
+  std::vector<Parameter> parameters();
+  std::vector<Buffer> buffers();
+  /// The direct submodules with their names.
+  const std::vector<std::pair<std::string, Module*>>& children() const { return children_; }
+
+  /// Draws all parameters anew: the same values for the same seed, on every device.
+  void initialize(uint64_t seed);
+  /// Moves parameters and buffers; optimizers must be made afterwards.
+  void to(Device device);
+  /// Calls `observer` with every output of this module; an empty one ends that.
+  void observe(Observer observer) { observer_ = std::move(observer); }
+
+ protected:
+  enum class Decay { no, yes };
+
+  void add(std::string name, Module& child);
+  /// Makes `parameter` a variable of that shape to be learnt, and registers it.
+  void add(std::string name, Variable& parameter, const Shape& shape, Initializer initializer, Decay decay);
+  /// Registers state; i64 state (counters) stays in host memory.
+  void add(std::string name, Tensor& buffer);
+
+ private:
+  struct OwnParameter {
+    std::string name;
+    Variable* variable;
+    Initializer initializer;
+    bool decays;
+  };
+  void collect(const std::string& prefix, std::vector<Parameter>* parameters, std::vector<Buffer>* buffers);
+
+  bool training_ = true;
+  std::vector<OwnParameter> parameters_;
+  std::vector<std::pair<std::string, Tensor*>> buffers_;
+  std::vector<std::pair<std::string, Module*>> children_;
+  Observer observer_;
+};
+
+}  // namespace la

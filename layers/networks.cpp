@@ -1,0 +1,96 @@
+#include "layers/networks.h"
+
+#include <map>
+
+namespace la {
+namespace {
+
+constexpr int64_t largest_small_picture = 64;
+
+using Maker = std::unique_ptr<Module> (*)(const NetworkOptions&);
+
+std::unique_ptr<Module> make_resnet(const NetworkOptions& o, ResNetOptions r) {
+  r.channels = o.channels;
+  r.dim = o.dim;
+  r.head = o.head;
+  if (o.image_size <= largest_small_picture) r.stem = Stem::small;
+  return std::make_unique<ResNet>(r);
+}
+
+template <bool pre_activation>
+std::unique_ptr<Module> make_resnet18(const NetworkOptions& o) {
+  return make_resnet(o, {.blocks = {2, 2, 2, 2}, .pre_activation = pre_activation});
+}
+template <bool pre_activation>
+std::unique_ptr<Module> make_resnet34(const NetworkOptions& o) {
+  return make_resnet(o, {.blocks = {3, 4, 6, 3}, .pre_activation = pre_activation});
+}
+template <bool pre_activation>
+std::unique_ptr<Module> make_resnet50(const NetworkOptions& o) {
+  return make_resnet(
+      o, {.blocks = {3, 4, 6, 3}, .block = BlockKind::bottleneck, .pre_activation = pre_activation});
+}
+
+/// The narrow network of He et al. 2015 for pictures of 28 to 32 pixels: 16, 32 and 64 channels.
+std::unique_ptr<Module> make_resnet20(const NetworkOptions& o) {
+  return make_resnet(o, {.blocks = {3, 3, 3}, .width = 16, .stem = Stem::small});
+}
+
+const std::map<std::string, Maker, std::less<>>& makers() {
+  static const std::map<std::string, Maker, std::less<>> table{
+      {"resnet20", make_resnet20},
+      {"resnet18", make_resnet18<false>},
+      {"resnet34", make_resnet34<false>},
+      {"resnet50", make_resnet50<false>},
+      {"preact-resnet18", make_resnet18<true>},
+      {"preact-resnet34", make_resnet34<true>},
+      {"preact-resnet50", make_resnet50<true>},
+  };
+  return table;
+}
+
+int64_t count_parameters(Module& module) {
+  int64_t count = 0;
+  for (const auto& p : module.parameters()) count += p.variable->value().numel();
+  return count;
+}
+
+}  // namespace
+
+std::unique_ptr<Module> make_network(std::string_view name, const NetworkOptions& options) {
+  const auto found = makers().find(name);
+  check(found != makers().end(), "unknown network \"{}\"; there are {}", name,
+        fmt::join(network_names(), ", "));
+  return found->second(options);
+}
+
+std::vector<std::string> network_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, maker] : makers()) names.push_back(name);
+  return names;
+}
+
+std::vector<LayerSummary> summarize(Module& network, const Shape& input, Device device) {
+  std::vector<std::pair<std::string, Module*>> layers;
+  for (const auto& [name, child] : network.children()) {
+    if (child->children().empty()) layers.emplace_back(name, child);
+    for (const auto& [inner_name, inner] : child->children())
+      layers.emplace_back(name + "." + inner_name, inner);
+  }
+
+  std::vector<LayerSummary> rows;
+  rows.reserve(layers.size());
+  for (const auto& [name, layer] : layers)
+    layer->observe([&rows, name = name, layer = layer](const Variable& y) {
+      rows.push_back({name, y.shape(), count_parameters(*layer)});
+    });
+  const bool was_training = network.training();
+  network.set_training(false);
+  NoGrad no_grad;
+  network(Variable(Tensor::zeros(input, DType::f32, device)));
+  network.set_training(was_training);
+  for (const auto& [name, layer] : layers) layer->observe({});
+  return rows;
+}
+
+}  // namespace la

@@ -1,0 +1,37 @@
+// The networks by name. A new network is one file with its Module, and one line in the table of networks.cpp.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "layers/module.h"
+#include "layers/resnet.h"
+
+namespace la {
+
+/// What a network must fit: the pictures that it sees and the embedding that it gives.
+struct NetworkOptions {
+  int64_t channels = 3;
+  int64_t image_size = 224;  // height and width; up to 64 pixels, ResNets take their small stem
+  int64_t dim = 128;
+  HeadKind head = HeadKind::linear;
+};
+
+/// A network f: [N, image_size, image_size, channels] -> f32 [N, dim], not yet initialized.
+std::unique_ptr<Module> make_network(std::string_view name, const NetworkOptions& options);
+std::vector<std::string> network_names();
+
+/// One line of a network's layer table.
+struct LayerSummary {
+  std::string name;
+  Shape output;        // for the batch of the input
+  int64_t parameters;  // of the layer and all within it
+};
+
+/// The layers (a stage's blocks are one line each) with what they give for an input of that shape. Runs the
+/// network once in evaluation mode.
+std::vector<LayerSummary> summarize(Module& network, const Shape& input, Device device = {});
+
+}  // namespace la

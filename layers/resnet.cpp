@@ -1,0 +1,75 @@
+#include "layers/resnet.h"
+
+namespace la {
+namespace {
+
+void append_block(Sequential& stage, const ResNetOptions& o, const BlockOptions& block) {
+  const bool basic = o.block == BlockKind::basic;
+  if (basic && !o.pre_activation) stage.append<BasicBlock>(block);
+  if (basic && o.pre_activation) stage.append<PreActivationBasicBlock>(block);
+  if (!basic && !o.pre_activation) stage.append<Bottleneck>(block);
+  if (!basic && o.pre_activation) stage.append<PreActivationBottleneck>(block);
+}
+
+int64_t width_of_stage(const ResNetOptions& o, size_t stage) { return o.width << stage; }
+
+int64_t feature_channels(const ResNetOptions& o) {
+  const int expansion = o.block == BlockKind::basic ? BasicBlock::expansion : Bottleneck::expansion;
+  return expansion * width_of_stage(o, o.blocks.size() - 1);
+}
+
+Conv2d::Options stem_convolution(Stem stem) {
+  return stem == Stem::large ? Conv2d::Options{.kernel = 7, .stride = 2, .padding = 3, .bias = false}
+                             : Conv2d::Options{.kernel = 3, .padding = 1, .bias = false};
+}
+
+std::unique_ptr<Module> make_head(HeadKind kind, int64_t in, int64_t dim) {
+  if (kind == HeadKind::linear) return std::make_unique<Linear>(in, dim);
+  auto head = std::make_unique<Sequential>();
+  const Linear::Options without_bias{.bias = false};  // the batch norm that follows has its own
+  if (kind == HeadKind::linear_bn) head->append<Linear>(in, dim, without_bias).append<BatchNorm2d>(dim);
+  if (kind == HeadKind::mlp)
+    head->append<Linear>(in, in, without_bias)
+        .append<BatchNorm2d>(in, BatchNorm2d::Options{.relu = true})
+        .append<Linear>(in, dim);
+  return head;
+}
+
+}  // namespace
+
+ResNet::ResNet(const ResNetOptions& o)
+    : pre_activation_(o.pre_activation),
+      conv1_(o.channels, o.width, stem_convolution(o.stem)),
+      bn1_(o.pre_activation ? feature_channels(o) : o.width, BatchNorm2d::Options{.relu = true}),
+      fc_(make_head(o.head, feature_channels(o), o.dim)) {
+  add("conv1", conv1_);
+  if (!pre_activation_) add("bn1", bn1_);
+  if (o.stem == Stem::large)
+    max_pool_ = std::make_unique<MaxPool2d>(PoolGeometry{.kernel = 3, .stride = 2, .padding = 1});
+
+  int64_t in = o.width;
+  for (size_t s = 0; s < o.blocks.size(); ++s) {
+    auto stage = std::make_unique<Sequential>();
+    const int64_t width = width_of_stage(o, s);
+    for (int b = 0; b < o.blocks[s]; ++b) {
+      append_block(*stage, o, {.in = in, .width = width, .stride = s > 0 && b == 0 ? 2 : 1});
+      in = width * (o.block == BlockKind::basic ? BasicBlock::expansion : Bottleneck::expansion);
+    }
+    add(fmt::format("layer{}", s + 1), *stage);
+    stages_.push_back(std::move(stage));
+  }
+  if (pre_activation_) add("bn1", bn1_);
+  add("fc", *fc_);
+}
+
+Variable ResNet::forward(const Variable& x) {
+  Variable y = conv1_(x);
+  if (!pre_activation_) y = bn1_(y);
+  if (max_pool_) y = (*max_pool_)(y);
+  for (const auto& stage : stages_) y = (*stage)(y);
+  if (pre_activation_) y = bn1_(y);
+  return (*fc_)(
+      cast(global_avg_pool(y), DType::f32));  // the embedding is f32 whatever the network's precision
+}
+
+}  // namespace la

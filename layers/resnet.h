@@ -1,0 +1,48 @@
+// Residual networks: a stem, stages of residual blocks, global average pooling, and a head that gives the
+// embedding before its L2 normalization.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "layers/residual.h"
+
+namespace la {
+
+enum class BlockKind { basic, bottleneck };
+/// large: 7x7 convolution of stride 2 and 3x3 max pooling of stride 2, for 224 pixels; small: one 3x3
+/// convolution.
+enum class Stem { large, small };
+/// What stands between the pooled features and L2 normalization: a linear map; one followed by batch norm; or
+/// a hidden layer with batch norm and ReLU before it.
+enum class HeadKind { linear, linear_bn, mlp };
+
+struct ResNetOptions {
+  std::vector<int> blocks = {2, 2, 2, 2};  // of each stage; each stage after the first halves the picture
+  int64_t width = 64;                      // of the first stage; each further stage doubles it
+  BlockKind block = BlockKind::basic;
+  Stem stem = Stem::large;
+  bool pre_activation = false;
+  int64_t channels = 3;  // of the pictures
+  int64_t dim = 128;     // of the embedding
+  HeadKind head = HeadKind::linear;
+};
+
+/// x [N, H, W, channels] (f32 or bf16) -> f32 [N, dim]. Parameters are named as in torchvision: conv1, bn1,
+/// layer1.0.conv1, ..., fc. In pre-activation form bn1 stands after the last stage.
+class ResNet : public Module {
+ public:
+  explicit ResNet(const ResNetOptions& options);
+  Variable forward(const Variable& x) override;
+
+ private:
+  bool pre_activation_;
+  Conv2d conv1_;
+  BatchNorm2d bn1_;
+  std::unique_ptr<MaxPool2d> max_pool_;
+  std::vector<std::unique_ptr<Sequential>> stages_;
+  std::unique_ptr<Module> fc_;
+};
+
+}  // namespace la
