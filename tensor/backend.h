@@ -97,7 +97,7 @@ class Backend {
 
   // k-means.
   virtual void nearest_centroid(const Tensor& x, const Tensor& centroids, const Assignment& out) = 0;
-  virtual void sum_by_label(const Tensor& x, const Tensor& labels, const ClusterSums& out) = 0;
+  virtual void mean_by_label(const Tensor& x, const Tensor& labels, const ClusterMeans& out) = 0;
 
   // Optimizer.
   virtual void sgd_step(std::span<const SgdSlot> slots, const Tensor& learning_rate, float momentum) = 0;

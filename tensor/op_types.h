@@ -80,8 +80,8 @@ struct Assignment {
   Tensor distances;  // f32 [N], squared Euclidean distance to the centroid of that label
 };
 
-struct ClusterSums {
-  Tensor sums;    // f32 [m, D]
+struct ClusterMeans {
+  Tensor means;   // f32 [m, D]
   Tensor counts;  // i32 [m]
 };
 

@@ -83,7 +83,7 @@ class CpuBackend final : public Backend {
   void logistic_loss(const Tensor& scores, float factor, float offset, const RowLosses& out) override;
 
   void nearest_centroid(const Tensor& x, const Tensor& centroids, const Assignment& out) override;
-  void sum_by_label(const Tensor& x, const Tensor& labels, const ClusterSums& out) override;
+  void mean_by_label(const Tensor& x, const Tensor& labels, const ClusterMeans& out) override;
 
   void sgd_step(std::span<const SgdSlot> slots, const Tensor& learning_rate, float momentum) override;
 

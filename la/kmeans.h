@@ -1,0 +1,31 @@
+// k-means clustering (Lloyd 1982) of the memory bank: the clusters that a picture is in, over several
+// clusterings from different seeds, define its close neighbors. Every vector takes part; nothing is
+// subsampled.
+#pragma once
+
+#include "tensor/random.h"
+#include "tensor/tensor.h"
+
+namespace la {
+
+struct KMeansOptions {
+  int64_t clusters = 600;  // m
+  int iterations = 20;
+  bool spherical = false;  // centroids are put back on the unit sphere
+  RandomKey key = {.purpose = Purpose::clustering};
+};
+
+struct KMeansResult {
+  Tensor labels;         // i32 [N], in {0, ..., m - 1}
+  Tensor centroids;      // f32 [m, D]
+  double inertia = 0;    // sum of the squared distances to the own centroid
+  int64_t splits = 0;    // how often an empty cluster was refilled by splitting the largest
+  int64_t empty = 0;     // clusters that are empty in the end
+  double imbalance = 1;  // m * sum of (size / N)^2: 1 if all clusters have the same size
+};
+
+/// Clusters the rows of x [N, D], starting from m different rows chosen at random. The same key gives the
+/// same labels, whatever the number of threads.
+KMeansResult kmeans(const Tensor& x, const KMeansOptions& options);
+
+}  // namespace la

@@ -1,0 +1,84 @@
+#include "la/losses.h"
+
+#include <cmath>
+
+#include "tensor/ops.h"
+
+namespace la {
+namespace {
+
+/// The mean of the rows' losses, as a function of v: `pull_back` maps the gradient with respect to the scores
+/// to that with respect to v.
+template <class PullBack>
+Variable mean_over_batch(const char* name, const Variable& v, const RowLosses& rows, PullBack pull_back) {
+  const float share = 1.0f / static_cast<float>(v.shape()[0]);
+  return record(name, ops::mean(rows.loss), {v},
+                [=, gradient = rows.gradient](const Tensor& dy) -> Gradients {
+                  return {ops::scale_by(ops::scale(pull_back(gradient), share), dy)};
+                });
+}
+
+/// For scores s_ij = v_i . v-bar_{indices_ij}: d/dv_i = sum_j (d/ds_ij) v-bar_{indices_ij}.
+auto through_rows_of(const MemoryBank& bank, const Tensor& indices) {
+  return [table = bank.vectors(), indices](const Tensor& gradient) {
+    return ops::gather_sum(gradient, indices, table);
+  };
+}
+
+}  // namespace
+
+Variable local_aggregation_loss(const Variable& v, const MemoryBank& bank, const TopK& background,
+                                const Tensor& close, float temperature) {
+  const RowLosses rows = ops::softmax_ratio_loss(background.values, close, 1.0f / temperature);
+  return mean_over_batch("local_aggregation_loss", v, rows, through_rows_of(bank, background.indices));
+}
+
+Variable instance_softmax_loss(const Variable& v, const MemoryBank& bank, const Tensor& pictures,
+                               float temperature) {
+  const Tensor scores = ops::matmul(v.value(), bank.vectors(), {.transpose_b = true});  // [B, N]
+  const RowLosses rows = ops::softmax_cross_entropy(scores, pictures, 1.0f / temperature);
+  return mean_over_batch("instance_softmax_loss", v, rows, [table = bank.vectors()](const Tensor& gradient) {
+    return ops::matmul(gradient, table);
+  });
+}
+
+// h is the sigmoid of log P(j | v) - log(m / N), so that the loss is a logistic regression.
+Variable instance_nce_loss(const Variable& v, const MemoryBank& bank, const Tensor& candidates, double z,
+                           float temperature) {
+  const Tensor scores = ops::gather_dot(v.value(), bank.vectors(), candidates);
+  const double m = static_cast<double>(candidates.size(1) - 1), n = static_cast<double>(bank.size());
+  const auto offset = static_cast<float>(-std::log(z) - std::log(m / n));
+  const RowLosses rows = ops::logistic_loss(scores, 1.0f / temperature, offset);
+  return mean_over_batch("instance_nce_loss", v, rows, through_rows_of(bank, candidates));
+}
+
+Tensor nce_candidates(const Tensor& pictures, int64_t m, int64_t bank_size, uint64_t seed, uint64_t step) {
+  const int64_t batch = pictures.numel();
+  const RandomKey key{seed, Purpose::noise_samples, step};
+  Tensor candidates = ops::random_below({batch, 1 + m}, bank_size, key, pictures.device());
+  std::vector<int32_t> first_of_row;
+  for (int64_t row = 0; row < batch; ++row) first_of_row.push_back(static_cast<int32_t>(row * (1 + m)));
+  ops::scatter_rows(candidates.reshape({-1}), Tensor::from(first_of_row, {batch}, pictures.device()),
+                    pictures);
+  return candidates;
+}
+
+double original_nce_constant(int64_t bank_size) {
+  return 2876934.2 / 1281167.0 * static_cast<double>(bank_size);
+}
+
+double estimate_nce_constant(const Tensor& v, const MemoryBank& bank, const Tensor& candidates,
+                             float temperature) {
+  const std::vector<float> scores = ops::gather_dot(v, bank.vectors(), candidates).to_vector<float>();
+  const auto row = static_cast<size_t>(candidates.size(1));
+  double sum = 0;
+  size_t count = 0;
+  for (size_t i = 0; i < scores.size(); ++i) {
+    if (i % row == 0) continue;  // the picture itself
+    sum += std::exp(static_cast<double>(scores[i]) / temperature);
+    ++count;
+  }
+  return static_cast<double>(bank.size()) * sum / static_cast<double>(count);
+}
+
+}  // namespace la
