@@ -2,8 +2,10 @@
 // (`--bank-momentum` is bank_momentum); apps/options.cpp says what each one means to a user.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace la {
@@ -11,12 +13,30 @@ namespace la {
 enum class Precision { f32, bf16 };
 enum class ScheduleKind { step, cosine };
 enum class IrLoss { nce, softmax };
-enum class NceConstant {
-  original,
-  estimate
-};  // Z = 2876934.2 / 1281167 * N, or estimated from the first batch
+enum class NceConstant { original, estimate };  // Z = 2876934.2 / 1281167 * N, or from the first batch
 enum class CloseNeighborKind { kmeans, knn };
 enum class BankInit { random, forward };  // random unit vectors, or one pass of the untrained network
+
+/// How the values of an enum are written on the command line and in presets, in the enum's order.
+template <class E>
+inline constexpr std::array<std::string_view, 0> enum_names{};
+template <>
+inline constexpr std::array<std::string_view, 2> enum_names<Precision>{"f32", "bf16"};
+template <>
+inline constexpr std::array<std::string_view, 2> enum_names<ScheduleKind>{"step", "cosine"};
+template <>
+inline constexpr std::array<std::string_view, 2> enum_names<IrLoss>{"nce", "softmax"};
+template <>
+inline constexpr std::array<std::string_view, 2> enum_names<NceConstant>{"original", "estimate"};
+template <>
+inline constexpr std::array<std::string_view, 2> enum_names<CloseNeighborKind>{"kmeans", "knn"};
+template <>
+inline constexpr std::array<std::string_view, 2> enum_names<BankInit>{"random", "forward"};
+
+template <class E>
+requires(!enum_names<E>.empty()) constexpr std::string_view name_of(E value) {
+  return enum_names<E>[static_cast<size_t>(value)];
+}
 
 struct Config {
   // Data.
@@ -44,8 +64,8 @@ struct Config {
   int batch = 128;
   float learning_rate = 0.03f;
   ScheduleKind schedule = ScheduleKind::step;
-  std::vector<int>
-      learning_rate_drops;  // step: epochs at which the rate is divided by 10; default 60 % and 80 %
+  // step: the rate is divided by 10 after so many epochs; empty chooses 60 % and 80 % of `epochs`
+  std::vector<int> learning_rate_drops;
   float learning_rate_warm_up = 0.0f;  // epochs of linear increase from 0
   float momentum = 0.9f;
   float weight_decay = 1e-4f;
@@ -63,7 +83,7 @@ struct Config {
   CloseNeighborKind close_neighbors = CloseNeighborKind::kmeans;
   int close_count = 0;  // close neighbors of each picture with `knn`; 0 chooses it
   IrLoss ir_loss = IrLoss::nce;
-  int noise = 4096;
+  int noise = 0;  // noise samples of NCE; 0 chooses it
   NceConstant nce_constant = NceConstant::original;
 
   // The run.
@@ -72,8 +92,17 @@ struct Config {
   int loader_threads = 1;  // threads that prepare batches ahead
   std::string run;         // run folder; empty chooses runs/<data>-<network>-<number>
   bool resume = false;
-  int eval_every =
-      0;  // epochs between kNN evaluations; 0: only at the start, after the warm start and at the end
+  // Epochs between kNN evaluations; 0: only at the start, after the warm start and at the end.
+  int eval_every = 0;
 };
+
+/// Checks what needs no data: values that contradict each other. Throws an Error that names option and value.
+void validate(const Config& config);
+/// Checks the values against `pictures`, the number N of training pictures; run choose_defaults first.
+void validate(const Config& config, int64_t pictures);
+/// Fills in every value that is left to the program (k, H, m, close_count, noise, learning_rate_drops) by
+/// scaling the paper's values for ImageNet to `pictures`, and returns one line of text for each, which says
+/// why.
+std::vector<std::string> choose_defaults(Config& config, int64_t pictures);
 
 }  // namespace la
