@@ -8,26 +8,24 @@
 
 namespace la {
 
-Sgd::Sgd(const std::vector<Group>& groups, float momentum) : momentum_(momentum) {
-  for (const Group& group : groups) {
-    for (const Variable& parameter : group.parameters) {
-      parameters_.push_back(parameter);
-      weight_decays_.push_back(group.weight_decay);
-      velocities_.push_back(Tensor::zeros(parameter.shape(), DType::f32, parameter.value().device()));
-    }
-  }
-  check(!parameters_.empty(), "sgd: there is no parameter to train");
-  learning_rate_ = Tensor({1}, DType::f32, parameters_.front().value().device());
+Sgd::Sgd(std::vector<Slot> slots, float momentum) : slots_(std::move(slots)), momentum_(momentum) {
+  check(!slots_.empty(), "sgd: there is no parameter to train");
+  const Device device = slots_.front().parameter.value().device();
+  for (const Slot& slot : slots_)
+    velocities_.push_back(Tensor::zeros(slot.parameter.shape(), DType::f32, device));
+  learning_rate_ = Tensor({1}, DType::f32, device);
 }
 
 void Sgd::step(float learning_rate) {
-  std::vector<SgdSlot> slots;
-  for (size_t i = 0; i < parameters_.size(); ++i)
-    if (parameters_[i].grad().defined())
-      slots.push_back({parameters_[i].value(), parameters_[i].grad(), velocities_[i], weight_decays_[i]});
+  std::vector<SgdSlot> work;
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const Variable& parameter = slots_[i].parameter;
+    if (parameter.grad().defined())
+      work.push_back({parameter.value(), parameter.grad(), velocities_[i], slots_[i].weight_decay});
+  }
   ops::fill(learning_rate_, learning_rate);
-  ops::sgd_step(slots, learning_rate_, momentum_);
-  for (Variable& parameter : parameters_) parameter.clear_grad();
+  ops::sgd_step(work, learning_rate_, momentum_);
+  for (Slot& slot : slots_) slot.parameter.clear_grad();
 }
 
 float Schedule::at(double epoch) const {

@@ -11,23 +11,22 @@ namespace la {
 /// parameter <- parameter - learning_rate * velocity
 class Sgd {
  public:
-  struct Group {
-    std::vector<Variable> parameters;
+  struct Slot {
+    Variable parameter;
     float weight_decay;
   };
 
-  Sgd(const std::vector<Group>& groups, float momentum);
+  Sgd(std::vector<Slot> slots, float momentum);
 
   /// One step with the gradients that backward() has left, which are cleared. A parameter without one stays
   /// as it is.
   void step(float learning_rate);
 
-  /// One velocity for each parameter, in the order of the groups: the optimizer's state.
+  /// One velocity for each parameter, in the order of the slots: the optimizer's state.
   const std::vector<Tensor>& velocities() const { return velocities_; }
 
  private:
-  std::vector<Variable> parameters_;
-  std::vector<float> weight_decays_;
+  std::vector<Slot> slots_;
   std::vector<Tensor> velocities_;
   Tensor learning_rate_;  // one element, on the device
   float momentum_;

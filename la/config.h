@@ -8,10 +8,13 @@
 #include <string_view>
 #include <vector>
 
+#include "autograd/sgd.h"
+#include "layers/resnet.h"
+
 namespace la {
 
 enum class Precision { f32, bf16 };
-enum class ScheduleKind { step, cosine };
+using ScheduleKind = Schedule::Kind;
 enum class IrLoss { nce, softmax };
 enum class NceConstant { original, estimate };  // Z = 2876934.2 / 1281167 * N, or from the first batch
 enum class CloseNeighborKind { kmeans, knn };
@@ -24,6 +27,8 @@ template <>
 inline constexpr std::array<std::string_view, 2> enum_names<Precision>{"f32", "bf16"};
 template <>
 inline constexpr std::array<std::string_view, 2> enum_names<ScheduleKind>{"step", "cosine"};
+template <>
+inline constexpr std::array<std::string_view, 3> enum_names<HeadKind>{"linear", "linear-bn", "mlp"};
 template <>
 inline constexpr std::array<std::string_view, 2> enum_names<IrLoss>{"nce", "softmax"};
 template <>
@@ -53,7 +58,7 @@ struct Config {
 
   // Network.
   std::string network = "resnet20";
-  std::string head = "linear";  // between features and L2 normalization: linear, linear-bn, mlp
+  HeadKind head = HeadKind::linear;
   int dim = 128;
   Precision precision = Precision::f32;
   std::string device = "auto";

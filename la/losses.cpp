@@ -7,15 +7,14 @@
 namespace la {
 namespace {
 
-/// The mean of the rows' losses, as a function of v: `pull_back` maps the gradient with respect to the scores
-/// to that with respect to v.
+/// The mean of the rows' losses as a function of v, whose gradient is that of the mean with respect to the scores,
+/// pulled back to v by `pull_back`.
 template <class PullBack>
 Variable mean_over_batch(const char* name, const Variable& v, const RowLosses& rows, PullBack pull_back) {
   const float share = 1.0f / static_cast<float>(v.shape()[0]);
+  const Tensor dv = ops::scale(pull_back(rows.gradient), share);
   return record(name, ops::mean(rows.loss), {v},
-                [=, gradient = rows.gradient](const Tensor& dy) -> Gradients {
-                  return {ops::scale_by(ops::scale(pull_back(gradient), share), dy)};
-                });
+                [dv](const Tensor& dy) -> Gradients { return {ops::scale_by(dv, dy)}; });
 }
 
 /// For scores s_ij = v_i . v-bar_{indices_ij}: d/dv_i = sum_j (d/ds_ij) v-bar_{indices_ij}.

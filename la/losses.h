@@ -1,10 +1,10 @@
 // The losses of the paper, each the mean over a batch of B embeddings v f32 [B, D] on the unit sphere. The
-// bank is a constant: gradients flow into v alone. Weight decay, the lambda term of equation 6, is the
+// bank is a constant: gradients flow into v alone. The weight decay of the objective is the
 // optimizer's.
 //
-// All of them rest on the probability that an embedding v is recognized as picture i (equation 1),
+// All of them rest on the probability that an embedding v is recognized as picture i (section 3.1),
 //   P(i | v) = exp(v-bar_i . v / tau) / sum_j exp(v-bar_j . v / tau),
-// and on P(A | v) = sum of P(i | v) over i in A, for a set A of pictures (equation 3).
+// and on P(A | v) = sum of P(i | v) over i in A, for a set A of pictures.
 #pragma once
 
 #include "autograd/variable.h"
@@ -13,7 +13,7 @@
 
 namespace la {
 
-/// Local Aggregation (equations 4 and 6): L = -log( P(C_i and B_i | v_i) / P(B_i | v_i) ).
+/// Local Aggregation (section 3.1): L = -log( P(C_i and B_i | v_i) / P(B_i | v_i) ).
 /// background: B_i with its similarities to v; close: the mask of C_i over B_i (la/neighbors.h). The sum over
 /// all pictures in P's denominator cancels, so that only B_i is ever touched.
 Variable local_aggregation_loss(const Variable& v, const MemoryBank& bank, const TopK& background,

@@ -1,0 +1,29 @@
+// The state of a module as a list of named tensors in torchvision's layout: convolution weights, [O, H, W, I]
+// here, are [O, I, H, W] there.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "layers/module.h"
+
+namespace la {
+
+/// A copy in host memory; of a convolution weight (f32, four dimensions) in torchvision's layout.
+Tensor to_torch_layout(const Tensor& parameter);
+
+/// Copies the tensor `name` of `state` (torchvision's layout, host memory) into `destination`. A missing name
+/// or another shape or type is an Error that says which.
+void load_tensor(const std::map<std::string, Tensor>& state, const std::string& name,
+                 const Tensor& destination);
+
+/// Copies of all parameters and buffers, in host memory.
+std::vector<std::pair<std::string, Tensor>> state_dict(Module& module);
+
+/// Copies the values into the module's parameters and buffers; names that the module doesn't have are
+/// ignored.
+void load_state_dict(Module& module, const std::map<std::string, Tensor>& state);
+
+}  // namespace la
