@@ -1,13 +1,17 @@
-# Local Aggregation: `make` builds the programs into this folder, `make help` lists everything else.
+# Local Aggregation: `make deps && make` builds the programs into this folder; `make help` lists everything else.
 
 CXX ?= g++
 BUILD ?= build
 MARCH ?= native
 OPTIMIZE ?= -O3
 WARNINGS ?= -Wall -Wextra -Wshadow -Werror
-JOBS ?= $(shell nproc)
-ifeq ($(filter -j%,$(MAKEFLAGS))$(MAKELEVEL),0)
-  MAKEFLAGS += -j$(JOBS)
+CLANG_FORMAT ?= clang-format
+
+# Build in parallel unless the caller has said how.
+ifeq ($(MAKELEVEL),0)
+  ifeq ($(filter -j%,$(MAKEFLAGS)),)
+    MAKEFLAGS += -j$(shell nproc)
+  endif
 endif
 
 # No -ffast-math: a NaN must stay visible. errno and trapping are given up because they keep loops from vectorizing.
@@ -16,50 +20,116 @@ CXXFLAGS += -std=c++20 $(OPTIMIZE) -g -march=$(MARCH) -mprefer-vector-width=512 
 LDFLAGS += -fopenmp $(SANITIZE)
 LDLIBS += -ldnnl -lfmt -lz -lpthread
 
+# ---- What is built -------------------------------------------------------------------------------------------------
+
 FLOORS := tensor tensor/cpu autograd layers data la
 LIB_SOURCES := $(sort $(wildcard $(FLOORS:%=%/*.cpp)))
 APP_MAINS := $(sort $(wildcard apps/la_*.cpp))
 APP_SHARED := $(filter-out $(APP_MAINS),$(sort $(wildcard apps/*.cpp)))
 BENCH_MAINS := $(sort $(wildcard bench/bench_*.cpp))
-TEST_SOURCES := $(sort $(wildcard tests/*.cpp))
+TEST_SOURCES := $(sort $(wildcard tests/*.cpp)) docs/example_layer.cpp
 object = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 
-LIB := $(BUILD)/liblocalaggregation.a
-# A build into another folder (BUILD=...) keeps its programs there, so that it never replaces the usual ones.
+# Programs go to this folder; those of a build into another folder (BUILD=...) stay there.
 BIN := $(if $(filter build,$(BUILD)),.,$(BUILD))
+LIB := $(BUILD)/liblocalaggregation.a
 PROGRAMS := $(APP_MAINS:apps/%.cpp=$(BIN)/%)
 BENCHES := $(BENCH_MAINS:bench/%.cpp=$(BUILD)/%)
 TESTS := $(BUILD)/run_tests
 
-.PHONY: all programs test clean
+.PHONY: all programs benches deps config test test-sanitize check check-floors format bench clean help
 all: programs
 programs: $(PROGRAMS)
+benches: $(BENCHES)
 
 $(LIB): $(call object,$(LIB_SOURCES))
 	@rm -f $@
 	@ar rcs $@ $^
 
+define link
+	@echo "  link     $@"
+	@$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+endef
+
 $(PROGRAMS): $(BIN)/%: $(BUILD)/apps/%.o $(call object,$(APP_SHARED)) $(LIB)
-	@echo "  link    $@"
-	@$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-
-$(BENCHES): $(BUILD)/%: $(BUILD)/bench/%.o $(LIB)
-	@echo "  link    $@"
-	@$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-
+	$(link)
+$(BENCHES): $(BUILD)/%: $(BUILD)/bench/%.o $(call object,$(APP_SHARED)) $(LIB)
+	$(link)
 $(TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(LIB)
-	@echo "  link    $@"
-	@$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(link)
 
-$(BUILD)/%.o: %.cpp
+$(BUILD)/%.o: %.cpp | config
 	@mkdir -p $(@D)
-	@echo "  compile $<"
+	@echo "  compile  $<"
 	@$(CXX) $(CXXFLAGS) -c -o $@ $<
 
-test: $(TESTS) $(PROGRAMS)
-	@$(TESTS)
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+# ---- What the machine has --------------------------------------------------------------------------------------------
+
+# Debian package : header that shows it is there : what it is for
+PACKAGES := libdnnl-dev:oneapi/dnnl/dnnl.hpp:convolutions_and_matrix_products_on_the_CPU \
+            libfmt-dev:fmt/format.h:formatting_of_messages \
+            libcli11-dev:CLI/CLI.hpp:command_line_and_preset_files \
+            nlohmann-json3-dev:nlohmann/json.hpp:metrics_and_checkpoint_headers \
+            zlib1g-dev:zlib.h:reading_.gz_data_and_checksums \
+            doctest-dev:doctest/doctest.h:the_tests \
+            dataset-fashion-mnist::the_default_pictures
+field = $(word $(2),$(subst :, ,$(1)))
+HEADERS := $(foreach p,$(PACKAGES),$(if $(findstring ::,$(p)),,$(call field,$(p),2)))
+
+config:
+	@echo "compiler   $$($(CXX) --version | head -n 1), -march=$(MARCH)"
+	@for header in $(HEADERS); do \
+	   echo "#include <$$header>" | $(CXX) -std=c++20 -E -x c++ - > /dev/null 2>&1 || missing="$$missing $$header"; \
+	 done; \
+	 if [ -n "$$missing" ]; then echo "missing:$$missing; 'make deps' installs what is needed" >&2; exit 1; fi
+	@echo "libraries  oneDNN $$(printf '#include <oneapi/dnnl/dnnl_version.h>\nDNNL_VERSION_MAJOR.DNNL_VERSION_MINOR.DNNL_VERSION_PATCH\n' | $(CXX) -E -P -x c++ - | tail -n 1 | tr -d ' '), fmt, CLI11, nlohmann json, zlib"
+	@echo "device     CPU, $$(nproc) cores"
+
+deps:
+	@missing=""; \
+	 for entry in $(PACKAGES); do \
+	   package=$${entry%%:*}; \
+	   dpkg -s $$package > /dev/null 2>&1 || { \
+	     missing="$$missing $$package"; echo "needed: $$package ($$(echo $${entry##*:} | tr _ ' '))"; }; \
+	 done; \
+	 if [ -z "$$missing" ]; then echo "all packages are there"; exit 0; fi; \
+	 command -v apt-get > /dev/null || { echo "no apt-get here: install the above with your package manager" >&2; exit 1; }; \
+	 sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	 $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq $$missing
+
+# ---- Checks ------------------------------------------------------------------------------------------------------------
+
+test: check-floors $(TESTS) $(PROGRAMS)
+	@LA_PROGRAMS=$(BIN) $(TESTS)
+
+# The same tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+test-sanitize:
+	@$(MAKE) --no-print-directory BUILD=build/sanitize OPTIMIZE=-O1 \
+	   SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" test
+
+SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) apps tests bench docs,$(d)/*.h $(d)/*.cpp)))
+check: check-floors
+	@$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files are in order"
+check-floors:
+	@sh tests/check_floors.sh
+format:
+	@$(CLANG_FORMAT) -i $(SOURCES)
+
+bench: $(BENCHES)
+	@sh bench/run_all.sh $(BUILD)
 
 clean:
 	rm -rf $(BUILD) $(PROGRAMS)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+help:
+	@echo "make deps           install the packages that are missing (Debian; with sudo unless root)"
+	@echo "make                build the programs: $(PROGRAMS:./%=%)"
+	@echo "make test           build and run the tests"
+	@echo "make test-sanitize  the same under AddressSanitizer and UBSan"
+	@echo "make check          formatting and the order of the floors"
+	@echo "make format         lay out the sources with clang-format"
+	@echo "make bench          measure, beside PyTorch and faiss where they are installed"
+	@echo "make clean          remove what was built"
+	@echo "variables           CXX, MARCH (native), OPTIMIZE (-O3), BUILD (build)"

@@ -9,6 +9,8 @@
 #include <mutex>
 #include <vector>
 
+#include "tensor/device.h"
+
 namespace la {
 
 struct MemoryStats {
@@ -47,5 +49,8 @@ class CachingAllocator {
   std::map<size_t, std::vector<void*>> free_;
   MemoryStats stats_;
 };
+
+/// What the tensors of a device use.
+MemoryStats memory_stats(Device device);
 
 }  // namespace la

@@ -12,6 +12,8 @@ Backend& backend(Device device) {
   return *cpu;
 }
 
+MemoryStats memory_stats(Device device) { return backend(device).allocator().stats(); }
+
 void set_num_threads(int threads) {
   check(threads >= 1, "the number of threads must be at least 1, got {}", threads);
   omp_set_num_threads(threads);

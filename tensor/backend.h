@@ -106,8 +106,4 @@ class Backend {
 /// The backend of a device; an Error if this build or this machine does not have it.
 Backend& backend(Device device);
 
-/// Sets the number of CPU threads that the ops use; by default, all cores that the process may use.
-void set_num_threads(int threads);
-int num_threads();
-
 }  // namespace la
