@@ -3,7 +3,11 @@
 // main.
 #pragma once
 
+// GCC 12 sees an overflow in fmt 9's parser of format specifications that is not there.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wstringop-overflow"
 #include <fmt/format.h>
+#pragma GCC diagnostic pop
 
 #include <stdexcept>
 

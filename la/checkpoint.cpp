@@ -1,0 +1,104 @@
+#include "la/checkpoint.h"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+
+#include "la/files.h"
+
+namespace la {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view prefix = "checkpoint-", suffix = ".safetensors";
+
+struct Found {
+  int epoch;
+  int64_t step;
+  std::string path;
+};
+
+std::string file_name(int epoch, int64_t step) {
+  return fmt::format("{}{:05}-{:09}{}", prefix, epoch, step, suffix);
+}
+
+/// Epoch and step of a file name; nothing if save_checkpoint would not have made this name.
+std::optional<Found> parse(const fs::path& path) {
+  const std::string name = path.filename();
+  if (!name.starts_with(prefix)) return {};
+  Found found{0, 0, path};
+  const char* const end = name.data() + name.size();
+  const auto epoch = std::from_chars(name.data() + prefix.size(), end, found.epoch);
+  if (epoch.ec != std::errc() || epoch.ptr == end) return {};
+  const auto step = std::from_chars(epoch.ptr + 1, end, found.step);
+  if (step.ec != std::errc() || name != file_name(found.epoch, found.step)) return {};
+  return found;
+}
+
+/// The checkpoints of a folder, newest first, whether intact or not.
+std::vector<Found> checkpoints(const std::string& folder) {
+  std::vector<Found> found;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    if (const auto checkpoint = parse(it->path())) found.push_back(*checkpoint);
+  check(!error, "cannot list the folder '{}': {}", folder, error.message());
+  std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) {
+    return std::tie(a.epoch, a.step) > std::tie(b.epoch, b.step);
+  });
+  return found;
+}
+
+void remove_file(const fs::path& path) {
+  std::error_code error;
+  fs::remove(path, error);
+  check(!error, "cannot remove '{}': {}", path.string(), error.message());
+}
+
+void remove_stale_temporaries(const std::string& folder) {
+  const std::string ending = std::string(suffix) + std::string(AtomicFile::temporary_suffix);
+  std::vector<fs::path> stale;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with(prefix) && name.ends_with(ending)) stale.push_back(entry.path());
+  }
+  for (const fs::path& path : stale) remove_file(path);
+}
+
+}  // namespace
+
+std::string save_checkpoint(const std::string& folder, int epoch, int64_t step,
+                            const std::vector<NamedTensor>& tensors, const Metadata& metadata) {
+  const std::string path = fs::path(folder) / file_name(epoch, step);
+  write_safetensors(path, tensors, metadata);
+
+  // A later one can only be one that newest_checkpoint has passed over as damaged.
+  bool kept_one_before = false;
+  for (const Found& other : checkpoints(folder)) {
+    if (other.path == path) continue;
+    const bool before = std::tie(other.epoch, other.step) < std::tie(epoch, step);
+    if (before && !kept_one_before)
+      kept_one_before = true;
+    else
+      remove_file(other.path);
+  }
+  remove_stale_temporaries(folder);
+  return path;
+}
+
+std::optional<Checkpoint> newest_checkpoint(const std::string& folder,
+                                            const std::function<void(const std::string&)>& warn) {
+  const std::vector<Found> found = checkpoints(folder);
+  for (const Found& candidate : found) {
+    try {
+      return Checkpoint{candidate.epoch, candidate.step,
+                        read_safetensors(candidate.path, Checksum::required)};
+    } catch (const Error& error) {
+      warn(fmt::format("passing over a damaged checkpoint: {}", error.what()));
+    }
+  }
+  check(found.empty(), "none of the {} checkpoints in '{}' is intact", found.size(), folder);
+  return {};
+}
+
+}  // namespace la

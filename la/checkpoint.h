@@ -1,0 +1,32 @@
+// Checkpoints of a run: `checkpoint-<epoch>-<step>.safetensors` in its folder. The two newest are kept, so
+// that one is intact even if the disk or the machine fails at the worst moment. What goes into one is the
+// trainer's business.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "la/safetensors.h"
+
+namespace la {
+
+struct Checkpoint {
+  int epoch = 0;     // epochs completed
+  int64_t step = 0;  // steps taken since the start of the run
+  SafetensorsFile file;
+};
+
+/// Writes a checkpoint, and when it is safely in place removes all others of the folder but the one before
+/// it, and what a killed program has left half written. Returns its path. Throws an Error if it cannot be
+/// written; the older ones are then still there.
+std::string save_checkpoint(const std::string& folder, int epoch, int64_t step,
+                            const std::vector<NamedTensor>& tensors, const Metadata& metadata);
+
+/// The newest intact checkpoint of a folder; nothing if there is none at all. `warn` is told of each damaged
+/// one that is passed over. Throws an Error if there are checkpoints, but none is intact.
+std::optional<Checkpoint> newest_checkpoint(const std::string& folder,
+                                            const std::function<void(const std::string&)>& warn);
+
+}  // namespace la

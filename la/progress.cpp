@@ -1,0 +1,106 @@
+#include "la/progress.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+
+namespace la {
+namespace {
+
+constexpr double terminal_interval = 0.1, plain_interval = 30;  // seconds
+
+double steady_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// Columns of the terminal; 80 if it does not say.
+size_t width_of(std::FILE* stream) {
+  winsize size{};
+  return ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+}  // namespace
+
+std::string duration_text(double seconds) {
+  if (!std::isfinite(seconds) || seconds < 0) return "?";
+  const auto s = static_cast<int64_t>(std::min(seconds, 1e15));
+  const int64_t minute = 60, hour = 60 * minute, day = 24 * hour;
+  if (s >= day) return fmt::format("{}d {:02}h", s / day, s % day / hour);
+  if (s >= hour) return fmt::format("{}h {:02}m", s / hour, s % hour / minute);
+  if (s >= minute) return fmt::format("{}m {:02}s", s / minute, s % minute);
+  return fmt::format("{}s", s);
+}
+
+std::string progress_text(const ProgressState& state, size_t width) {
+  std::string text = fmt::format("{} epoch {}/{} step {}/{} loss {:.4f} lr {:.3g} {:.0f} images/s",
+                                 state.phase, state.epoch, state.epochs, state.step, state.steps, state.loss,
+                                 state.learning_rate, state.images_per_second);
+  if (state.seconds_left >= 0) text += fmt::format(", {} left", duration_text(state.seconds_left));
+  text += fmt::format(", {:.0f}% LA, {:.0f}% waiting", 100 * state.la_share, 100 * state.waiting_share);
+  return text.substr(0, width);
+}
+
+void SmoothedRate::add(double count, double seconds) {
+  const double keep = std::exp(-seconds / 10);
+  count_ = keep * count_ + count;
+  seconds_ = keep * seconds_ + seconds;
+}
+
+Progress::Progress(std::FILE* stream, Log log, Clock clock)
+    : stream_(stream),
+      log_(std::move(log)),
+      clock_(clock ? std::move(clock) : steady_seconds),
+      terminal_(isatty(fileno(stream)) == 1),
+      next_(terminal_ ? 0 : clock_() + plain_interval) {}
+
+Progress::~Progress() {
+  if (!current_.empty()) std::fputs("\n", stream_);
+  std::fflush(stream_);
+}
+
+void Progress::update(const ProgressState& state) {
+  const std::lock_guard lock(mutex_);
+  const double now = clock_();
+  if (now < next_) return;
+  next_ = now + (terminal_ ? terminal_interval : plain_interval);
+  if (terminal_) {
+    current_ = progress_text(state, width_of(stream_) - 1);  // a full line would wrap in some terminals
+    show_current();
+  } else {
+    print_line(progress_text(state));
+  }
+}
+
+void Progress::epoch_end(const ProgressState& state) {
+  const std::lock_guard lock(mutex_);
+  current_.clear();
+  if (!terminal_) next_ = clock_() + plain_interval;
+  print_line(progress_text(state));
+}
+
+void Progress::message(std::string_view line) {
+  const std::lock_guard lock(mutex_);
+  print_line(line);
+}
+
+void Progress::print_line(std::string_view line) {
+  // Failure to print is no reason to end a run: the terminal may have been closed. The log checks.
+  if (terminal_) std::fputs("\r\x1b[K", stream_);
+  std::fwrite(line.data(), 1, line.size(), stream_);
+  std::fputc('\n', stream_);
+  show_current();
+  if (log_) log_(line);
+}
+
+void Progress::show_current() {
+  if (!current_.empty()) {
+    std::fputs("\r\x1b[K", stream_);
+    std::fwrite(current_.data(), 1, current_.size(), stream_);
+  }
+  std::fflush(stream_);
+}
+
+}  // namespace la

@@ -1,0 +1,77 @@
+// Progress: how far a run is, as one line that is rewritten in place on a terminal, and as a plain line now
+// and then in a file or pipe. Messages go above that line, and to the run's log.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+namespace la {
+
+struct ProgressState {
+  std::string phase;  // "IR" or "LA"
+  int epoch = 0;      // counted from 1
+  int epochs = 0;
+  int64_t step = 0;  // of this epoch, counted from 1
+  int64_t steps = 0;
+  double loss = 0;
+  double learning_rate = 0;
+  double images_per_second = 0;
+  double waiting_share = 0;  // of the time, in [0, 1]: waiting for pictures
+  double la_share = 0;       // of the time, in [0, 1]: neighbors, clustering, bank and loss
+  double seconds_left = -1;  // of the whole run; negative if unknown
+};
+
+/// "1d 02h", "1h 03m", "4m 12s" or "9s".
+std::string duration_text(double seconds);
+/// The line without its end, at most `width` characters long.
+std::string progress_text(const ProgressState& state, size_t width = std::string::npos);
+
+/// A rate in which the past counts less the longer ago it is: by a factor of e every 10 seconds.
+class SmoothedRate {
+ public:
+  void add(double count, double seconds);
+  /// Count per second; 0 before the first call of add.
+  double value() const { return seconds_ > 0 ? count_ / seconds_ : 0; }
+
+ private:
+  double count_ = 0, seconds_ = 0;
+};
+
+/// Safe to use from any thread.
+class Progress {
+ public:
+  using Log = std::function<void(std::string_view line)>;
+  using Clock = std::function<double()>;  // seconds since any fixed moment
+
+  /// Writes to `stream`, and every line that stays there to `log` too.
+  explicit Progress(std::FILE* stream = stdout, Log log = {}, Clock clock = {});
+  /// Leaves the last state standing.
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  /// To be called at every step; shows it 10 times a second on a terminal, else once in 30 seconds.
+  void update(const ProgressState& state);
+  /// Shows the state at the end of an epoch in a line that stays.
+  void epoch_end(const ProgressState& state);
+  /// Shows a line that stays.
+  void message(std::string_view line);
+
+ private:
+  void print_line(std::string_view line);
+  void show_current();
+
+  std::FILE* stream_;
+  Log log_;
+  Clock clock_;
+  bool terminal_;
+  double next_ = 0;      // when the next update is due
+  std::string current_;  // the updating line that stands on the terminal
+  std::mutex mutex_;
+};
+
+}  // namespace la

@@ -1,0 +1,114 @@
+#include "la/run_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "tensor/error.h"
+
+namespace la {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+void make_folders(const fs::path& path) {
+  if (path.empty()) return;
+  std::error_code error;
+  fs::create_directories(path, error);
+  check(!error, "cannot make the folder '{}': {}", path.string(), error.message());
+}
+
+/// True if the folder was made by this very call, false if something of that name existed.
+bool make_folder(const std::string& path) {
+  if (::mkdir(path.c_str(), 0777) == 0) return true;
+  check(errno == EEXIST, "cannot make the run folder '{}': {}", path, std::strerror(errno));
+  return false;
+}
+
+/// Letters, digits, '.', '_' and '-' of a text; the rest becomes '-'.
+std::string plain(std::string text) {
+  for (char& c : text)
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_') c = '-';
+  return text;
+}
+
+/// runs/<data>-<network>-, from the last folder of the data's path.
+std::string name_prefix(const Config& config) {
+  fs::path data = fs::path(config.data).lexically_normal();
+  if (!data.has_filename()) data = data.parent_path();
+  return fmt::format("runs/{}-{}-", plain(data.filename()), plain(config.network));
+}
+
+/// Whether a line of metrics.jsonl is whole and not later than (epoch, step).
+bool stays(const std::string& line, int epoch, int64_t step) {
+  const ordered_json object = ordered_json::parse(line, nullptr, false);
+  if (!object.is_object()) return false;
+  const auto number = [&](const char* key) {
+    const auto found = object.find(key);
+    return found != object.end() && found->is_number_integer() ? found->get<int64_t>() : INT64_MAX;
+  };
+  return std::pair(number("epoch"), number("step")) <= std::pair(int64_t{epoch}, step);
+}
+
+}  // namespace
+
+RunFolder::RunFolder(std::string path) : path_(std::move(path)), lock_(path_ + "/lock", O_RDWR | O_CREAT) {
+  if (::flock(lock_.descriptor(), LOCK_EX | LOCK_NB) == 0) return;
+  check(errno != EWOULDBLOCK, "another program is training in the run folder '{}'", path_);
+  fail("cannot lock the run folder '{}': {}", path_, std::strerror(errno));
+}
+
+RunFolder RunFolder::create(const Config& config) {
+  if (!config.run.empty()) {
+    const fs::path path = fs::path(config.run).lexically_normal();
+    make_folders(path.has_filename() ? path.parent_path() : path.parent_path().parent_path());
+    check(make_folder(config.run),
+          "the run folder '{}' exists already: choose another --run, or continue it with --resume",
+          config.run);
+    return RunFolder(config.run);
+  }
+  const std::string prefix = name_prefix(config);
+  make_folders(fs::path(prefix).parent_path());
+  for (int number = 1;; ++number)
+    if (const std::string path = prefix + std::to_string(number); make_folder(path)) return RunFolder(path);
+}
+
+RunFolder RunFolder::open(const std::string& path) {
+  check(fs::is_directory(path), "there is no run folder '{}'", path);
+  return RunFolder(path);
+}
+
+void RunFolder::write_config(std::string_view toml) const { write_text_file(config_path(), toml); }
+
+void RunFolder::log(std::string_view line) const { append_line(log_path(), std::string(line)); }
+
+void RunFolder::append_metrics(const ordered_json& object) const {
+  append_line(metrics_path(), object.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+}
+
+int64_t RunFolder::truncate_metrics(int epoch, int64_t step) const {
+  if (!fs::exists(metrics_path())) return 0;
+  const std::string text = read_text_file(metrics_path());
+  std::string kept;
+  int64_t dropped = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t newline = text.find('\n', begin);
+    const size_t end = newline == text.npos ? text.size() : newline + 1;
+    const std::string line = text.substr(begin, end - begin);
+    if (newline != text.npos && stays(line, epoch, step))
+      kept += line;
+    else
+      ++dropped;
+    begin = end;
+  }
+  if (dropped > 0) write_text_file(metrics_path(), kept);
+  return dropped;
+}
+
+}  // namespace la
