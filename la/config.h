@@ -38,9 +38,6 @@ inline constexpr std::array<std::string_view, 2> enum_names<CloseNeighborKind>{"
 template <>
 inline constexpr std::array<std::string_view, 2> enum_names<BankInit>{"random", "forward"};
 
-template <>
-inline constexpr std::array<std::string_view, 3> enum_names<HeadKind>{"linear", "linear-bn", "mlp"};
-
 template <class E>
 requires(!enum_names<E>.empty()) constexpr std::string_view name_of(E value) {
   return enum_names<E>[static_cast<size_t>(value)];
