@@ -1,0 +1,61 @@
+// Selection on the CPU: the k largest, and the marks of close neighbors.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "tensor/cpu/cpu_backend.h"
+#include "tensor/cpu/indices.h"
+#include "tensor/cpu/kth_largest.h"
+#include "tensor/cpu/parallel.h"
+
+namespace la {
+
+void CpuBackend::top_k(const Tensor& scores, const TopK& out) {
+  const int64_t n = scores.size(1), k = out.indices.size(1);
+  parallel_for(scores.size(0), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* row = scores.data<float>() + i * n;
+      float* values = out.values.data<float>() + i * k;
+      int32_t* indices = out.indices.data<int32_t>() + i * k;
+      check(!has_nan(row, n), "top_k: the scores of row {} contain a NaN", i);
+      keep_largest(row, nullptr, kth_largest(row, n, k), k, values, indices);
+      std::sort(indices, indices + k,
+                [row](int32_t a, int32_t b) { return row[a] > row[b] || (row[a] == row[b] && a < b); });
+      for (int64_t j = 0; j < k; ++j) values[j] = row[indices[j]];
+    }
+  });
+}
+
+void CpuBackend::mark_columns(const Tensor& columns, const Tensor& mask) {
+  const int64_t count = columns.size(1), width = mask.size(1);
+  check_indices("mark_columns", columns, width);
+  parallel_for(mask.size(0), 1, [&](int64_t begin, int64_t end) {
+    uint8_t* marks = mask.data<uint8_t>();
+    const int32_t* column = columns.data<int32_t>();
+    std::fill(marks + begin * width, marks + end * width, uint8_t{0});
+    for (int64_t i = begin; i < end; ++i)
+      for (int64_t j = 0; j < count; ++j) marks[i * width + column[i * count + j]] = 1;
+  });
+}
+
+void CpuBackend::share_label(const Tensor& labels, const Tensor& own, const Tensor& indices,
+                             const Tensor& mask) {
+  const int64_t labelings = labels.size(0), n = labels.size(1), width = indices.size(1);
+  check_indices("share_label", own, n);
+  check_indices("share_label", indices, n);
+  parallel_for(mask.size(0), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int32_t* index = indices.data<int32_t>() + i * width;
+      uint8_t* mark = mask.data<uint8_t>() + i * width;
+      std::fill(mark, mark + width, uint8_t{0});
+      for (int64_t h = 0; h < labelings; ++h) {
+        const int32_t* label = labels.data<int32_t>() + h * n;
+        const int32_t mine = label[own.data<int32_t>()[i]];
+#pragma omp simd
+        for (int64_t j = 0; j < width; ++j) mark[j] |= label[index[j]] == mine ? 1 : 0;
+      }
+    }
+  });
+}
+
+}  // namespace la

@@ -1,0 +1,75 @@
+// Arithmetic on whole SIMD registers: a vector type for the kernels that name their registers, and an
+// exponential and a logarithm without branches, which the compiler vectorizes inside a simple loop.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+namespace la {
+
+#ifdef __AVX512F__
+constexpr int simd_lanes = 16;  // floats in a register
+#else
+constexpr int simd_lanes = 8;
+#endif
+
+// GCC's vector types: arithmetic, comparisons and ?: act lane by lane.
+typedef float Floats __attribute__((vector_size(simd_lanes * sizeof(float))));
+typedef int32_t Ints __attribute__((vector_size(simd_lanes * sizeof(int32_t))));
+
+inline Floats load(const float* p) {
+  Floats x;
+  std::memcpy(&x, p, sizeof x);
+  return x;
+}
+inline void store(float* p, Floats x) { std::memcpy(p, &x, sizeof x); }
+
+/// a . b. The order of the sum depends on n alone.
+inline float dot(const float* a, const float* b, int64_t n) {
+  float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < n; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+/// exp(x) within 2 units in the last place for x in [-87, 88]; beyond them, the value at the border. NaN
+/// stays NaN. exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2, where Taylor's polynomial of degree
+/// 7 has a relative error below 8e-9.
+inline float simd_exp(float x) {
+  x = x < -87.0f ? -87.0f : x;
+  x = x > 88.0f ? 88.0f : x;
+  constexpr float shifter =
+      0x1.8p23f;  // adding it rounds to an integer, left in the low bits of the fraction
+  const float shifted = x * 1.44269504f + shifter;
+  const float n = shifted - shifter;
+  const float r =
+      (x - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;  // ln 2 in two parts; n times the first is exact
+  float p = 1.0f / 5040;
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const uint32_t power = (std::bit_cast<uint32_t>(shifted) << 23) + 0x3f800000u;  // the bits of 2^n
+  return p * std::bit_cast<float>(power);
+}
+
+/// log(1 + x) for x in [0, 1], also accurate relative to a tiny x.
+/// log(1 + x) = 2 atanh(z) = 2 (z + z^3 / 3 + z^5 / 5 + ...), z = x / (2 + x) <= 1/3; the terms left out are
+/// below 2e-8 of the sum.
+inline float simd_log1p(float x) {
+  const float z = x / (2.0f + x), w = z * z;
+  float p = 1.0f / 13;
+  p = p * w + 1.0f / 11;
+  p = p * w + 1.0f / 9;
+  p = p * w + 1.0f / 7;
+  p = p * w + 1.0f / 5;
+  p = p * w + 1.0f / 3;
+  p = p * w + 1.0f;
+  return 2.0f * z * p;
+}
+
+}  // namespace la
