@@ -29,11 +29,13 @@ Clustering scaled_clustering(const std::string& network, int64_t pictures) {
 }
 
 /// The paper's 4096, unless that is a large part of the data set.
-int scaled_4096(int64_t pictures) { return static_cast<int>(std::clamp<int64_t>(pictures / 10, 1, 4096)); }
+int scaled_4096(int64_t pictures, int64_t at_least) {
+  return static_cast<int>(std::clamp<int64_t>(pictures / 10, at_least, 4096));
+}
 
 std::string explain_4096(const char* name, int value, int64_t pictures) {
   return value == 4096 ? fmt::format("{} = 4096: the paper's", name)
-                       : fmt::format("{} = {}: a tenth of the {} pictures", name, value, pictures);
+                       : fmt::format("{} = {}: a tenth of {} pictures", name, value, pictures);
 }
 
 std::string comma_list(const std::vector<int>& numbers) {
@@ -110,12 +112,12 @@ void validate(const Config& config, int64_t pictures) {
 std::vector<std::string> choose_defaults(Config& config, int64_t pictures) {
   std::vector<std::string> lines;
   if (config.background == 0) {
-    config.background = scaled_4096(pictures);
+    config.background = scaled_4096(pictures, 2);  // itself and another
     lines.push_back(explain_4096("background k", config.background, pictures));
   }
   choose_neighbors(config, pictures, lines);
   if (config.ir_loss == IrLoss::nce && config.noise == 0) {
-    config.noise = scaled_4096(pictures);
+    config.noise = scaled_4096(pictures, 1);
     lines.push_back(explain_4096("noise", config.noise, pictures));
   }
   if (config.schedule == ScheduleKind::step && config.learning_rate_drops.empty()) {

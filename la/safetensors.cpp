@@ -56,8 +56,7 @@ size_t checksum_position(std::string_view header) {
              : found + before.size();
 }
 
-// --- Writing
-// ---------------------------------------------------------------------------------------------------
+// --- Writing ---
 
 /// Large elements first, then by name: keeps every tensor aligned to its element, and the bytes
 /// deterministic.
@@ -103,8 +102,7 @@ std::string header_text(const std::string& path, const std::vector<NamedTensor>&
   return text;
 }
 
-// --- Reading
-// ---------------------------------------------------------------------------------------------------
+// --- Reading ---
 
 struct Entry {
   std::string name;

@@ -1,0 +1,207 @@
+#include "apps/options.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "apps/option_table.h"
+#include "apps/preset_file.h"
+#include "la/files.h"
+
+namespace la {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What stands on the command line, not interpreted yet.
+struct CommandLine {
+  std::string preset;
+  std::vector<std::pair<std::string, std::string>> given;  // option and value
+  std::string help;
+
+  const std::string* find(const std::string& option) const {
+    for (const auto& [name, value] : given)
+      if (name == option) return &value;
+    return nullptr;
+  }
+};
+
+std::string help_of(const Option& option) {
+  return option.range.empty() ? option.help : fmt::format("{} ({})", option.help, option.range);
+}
+
+CommandLine read_command_line(std::vector<std::string> arguments) {
+  CommandLine line;
+  CLI::App app("Learns embeddings of pictures without labels, by Local Aggregation.", "la_train");
+  app.set_help_flag("-h,--help", "print this and end");
+  app.add_option("--preset", line.preset, "file of options in TOML; default: presets/fashion-mnist.toml")
+      ->type_name("FILE");
+
+  Config defaults;
+  for (const Option& option : option_table(defaults)) {
+    const bool flag = option.kind == Option::Kind::flag;
+    const auto remember = [&line, flag, name = option.name](const CLI::results_t& values) {
+      line.given.emplace_back(name, flag && values.back().empty() ? "true" : values.back());
+      return true;
+    };
+    CLI::Option* added = app.add_option("--" + option.name, remember, help_of(option));
+    added->group(option.group)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    if (flag)
+      added->expected(0, 1)->type_name("");  // without a value it means true
+    else
+      added->type_name(option.type)->default_str(option.get());
+  }
+
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+  try {
+    app.parse(std::move(arguments));
+  } catch (const CLI::CallForHelp&) {
+    line.help = app.help();
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(fmt::format("{} (--help lists the options)", error.what()));
+  }
+  return line;
+}
+
+/// The table of a configuration, with access by name.
+class Fields {
+ public:
+  explicit Fields(Config& config) : options_(option_table(config)) {}
+
+  const Option* find(const std::string& name) const {
+    const auto found =
+        std::find_if(options_.begin(), options_.end(), [&](const Option& o) { return o.name == name; });
+    return found == options_.end() ? nullptr : &*found;
+  }
+
+  void apply(const CommandLine& line) const {
+    for (const auto& [name, value] : line.given) try {
+        find(name)->set(value);
+      } catch (const Error& error) {
+        throw UsageError(fmt::format("--{}: {}", name, error.what()));
+      }
+  }
+
+  void apply_file(const std::string& path) const {
+    try {
+      for (const PresetEntry& entry : parse_preset(read_text_file(path))) apply_entry(entry);
+    } catch (const Error& error) {
+      throw UsageError(fmt::format("{}: {}", path, error.what()));
+    }
+  }
+
+ private:
+  void apply_entry(const PresetEntry& entry) const {
+    const Option* option = find(entry.key);
+    check(option != nullptr, "line {}: there is no option '{}'", entry.line, entry.key);
+    try {
+      option->set(entry.value);
+    } catch (const Error& error) {
+      fail("line {}: {}: {}", entry.line, entry.key, error.what());
+    }
+  }
+
+  std::vector<Option> options_;
+};
+
+void check_epochs_on_resume(const Config& stored, const Config& config) {
+  check(config.epochs >= stored.epochs,
+        "--epochs {} is less than the {} that the run was begun with; it can only grow", config.epochs,
+        stored.epochs);
+  const bool fixed = config.schedule == ScheduleKind::step && !config.learning_rate_drops.empty();
+  check(config.epochs == stored.epochs || fixed,
+        "--epochs must stay {}: the learning rates of this run depend on it", stored.epochs);
+}
+
+Config config_to_resume(const CommandLine& line, std::vector<std::string>& notes) {
+  check(line.find("run") != nullptr, "--resume needs the folder of the run: --run FOLDER");
+  check(line.preset.empty(), "--resume takes the run's own configuration: leave out --preset");
+  Config stored;
+  const std::string path = *line.find("run") + "/config.toml";
+  Fields(stored).apply_file(path);
+
+  Config config = stored;
+  const Fields before(stored), after(config);
+  after.apply(line);
+  for (const auto& [name, value] : line.given) {
+    const Option& option = *after.find(name);
+    const bool may_differ = option.stored == Option::Stored::no || option.on_resume == Option::OnResume::free;
+    check(may_differ || name == "epochs" || option.get() == before.find(name)->get(),
+          "--{} {}: the run has {}, and continues with the configuration that it was begun with", name, value,
+          before.find(name)->get());
+  }
+  check_epochs_on_resume(stored, config);
+  notes.push_back(fmt::format("configuration: {}, of the run that is continued", path));
+  return config;
+}
+
+Config config_to_begin(const CommandLine& line, const std::string& default_preset,
+                       std::vector<std::string>& notes) {
+  Config config;
+  const Fields fields(config);
+  if (!line.preset.empty()) {
+    fields.apply_file(line.preset);
+    notes.push_back(fmt::format("configuration: {}", line.preset));
+  } else if (fs::exists(default_preset)) {
+    fields.apply_file(default_preset);
+    notes.push_back(
+        fmt::format("configuration: {}, the default (--preset FILE takes another)", default_preset));
+  }
+  fields.apply(line);
+  check(!config.resume, "resume belongs on the command line, together with --run FOLDER");
+  return config;
+}
+
+std::string toml_value(const Option& option) {
+  switch (option.kind) {
+    case Option::Kind::text:
+      return toml_text(option.get());
+    case Option::Kind::list:
+      return fmt::format("[{}]", option.get());
+    default:
+      return option.get();
+  }
+}
+
+}  // namespace
+
+Options parse_options(const std::vector<std::string>& arguments, const std::string& default_preset) {
+  const CommandLine line = read_command_line(arguments);
+  Options options;
+  options.help = line.help;
+  if (!line.help.empty()) return options;
+
+  const std::string* resume = line.find("resume");
+  try {
+    options.config = resume != nullptr && *resume != "false"
+                         ? config_to_resume(line, options.notes)
+                         : config_to_begin(line, default_preset, options.notes);
+    validate(options.config);
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+  return options;
+}
+
+Options parse_options(int argc, char** argv) {
+  std::error_code error;  // without /proc there is no default preset
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  return parse_options({argv + 1, argv + argc}, program.parent_path() / "presets" / "fashion-mnist.toml");
+}
+
+std::string to_toml(const Config& config) {
+  Config copy = config;
+  std::string text = "# The configuration of a run of la_train; as --preset it begins the same run again.\n";
+  std::string group;
+  for (const Option& option : option_table(copy)) {
+    if (option.stored == Option::Stored::no) continue;
+    if (option.group != std::exchange(group, option.group)) text += fmt::format("\n# {}\n", option.group);
+    text += fmt::format("{} = {}\n", option.name, toml_value(option));
+  }
+  return text;
+}
+
+}  // namespace la

@@ -1,0 +1,35 @@
+// The command line of la_train: options over a preset file over the defaults of la/config.h.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "la/config.h"
+#include "tensor/error.h"
+
+namespace la {
+
+/// The program was called in a wrong way; programs end with exit code 2.
+struct UsageError : Error {
+  using Error::Error;
+};
+
+struct Options {
+  Config config;
+  std::vector<std::string> notes;  // for the user: where the configuration comes from
+  std::string help;                // not empty if help was asked for: to be printed instead of training
+};
+
+/// The configuration is that of --preset FILE, or else of presets/fashion-mnist.toml beside the program, or
+/// else the defaults; options on the command line win. With --resume it is the one stored in the folder
+/// --run, and only options that change no result may differ from it; --epochs may grow where the learning
+/// rates of the epochs done stay what they were. Throws a UsageError that names the option or the file and
+/// line.
+Options parse_options(int argc, char** argv);
+/// The same for arguments without the program's name; `default_preset` is a file that need not exist.
+Options parse_options(const std::vector<std::string>& arguments, const std::string& default_preset);
+
+/// A preset that reproduces the run: all options but run and resume.
+std::string to_toml(const Config& config);
+
+}  // namespace la

@@ -1,0 +1,346 @@
+#include "apps/options.h"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <map>
+
+#include "apps/option_table.h"
+#include "apps/preset_file.h"
+#include "la/files.h"
+#include "tests/temporary_folder.h"
+
+namespace la {
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+Config parse(const Arguments& arguments) { return parse_options(arguments, "").config; }
+
+std::string usage_error(const Arguments& arguments) {
+  try {
+    parse_options(arguments, "");
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+/// A value that no option has by default, for every option.
+const std::map<std::string, std::string> other_values = {
+    {"data", "/my \"photos\"/C# \\ 'caf\xc3\xa9', 2\n"},
+    {"format", "folder"},
+    {"limit", "4000000000"},
+    {"crop-min-area", "0.1"},
+    {"crop-max-aspect", "1.3333335"},
+    {"flip", "0.3"},
+    {"jitter", "0.7"},
+    {"grayscale", "1"},
+    {"network", "resnet18"},
+    {"head", "linear-bn"},
+    {"dim", "64"},
+    {"precision", "bf16"},
+    {"device", "cpu"},
+    {"epochs", "90"},
+    {"warm-start-epochs", "3"},
+    {"batch", "256"},
+    {"learning-rate", "1.1754944e-38"},
+    {"schedule", "cosine"},
+    {"learning-rate-drops", "30, 60"},
+    {"learning-rate-warm-up", "0.5"},
+    {"momentum", "0.99999994"},
+    {"weight-decay", "0.0005"},
+    {"temperature", "3.4028235e+38"},
+    {"bank-momentum", "0.1"},
+    {"bank-init", "forward"},
+    {"background", "17"},
+    {"clusterings", "5"},
+    {"clusters", "600"},
+    {"cluster-every", "2"},
+    {"cluster-iterations", "30"},
+    {"spherical", "true"},
+    {"close-neighbors", "knn"},
+    {"close-count", "9"},
+    {"ir-loss", "softmax"},
+    {"noise", "128"},
+    {"nce-constant", "estimate"},
+    {"seed", "18446744073709551615"},
+    {"threads", "2"},
+    {"loader-threads", "3"},
+    {"eval-every", "5"},
+};
+
+/// Every option of the table that belongs to a configuration, as text.
+std::map<std::string, std::string> texts_of(Config config) {
+  std::map<std::string, std::string> texts;
+  for (const Option& option : option_table(config))
+    if (option.stored == Option::Stored::yes) texts[option.name] = option.get();
+  return texts;
+}
+
+}  // namespace
+
+TEST_CASE("options: without arguments the defaults of la/config.h") {
+  CHECK(texts_of(parse({})) == texts_of(Config{}));
+}
+
+TEST_CASE("options: every option reaches its field from the command line, and back through a preset") {
+  Arguments arguments;
+  for (const auto& [name, value] : other_values) arguments.push_back("--" + name + "=" + value);
+  const Config config = parse(arguments);
+  CHECK(config.data == other_values.at("data"));
+  CHECK(config.limit == 4'000'000'000);
+  CHECK(config.crop_max_aspect == 1.3333335f);
+  CHECK(config.head == HeadKind::linear_bn);
+  CHECK(config.precision == Precision::bf16);
+  CHECK(config.learning_rate == 1.1754944e-38f);
+  CHECK(config.learning_rate_drops == std::vector<int>{30, 60});
+  CHECK(config.momentum == 0.99999994f);
+  CHECK(config.spherical);
+  CHECK(config.close_neighbors == CloseNeighborKind::knn);
+  CHECK(config.seed == UINT64_MAX);
+
+  const auto before = texts_of(Config{}), after = texts_of(config);
+  CHECK(after.size() == other_values.size());  // an option without another value here would not be tested
+  for (const auto& [name, value] : after) {
+    CAPTURE(name);
+    CHECK(value == other_values.at(name));
+    CHECK(value != before.at(name));
+  }
+
+  const TemporaryFolder folder;
+  write_bytes(folder.file("config.toml"), to_toml(config));
+  CHECK(texts_of(parse({"--preset", folder.file("config.toml")})) == after);
+}
+
+TEST_CASE("options: the command line wins over the preset, and the preset over the defaults") {
+  const TemporaryFolder folder;
+  const std::string preset = folder.file("p.toml");
+  write_bytes(preset, "# a comment\n\n  dim=32 # here too\r\nbatch = 64\nspherical = true\n");
+  const Options options = parse_options({"--batch", "16", "--preset", preset}, folder.file("absent.toml"));
+  CHECK(options.config.dim == 32);
+  CHECK(options.config.batch == 16);
+  CHECK(options.config.spherical);
+  CHECK(options.config.epochs == Config{}.epochs);
+  REQUIRE(options.notes.size() == 1);
+  CHECK(options.notes[0].find(preset) != std::string::npos);
+  CHECK_FALSE(parse({"--preset", preset, "--spherical=false"}).spherical);
+}
+
+TEST_CASE("options: the default preset counts where no other is named, and is announced") {
+  const TemporaryFolder folder;
+  write_bytes(folder.file("default.toml"), "dim = 32\n");
+  write_bytes(folder.file("other.toml"), "batch = 64\n");
+  const Options options = parse_options({}, folder.file("default.toml"));
+  CHECK(options.config.dim == 32);
+  REQUIRE(options.notes.size() == 1);
+  CHECK(options.notes[0].find(folder.file("default.toml")) != std::string::npos);
+  CHECK(parse_options({"--preset", folder.file("other.toml")}, folder.file("default.toml")).config.dim ==
+        128);
+}
+
+TEST_CASE("options: the forms of the command line") {
+  CHECK(parse({"--spherical", "--dim", "7"}).dim == 7);
+  CHECK(parse({"--spherical", "--dim", "7"}).spherical);
+  CHECK(parse({"--learning-rate-drops", "5,6"}).learning_rate_drops == std::vector<int>{5, 6});
+  CHECK(parse({"--learning-rate-drops", ""}).learning_rate_drops.empty());
+  CHECK(parse({"--dim", "7", "--dim", "8"}).dim == 8);  // the last wins
+  CHECK(parse({"--run", "somewhere"}).run == "somewhere");
+}
+
+TEST_CASE("options: help shows every option with its default") {
+  const std::string help = parse_options({"--help"}, "").help;
+  for (const auto& [name, value] : other_values) CHECK(help.find("--" + name) != std::string::npos);
+  CHECK(help.find("INT=128") != std::string::npos);
+  CHECK(help.find("Local Aggregation") != std::string::npos);
+}
+
+TEST_CASE("options: wrong usage is one line that names the option, the value and what was expected") {
+  struct Case {
+    Arguments arguments;
+    std::vector<const char*> parts;
+  };
+  const std::vector<Case> cases = {
+      {{"--nonsense"}, {"--nonsense"}},
+      {{"stray"}, {"stray"}},
+      {{"--dim"}, {"--dim"}},
+      {{"--dim", "x"}, {"--dim", "whole number", "'x'"}},
+      {{"--dim", "1.5"}, {"--dim", "'1.5'"}},
+      {{"--dim", "0"}, {"--dim", "at least 1", "got 0"}},
+      {{"--dim", "99999999999"}, {"--dim", "99999999999"}},
+      {{"--seed", "-1"}, {"--seed", "at least 0", "'-1'"}},
+      {{"--batch", "-4"}, {"--batch", "at least 1", "-4"}},
+      {{"--temperature", "0"}, {"--temperature", "greater than 0"}},
+      {{"--temperature", "nan"}, {"--temperature", "finite"}},
+      {{"--learning-rate", "inf"}, {"--learning-rate", "finite"}},
+      {{"--momentum", "1"}, {"--momentum", "less than 1"}},
+      {{"--bank-momentum", "-0.5"}, {"--bank-momentum", "at least 0"}},
+      {{"--flip", "1.5"}, {"--flip", "at most 1"}},
+      {{"--crop-max-aspect", "0.9"}, {"--crop-max-aspect", "at least 1"}},
+      {{"--precision", "f16"}, {"--precision", "f32, bf16", "'f16'"}},
+      {{"--network", "resnet19"}, {"--network", "resnet18", "'resnet19'"}},
+      {{"--device", "tpu"}, {"--device", "auto, cpu, cuda", "'tpu'"}},
+      {{"--spherical=maybe"}, {"--spherical", "maybe"}},
+      {{"--learning-rate-drops", "5,"}, {"--learning-rate-drops", "''"}},
+      {{"--learning-rate-drops", "6,5"}, {"--learning-rate-drops", "increase"}},
+      {{"--warm-start-epochs", "9", "--epochs", "8"}, {"--warm-start-epochs 9", "--epochs 8"}},
+      {{"--clusters", "1"}, {"--clusters 1"}},
+      {{"--preset", "/nowhere.toml"}, {"/nowhere.toml", "No such file"}},
+      {{"--resume"}, {"--resume", "--run"}},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.arguments.front());
+    const std::string message = usage_error(c.arguments);
+    for (const char* part : c.parts) CHECK_MESSAGE(message.find(part) != std::string::npos, message);
+    CHECK(message.find('\n') == std::string::npos);
+  }
+}
+
+TEST_CASE("options: an error in a preset names file, line and key") {
+  struct Case {
+    const char* text;
+    const char* message;
+  };
+  const Case cases[] = {
+      {"dim = 64\nlearning_rate = 0.1\n", "line 2: there is no option 'learning_rate'"},
+      {"dim = big", "line 1: dim: expected a whole number, got 'big'"},
+      {"dim = -1", "line 1: dim: must be at least 1, got -1"},
+      {"dim = 1\ndim = 2", "line 2: 'dim' stands in line 1 already"},
+      {"dim", "line 1: expected `option = value`"},
+      {"[data]", "line 1: expected `option = value`"},
+      {"= 3", "line 1: expected `option = value`"},
+      {"dim =", "line 1: there is no value"},
+      {"dim = # 3", "line 1: there is no value"},
+      {"dim = 3 4", "line 1: unexpected '4' after the value"},
+      {"data = \"x", "line 1: the text has no closing quote"},
+      {"data = \"x\\", "line 1: the text has no closing quote"},
+      {"data = 'x' y", "line 1: unexpected 'y'"},
+      {"data = \"\\q\"", "line 1: unknown escape '\\q'"},
+      {"learning-rate-drops = [1, 2", "line 1: the list has no closing bracket"},
+      {"preset = \"other.toml\"", "line 1: there is no option 'preset'"},
+      {"resume = true", "command line"},
+  };
+  const TemporaryFolder folder;
+  const std::string path = folder.file("p.toml");
+  for (const Case& c : cases) {
+    write_bytes(path, c.text);
+    const std::string message = usage_error({"--preset", path});
+    CHECK_MESSAGE(message.find(c.message) != std::string::npos, message);
+  }
+  CHECK(usage_error({"--preset", folder.path()}).find(folder.path()) != std::string::npos);
+}
+
+TEST_CASE("options: texts in presets") {
+  const auto value = [](const char* line) { return parse_preset(line).at(0).value; };
+  CHECK(value(R"(data = "a # b \" \\ \t \u0041 é")") == "a # b \" \\ \t A é");
+  CHECK(value(R"(data = 'a # b \ "')") == R"(a # b \ ")");
+  CHECK(value("data = \"\"  # empty") == "");
+  CHECK(value("drops = [1, 2] # two") == "1, 2");
+  CHECK(value("drops = []") == "");
+}
+
+TEST_CASE("options: a run is resumed with its own configuration") {
+  const TemporaryFolder folder;
+  const std::string run = folder.file("run");
+  std::filesystem::create_directory(run);
+  Config stored;
+  stored.dim = 32;
+  stored.epochs = 100;
+  stored.learning_rate_drops = {60, 80};
+  const auto store = [&] { write_bytes(run + "/config.toml", to_toml(stored)); };
+  store();
+
+  SUBCASE("its values count, not the defaults") {
+    const Config config = parse({"--resume", "--run", run});
+    CHECK(config.dim == 32);
+    CHECK(config.resume);
+    CHECK(config.run == run);
+  }
+  SUBCASE("what changes no result may be changed, and what stays the same may be repeated") {
+    const Config config = parse({"--resume", "--run", run, "--epochs", "120", "--threads", "3", "--dim", "32",
+                                 "--eval-every", "4", "--loader-threads", "2", "--device", "cpu"});
+    CHECK(config.epochs == 120);
+    CHECK(config.threads == 3);
+  }
+  SUBCASE("all else is an error") {
+    CHECK(usage_error({"--resume", "--run", run, "--dim", "64"}).find("--dim 64: the run has 32") !=
+          std::string::npos);
+    CHECK(usage_error({"--resume", "--run", run, "--epochs", "99"}).find("--epochs 99") != std::string::npos);
+    CHECK(usage_error({"--resume", "--run", run, "--preset", "x"}).find("--preset") != std::string::npos);
+    CHECK(usage_error({"--resume", "--run", folder.file("absent")}).find("config.toml") != std::string::npos);
+  }
+  SUBCASE("more epochs would change the learning rates of a cosine schedule") {
+    stored.schedule = ScheduleKind::cosine;
+    store();
+    CHECK(usage_error({"--resume", "--run", run, "--epochs", "120"}).find("--epochs must stay 100") !=
+          std::string::npos);
+    CHECK(parse({"--resume", "--run", run}).schedule == ScheduleKind::cosine);
+  }
+}
+
+TEST_CASE("config: what depends on the data is chosen from the number of pictures") {
+  Config config;
+  const auto lines = choose_defaults(config, 60'000);
+  CHECK(config.background == 4096);
+  CHECK(config.clusters == 600);
+  CHECK(config.clusterings == 3);
+  CHECK(config.noise == 4096);
+  CHECK(config.learning_rate_drops == std::vector<int>{120, 160});
+  CHECK(lines.size() == 5);
+  CHECK_NOTHROW(validate(config, 60'000));
+  CHECK(choose_defaults(config, 60'000).empty());  // nothing is left to choose
+
+  Config imagenet;
+  imagenet.network = "resnet18";
+  choose_defaults(imagenet, 1'281'167);
+  CHECK(imagenet.background == 4096);
+  CHECK(imagenet.clusters == 30'000);
+  CHECK(imagenet.clusterings == 10);
+}
+
+TEST_CASE("config: what is chosen is valid for every number of pictures") {
+  for (int64_t pictures : {2, 3, 10, 19, 99, 100, 101, 1000, 40'959, 999'999, 1'000'000, 100'000'000})
+    for (CloseNeighborKind kind : {CloseNeighborKind::kmeans, CloseNeighborKind::knn})
+      for (int epochs : {1, 2, 3, 10}) {
+        Config config;
+        config.close_neighbors = kind;
+        config.epochs = epochs;
+        config.warm_start_epochs = 1;
+        config.batch = 2;
+        choose_defaults(config, pictures);
+        CAPTURE(pictures);
+        CAPTURE(epochs);
+        CHECK_NOTHROW(validate(config, pictures));
+      }
+}
+
+TEST_CASE("config: values that do not fit the data name option, value and bound") {
+  const auto message = [](auto change) {
+    Config config;
+    change(config);
+    choose_defaults(config, 500);
+    try {
+      validate(config, 500);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK(message([](Config&) {}) == "");
+  CHECK(message([](Config& c) { c.background = 501; }) ==
+        "--background 501 is more than the 500 training pictures");
+  CHECK(message([](Config& c) { c.clusters = 501; }) ==
+        "--clusters 501 is more than the 500 training pictures");
+  CHECK(message([](Config& c) { c.batch = 501; }) == "--batch 501 is more than the 500 training pictures");
+  CHECK(message([](Config& c) { c.noise = 500; }).find("--noise 500") != std::string::npos);
+  CHECK(message([](Config& c) {
+          c.noise = 500;
+          c.ir_loss = IrLoss::softmax;
+        }) == "");
+  CHECK(message([](Config& c) {
+          c.close_neighbors = CloseNeighborKind::knn;
+          c.background = c.close_count = 20;
+        }).find("--close-count 20") != std::string::npos);
+}
+
+}  // namespace la

@@ -1,0 +1,182 @@
+#include "la/run_folder.h"
+
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <csignal>
+#include <filesystem>
+
+#include "la/interrupt.h"
+#include "la/progress.h"
+#include "tests/temporary_folder.h"
+
+namespace la {
+namespace {
+
+/// Makes a folder the current one.
+class InFolder {
+ public:
+  explicit InFolder(const std::string& path) : before_(std::filesystem::current_path()) {
+    std::filesystem::current_path(path);
+  }
+  ~InFolder() { std::filesystem::current_path(before_); }
+
+ private:
+  std::filesystem::path before_;
+};
+
+Config config_for(const std::string& run) {
+  Config config;
+  config.run = run;
+  return config;
+}
+
+std::string metrics_after(const RunFolder& run, int epoch, int64_t step, int64_t dropped) {
+  CHECK(run.truncate_metrics(epoch, step) == dropped);
+  return read_text_file(run.metrics_path());
+}
+
+}  // namespace
+
+TEST_CASE("run folder: a named one is made, and never reused") {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a/b");
+  {
+    const RunFolder run = RunFolder::create(config_for(path + "/"));
+    run.write_config("dim = 3\n");
+    run.log("one");
+    run.log("two");
+  }
+  CHECK(read_text_file(path + "/config.toml") == "dim = 3\n");
+  CHECK(read_text_file(path + "/log.txt") == "one\ntwo\n");
+  CHECK_THROWS_WITH_AS(RunFolder::create(config_for(path)), doctest::Contains("exists already"), Error);
+  CHECK(RunFolder::open(path).path() == path);
+  CHECK_THROWS_WITH_AS(RunFolder::open(folder.file("absent")), doctest::Contains("no run folder"), Error);
+}
+
+TEST_CASE("run folder: the chosen name tells data and network, and a number that is free") {
+  const TemporaryFolder folder;
+  const InFolder inside(folder.path());
+  const auto path_for = [](const std::string& data) {
+    Config config;
+    config.data = data;
+    return RunFolder::create(config).path();
+  };
+  CHECK(path_for("/data sets/fashion-mnist/") == "runs/fashion-mnist-resnet20-1");
+  CHECK(path_for("fashion-mnist") == "runs/fashion-mnist-resnet20-2");
+  CHECK(path_for("my photos.zip") == "runs/my-photos.zip-resnet20-1");
+  CHECK(path_for("/") == "runs/-resnet20-1");
+}
+
+TEST_CASE("run folder: only one program trains in it") {
+  const TemporaryFolder folder;
+  {
+    const RunFolder run = RunFolder::create(config_for(folder.file("run")));
+    CHECK_THROWS_WITH_AS(RunFolder::open(run.path()), doctest::Contains("another program"), Error);
+  }
+  CHECK_NOTHROW(RunFolder::open(folder.file("run")));
+}
+
+TEST_CASE("run folder: metrics are lines of JSON, and those after a checkpoint are dropped") {
+  const TemporaryFolder folder;
+  const RunFolder run = RunFolder::create(config_for(folder.file("run")));
+  CHECK(run.truncate_metrics(0, -1) == 0);  // there are none yet
+  run.append_metrics({{"epoch", 1}, {"step", 0}, {"loss", 2.5}});
+  run.append_metrics({{"epoch", 1}, {"step", 20}, {"loss", std::nan("")}});
+  run.append_metrics({{"epoch", 2}, {"step", 5}});
+  const std::string first = "{\"epoch\":1,\"step\":0,\"loss\":2.5}\n";
+  const std::string second = "{\"epoch\":1,\"step\":20,\"loss\":null}\n";
+  const std::string third = "{\"epoch\":2,\"step\":5}\n";
+  CHECK(read_text_file(run.metrics_path()) == first + second + third);
+
+  SUBCASE("none is after") { CHECK(metrics_after(run, 2, 5, 0) == first + second + third); }
+  SUBCASE("a later epoch with a smaller step is after") {
+    CHECK(metrics_after(run, 1, 20, 1) == first + second);
+  }
+  SUBCASE("a later step is after") { CHECK(metrics_after(run, 1, 19, 2) == first); }
+  SUBCASE("all are after the start") { CHECK(metrics_after(run, 0, -1, 3) == ""); }
+  SUBCASE("half a line and lines that are no measurement are dropped too") {
+    append_line(run.metrics_path(), "[1]");
+    append_line(run.metrics_path(), "{\"loss\":1}");
+    append_line(run.metrics_path(), "");
+    write_bytes(run.metrics_path(), read_text_file(run.metrics_path()) + "{\"epoch\":1,\"step\":1}");
+    CHECK(metrics_after(run, 2, 5, 4) == first + second + third);
+  }
+  const std::string before = read_text_file(run.metrics_path());
+  run.append_metrics({{"epoch", 7}, {"step", 7}});
+  CHECK(read_text_file(run.metrics_path()) == before + "{\"epoch\":7,\"step\":7}\n");
+}
+
+TEST_CASE("progress: durations are for people") {
+  CHECK(duration_text(0.9) == "0s");
+  CHECK(duration_text(59) == "59s");
+  CHECK(duration_text(252) == "4m 12s");
+  CHECK(duration_text(3600) == "1h 00m");
+  CHECK(duration_text(3780) == "1h 03m");
+  CHECK(duration_text(26 * 3600.0) == "1d 02h");
+  CHECK(duration_text(-1) == "?");
+  CHECK(duration_text(INFINITY) == "?");
+}
+
+TEST_CASE("progress: a rate is exact while it is steady, and follows a change") {
+  SmoothedRate rate;
+  CHECK(rate.value() == 0);
+  for (int i = 0; i < 5; ++i) rate.add(128, 0.25);
+  CHECK(rate.value() == doctest::Approx(512));
+  for (int i = 0; i < 400; ++i) rate.add(64, 0.25);  // 100 seconds: the past counts e^-10
+  CHECK(rate.value() == doctest::Approx(256).epsilon(1e-4));
+}
+
+TEST_CASE("progress: in a file a plain line now and then, at the end of an epoch, and every message") {
+  const TemporaryFolder folder;
+  std::FILE* file = std::fopen(folder.file("out").c_str(), "w");
+  REQUIRE(file != nullptr);
+  std::vector<std::string> log;
+  double now = 1000;
+  {
+    Progress progress(
+        file, [&](std::string_view line) { log.emplace_back(line); }, [&] { return now; });
+    ProgressState state{.phase = "LA", .epoch = 2, .epochs = 9, .steps = 468, .seconds_left = 252};
+    for (state.step = 1; state.step <= 100; ++state.step, ++now) progress.update(state);
+    progress.message("hello");
+    state.loss = 0.125;
+    progress.epoch_end(state);
+  }
+  std::fclose(file);
+  REQUIRE(log.size() == 5);  // after 30, 60 and 90 seconds, and the last two
+  CHECK(log[0].find("LA epoch 2/9 step 31/468") == 0);
+  CHECK(log[1].find("step 61/468") != std::string::npos);
+  CHECK(log[3] == "hello");
+  CHECK(log[4].find("loss 0.1250") != std::string::npos);
+  CHECK(log[4].find("4m 12s left") != std::string::npos);
+  std::string expected;
+  for (const std::string& line : log) expected += line + "\n";
+  CHECK(read_text_file(folder.file("out")) == expected);
+}
+
+TEST_CASE("progress: a line is never wider than the terminal") {
+  const ProgressState state{.phase = "IR", .epoch = 1, .epochs = 2};
+  CHECK(progress_text(state, 20).size() == 20);
+  CHECK(progress_text(state).starts_with(progress_text(state, 20)));
+}
+
+TEST_CASE("interrupt: the first signal is remembered, the second ends the program") {
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    catch_interrupts();
+    if (interrupted()) _exit(1);
+    std::raise(SIGTERM);
+    if (!interrupted()) _exit(2);
+    std::raise(SIGINT);
+    _exit(3);  // must not be reached
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGINT);
+}
+
+}  // namespace la
