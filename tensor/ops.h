@@ -161,8 +161,8 @@ RowLosses logistic_loss(const Tensor& scores, float factor, float offset);
 /// The nearest of m centroids [m, D] to each row of x [N, D], in Euclidean distance; of equal ones the lowest
 /// label.
 Assignment nearest_centroid(const Tensor& x, const Tensor& centroids);
-/// Mean and number of the rows of x [N, D] with each label in {0, ..., m - 1}; the mean of no rows is 0. The result is
-/// the same for any number of threads.
+/// Mean and number of the rows of x [N, D] with each label in {0, ..., m - 1}; the mean of no rows is 0. The
+/// result is the same for any number of threads.
 ClusterMeans mean_by_label(const Tensor& x, const Tensor& labels, int64_t m);
 
 // --- Optimizer

@@ -4,6 +4,11 @@
 #include "tensor/ops.h"
 
 namespace la {
+namespace {
+
+thread_local size_t current_margin = 0;
+
+}  // namespace
 
 struct Tensor::Storage {
   Device device;
@@ -16,9 +21,17 @@ struct Tensor::Storage {
   Storage& operator=(const Storage&) = delete;
 };
 
-Tensor::Tensor(Shape shape, DType dtype, Device device) : shape_(shape), dtype_(dtype) {
-  storage_ = std::make_shared<Storage>(device, bytes());
+Tensor::Tensor(Shape shape, DType dtype, Device device)
+    : offset_(current_margin), shape_(shape), dtype_(dtype) {
+  storage_ = std::make_shared<Storage>(device, bytes() + 2 * offset_);
+  if (current_margin > 0) {
+    const std::vector<uint8_t> guard(storage_->bytes, 0xff);
+    backend(device).copy_from_host(storage_->block, guard.data(), guard.size());
+  }
 }
+
+GuardedTensors::GuardedTensors() { current_margin = margin; }
+GuardedTensors::~GuardedTensors() { current_margin = 0; }
 
 Tensor Tensor::full(Shape shape, float value, DType dtype, Device device) {
   Tensor t(shape, dtype, device);

@@ -87,4 +87,16 @@ class Tensor {
   DType dtype_ = DType::f32;
 };
 
+/// For tests of kernels: while one is in scope on this thread, the array of a new tensor lies between two
+/// margins, and all three start out full of bytes 0xff, which are a NaN or -1.
+class GuardedTensors {
+ public:
+  static constexpr size_t margin = 256;  // bytes, so that the alignment stays
+
+  GuardedTensors();
+  ~GuardedTensors();
+  GuardedTensors(const GuardedTensors&) = delete;
+  GuardedTensors& operator=(const GuardedTensors&) = delete;
+};
+
 }  // namespace la

@@ -101,6 +101,7 @@ class Lists {
   void fill(int64_t part, const Rows& queries, const float* thresholds, const Rows& table) {
     const int64_t panels = panel_count(table.count);
     const Tensor panel({panel_width, table.depth});
+    const int64_t bytes_ahead = (panel.numel() * 4 / queries.count + 63) / 64 * 64;
     std::vector<List> lists(static_cast<size_t>(queries.count));
     for (int64_t q = 0; q < queries.count; ++q) lists[static_cast<size_t>(q)] = list(part, q);
     for (int64_t p = panels * part / parts_; p < panels * (part + 1) / parts_; ++p) {
@@ -109,6 +110,7 @@ class Lists {
                  panel.data<float>());
       score_rows(queries.data, queries.count, table.depth, panel.data<float>(), PanelScores{},
                  [&](int64_t q, const PanelScores& s) {
+                   prefetch(table[first + panel_width], q * bytes_ahead, bytes_ahead);  // packed next
                    List& list = lists[static_cast<size_t>(q)];
                    if (is_full(list)) return;
                    for (int v = 0; v < tile_vectors; ++v)

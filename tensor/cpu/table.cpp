@@ -114,8 +114,7 @@ void CpuBackend::gather_dot(const Tensor& queries, const Tensor& table, const Te
   constexpr int64_t ahead = 8;  // rows to ask for before they are needed: chosen rows lie anywhere in memory
   parallel_for(indices.numel(), rows_per_grain(row_bytes_of(table)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const auto* next = reinterpret_cast<const char*>(rows + index[std::min(i + ahead, end - 1)] * depth);
-      for (int64_t b = 0; b < depth * 4; b += 64) __builtin_prefetch(next + b);
+      prefetch(rows, index[std::min(i + ahead, end - 1)] * depth * 4, depth * 4);
       scores[i] = dot(query + i / width * depth, rows + index[i] * depth, depth);
     }
   });
@@ -137,8 +136,10 @@ void CpuBackend::gather_sum(const Tensor& coefficients, const Tensor& indices, c
   parallel_for(y.size(0), 1, [&](int64_t begin, int64_t end) {
     std::fill(sums + begin * depth, sums + end * depth, 0.0f);
     std::vector<int64_t> position(static_cast<size_t>(end - begin), 0);
+    const int64_t bytes_ahead = tile * depth * 4 / (end - begin);
     for (int64_t first = 0; first < n; first += tile)
       for (int64_t i = begin; i < end; ++i) {
+        prefetch(rows + (first + tile) * depth, (i - begin) * bytes_ahead, bytes_ahead);
         int64_t& from = position[static_cast<size_t>(i - begin)];
         int64_t to = from;
         while (to < width && index[i * width + to] < first + tile) ++to;

@@ -25,6 +25,13 @@ inline Floats load(const float* p) {
 }
 inline void store(float* p, Floats x) { std::memcpy(p, &x, sizeof x); }
 
+/// Asks for `bytes` bytes from p + offset, so that they come from memory while something else is computed. It
+/// does no harm if they lie outside the array.
+inline void prefetch(const float* p, int64_t offset, int64_t bytes) {
+  const char* from = reinterpret_cast<const char*>(p) + offset;
+  for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(from + b, 0, 2);
+}
+
 /// a . b. The order of the sum depends on n alone.
 inline float dot(const float* a, const float* b, int64_t n) {
   float sum = 0.0f;

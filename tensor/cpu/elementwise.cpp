@@ -1,0 +1,87 @@
+// Filling, converting and pointwise arithmetic on the CPU: one pass over memory each.
+#include "tensor/cpu/cpu_backend.h"
+#include "tensor/cpu/simd.h"
+#include "tensor/cpu/vector_math.h"
+#include "tensor/pointwise.h"
+
+namespace la {
+namespace {
+
+template <class T>
+void fill_with(const Tensor& y, T value) {
+  T* to = y.data<T>();
+  parallel_for(y.numel(), elements_per_thread,
+               [=](int64_t begin, int64_t end) { std::fill(to + begin, to + end, value); });
+}
+
+template <class F>
+void map_tensor(const Tensor& x, const Tensor& y, F f) {
+  dispatch_float(x.dtype(), [&]<class T>(T) { map(x.data<T>(), y.data<T>(), x.numel(), f); });
+}
+
+template <class F>
+void map_tensors(const Tensor& a, const Tensor& b, const Tensor& y, F f) {
+  dispatch_float(a.dtype(), [&]<class T>(T) { map(a.data<T>(), b.data<T>(), y.data<T>(), a.numel(), f); });
+}
+
+/// pointwise::Sigmoid with an exponential that vectorizes.
+struct SimdSigmoid {
+  float operator()(float x) const { return 1.0f / (1.0f + simd_exp(-x)); }
+};
+
+}  // namespace
+
+void CpuBackend::fill(float value, const Tensor& y) {
+  switch (y.dtype()) {
+    case DType::f32:
+      return fill_with<float>(y, value);
+    case DType::bf16:
+      return fill_with<bf16>(y, bf16(value));
+    case DType::i32:
+      return fill_with<int32_t>(y, static_cast<int32_t>(value));
+    case DType::i64:
+      return fill_with<int64_t>(y, static_cast<int64_t>(value));
+    case DType::u8:
+      return fill_with<uint8_t>(y, static_cast<uint8_t>(value));
+  }
+}
+
+void CpuBackend::cast(const Tensor& x, const Tensor& y) {
+  const auto same = [](float value) { return value; };
+  if (x.dtype() == DType::f32)
+    map(x.data<float>(), y.data<bf16>(), x.numel(), same);
+  else
+    map(x.data<bf16>(), y.data<float>(), x.numel(), same);
+}
+
+void CpuBackend::unary(Unary op, const Tensor& x, const Tensor& y) {
+  switch (op) {
+    case Unary::relu:
+      return map_tensor(x, y, pointwise::Relu());
+    case Unary::sigmoid:
+      return map_tensor(x, y, SimdSigmoid());
+  }
+}
+
+void CpuBackend::binary(Binary op, const Tensor& a, const Tensor& b, const Tensor& y) {
+  switch (op) {
+    case Binary::add:
+      return map_tensors(a, b, y, pointwise::Add());
+    case Binary::multiply:
+      return map_tensors(a, b, y, pointwise::Multiply());
+    case Binary::relu_backward:
+      return map_tensors(a, b, y, pointwise::ReluBackward());
+    case Binary::sigmoid_backward:
+      return map_tensors(a, b, y, pointwise::SigmoidBackward());
+  }
+}
+
+void CpuBackend::scale(const Tensor& x, float factor, const Tensor& y) {
+  map_tensor(x, y, pointwise::Scale{factor});
+}
+
+void CpuBackend::scale_by(const Tensor& x, const Tensor& factor, const Tensor& y) {
+  scale(x, factor.data<float>()[0], y);
+}
+
+}  // namespace la

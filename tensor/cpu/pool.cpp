@@ -1,0 +1,178 @@
+// Pooling on the CPU. Each picture is one unit of work.
+#include <limits>
+#include <vector>
+
+#include "tensor/cpu/cpu_backend.h"
+#include "tensor/cpu/simd.h"
+
+namespace la {
+namespace {
+
+/// The part of a pooling window that lies inside the picture, along one axis.
+struct Window {
+  int64_t begin, end;  // positions in the picture
+  int64_t origin;      // of the window itself; may be negative
+  Window(int64_t out, int64_t extent, const PoolGeometry& g)
+      : begin(std::max<int64_t>(out * g.stride - g.padding, 0)),
+        end(std::min<int64_t>(out * g.stride - g.padding + g.kernel, extent)),
+        origin(out * g.stride - g.padding) {}
+};
+
+/// Calls f(row of y, window over rows, window over columns) for every output position of picture n.
+template <class F>
+void for_each_window(int64_t n, const Shape& x, const Shape& y, const PoolGeometry& g, F f) {
+  for (int64_t oh = 0; oh < y[1]; ++oh)
+    for (int64_t ow = 0; ow < y[2]; ++ow)
+      f((n * y[1] + oh) * y[2] + ow, Window(oh, x[1], g), Window(ow, x[2], g));
+}
+
+/// Runs body(n) for every picture, in parallel.
+template <class Body>
+void for_each_picture(int64_t count, Body body) {
+  parallel_for(count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) body(n);
+  });
+}
+
+}  // namespace
+
+void CpuBackend::max_pool2d(const Tensor& x, const PoolGeometry& g, const MaxPoolResult& out) {
+  const int64_t channels = x.size(3), height = x.size(1), width = x.size(2);
+  dispatch_float(x.dtype(), [&]<class T>(T) {
+    const T* from = x.data<T>();
+    T* to = out.y.data<T>();
+    uint8_t* winners = out.winner.data<uint8_t>();
+    for_each_picture(x.size(0), [&](int64_t n) {
+      std::vector<float> best(static_cast<size_t>(channels));
+      for_each_window(n, x.shape(), out.y.shape(), g, [&](int64_t at, Window rows, Window columns) {
+        uint8_t* winner = winners + at * channels;
+        float* maximum = best.data();
+        std::fill(best.begin(), best.end(), -std::numeric_limits<float>::infinity());
+        const auto first =
+            static_cast<uint8_t>((rows.begin - rows.origin) * g.kernel + columns.begin - columns.origin);
+        std::fill(winner, winner + channels, first);
+        for (int64_t h = rows.begin; h < rows.end; ++h) {
+          for (int64_t w = columns.begin; w < columns.end; ++w) {
+            const T* pixel = from + ((n * height + h) * width + w) * channels;
+            const auto place = static_cast<uint8_t>((h - rows.origin) * g.kernel + w - columns.origin);
+#pragma omp simd
+            for (int64_t c = 0; c < channels; ++c) {
+              const float value = value_of(pixel[c]);
+              const bool better = !(value <= maximum[c]);  // a NaN wins, and then stays
+              winner[c] = better ? place : winner[c];
+              maximum[c] = better ? value : maximum[c];
+            }
+          }
+        }
+#pragma omp simd
+        for (int64_t c = 0; c < channels; ++c) to[at * channels + c] = T(maximum[c]);
+      });
+    });
+  });
+}
+
+void CpuBackend::max_pool2d_backward(const Tensor& dy, const Tensor& winner, const PoolGeometry& g,
+                                     const Tensor& dx) {
+  const int64_t channels = dx.size(3), height = dx.size(1), width = dx.size(2);
+  dispatch_float(dy.dtype(), [&]<class T>(T) {
+    const T* from = dy.data<T>();
+    const uint8_t* winners = winner.data<uint8_t>();
+    T* to = dx.data<T>();
+    for_each_picture(dx.size(0), [&](int64_t n) {
+      std::vector<float> picture(static_cast<size_t>(height * width * channels), 0.0f);
+      for_each_window(n, dx.shape(), dy.shape(), g, [&](int64_t at, Window rows, Window columns) {
+        for (int64_t c = 0; c < channels; ++c) {
+          const int64_t place = winners[at * channels + c];
+          const int64_t h = rows.origin + place / g.kernel, w = columns.origin + place % g.kernel;
+          picture[static_cast<size_t>((h * width + w) * channels + c)] += value_of(from[at * channels + c]);
+        }
+      });
+      T* target = to + n * height * width * channels;
+      for (size_t i = 0; i < picture.size(); ++i) target[i] = T(picture[i]);
+    });
+  });
+}
+
+void CpuBackend::avg_pool2d(const Tensor& x, const PoolGeometry& g, const Tensor& y) {
+  const int64_t channels = x.size(3), height = x.size(1), width = x.size(2);
+  dispatch_float(x.dtype(), [&]<class T>(T) {
+    const T* from = x.data<T>();
+    T* to = y.data<T>();
+    for_each_picture(x.size(0), [&](int64_t n) {
+      std::vector<float> sums(static_cast<size_t>(channels));
+      for_each_window(n, x.shape(), y.shape(), g, [&](int64_t at, Window rows, Window columns) {
+        float* sum = sums.data();
+        std::fill(sums.begin(), sums.end(), 0.0f);
+        for (int64_t h = rows.begin; h < rows.end; ++h) {
+          for (int64_t w = columns.begin; w < columns.end; ++w) {
+            const T* pixel = from + ((n * height + h) * width + w) * channels;
+#pragma omp simd
+            for (int64_t c = 0; c < channels; ++c) sum[c] += value_of(pixel[c]);
+          }
+        }
+        const auto area = static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
+#pragma omp simd
+        for (int64_t c = 0; c < channels; ++c) to[at * channels + c] = T(sum[c] / area);
+      });
+    });
+  });
+}
+
+void CpuBackend::avg_pool2d_backward(const Tensor& dy, const PoolGeometry& g, const Tensor& dx) {
+  const int64_t channels = dx.size(3), width = dx.size(2);
+  const int64_t picture_size = dx.size(1) * width * channels;
+  dispatch_float(dy.dtype(), [&]<class T>(T) {
+    const T* from = dy.data<T>();
+    T* to = dx.data<T>();
+    for_each_picture(dx.size(0), [&](int64_t n) {
+      std::vector<float> picture(static_cast<size_t>(picture_size), 0.0f);
+      for_each_window(n, dx.shape(), dy.shape(), g, [&](int64_t at, Window rows, Window columns) {
+        const auto area = static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
+        for (int64_t h = rows.begin; h < rows.end; ++h) {
+          for (int64_t w = columns.begin; w < columns.end; ++w) {
+            float* pixel = picture.data() + (h * width + w) * channels;
+#pragma omp simd
+            for (int64_t c = 0; c < channels; ++c) pixel[c] += value_of(from[at * channels + c]) / area;
+          }
+        }
+      });
+      for (int64_t i = 0; i < picture_size; ++i)
+        to[n * picture_size + i] = T(picture[static_cast<size_t>(i)]);
+    });
+  });
+}
+
+void CpuBackend::global_avg_pool(const Tensor& x, const Tensor& y) {
+  const int64_t positions = x.size(1) * x.size(2), channels = x.size(3);
+  dispatch_float(x.dtype(), [&]<class T>(T) {
+    const T* from = x.data<T>();
+    T* to = y.data<T>();
+    for_each_picture(x.size(0), [&](int64_t n) {
+      std::vector<float> sums(static_cast<size_t>(channels), 0.0f);
+      float* sum = sums.data();
+      for (int64_t row = n * positions; row < (n + 1) * positions; ++row) {
+#pragma omp simd
+        for (int64_t c = 0; c < channels; ++c) sum[c] += value_of(from[row * channels + c]);
+      }
+      for (int64_t c = 0; c < channels; ++c) to[n * channels + c] = T(sum[c] / static_cast<float>(positions));
+    });
+  });
+}
+
+void CpuBackend::global_avg_pool_backward(const Tensor& dy, const Tensor& dx) {
+  const int64_t positions = dx.size(1) * dx.size(2), channels = dx.size(3);
+  const float share = 1.0f / static_cast<float>(positions);
+  dispatch_float(dy.dtype(), [&]<class T>(T) {
+    const T* from = dy.data<T>();
+    T* to = dx.data<T>();
+    for_each_picture(dx.size(0), [&](int64_t n) {
+      for (int64_t row = n * positions; row < (n + 1) * positions; ++row) {
+#pragma omp simd
+        for (int64_t c = 0; c < channels; ++c)
+          to[row * channels + c] = T(share * value_of(from[n * channels + c]));
+      }
+    });
+  });
+}
+
+}  // namespace la

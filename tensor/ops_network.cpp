@@ -1,0 +1,222 @@
+// The ops of convolutional networks: matrix products, convolution, pooling, batch norm, SGD: checks, outputs,
+// calls.
+#include "tensor/backend.h"
+#include "tensor/ops.h"
+#include "tensor/ops_checks.h"
+
+namespace la::ops {
+namespace {
+
+/// Rows and columns of op(x).
+Shape matrix_shape(const Tensor& x, bool transpose) {
+  return transpose ? Shape{x.size(1), x.size(0)} : Shape{x.size(0), x.size(1)};
+}
+
+Shape product_shape(const Tensor& a, const Tensor& b, const MatmulOptions& options) {
+  check_float("matmul", "a", a);
+  check_dtype("matmul", "b", b, a.dtype());
+  check_rank("matmul", "a", a, 2);
+  check_rank("matmul", "b", b, 2);
+  check_same_device("matmul", a, b);
+  const Shape left = matrix_shape(a, options.transpose_a), right = matrix_shape(b, options.transpose_b);
+  check(left[1] == right[0], "matmul: {}{} times {}{}, expected equal inner extents", a.shape(),
+        options.transpose_a ? " transposed" : "", b.shape(), options.transpose_b ? " transposed" : "");
+  return {left[0], right[1]};
+}
+
+int64_t convolved_extent(int64_t extent, int64_t kernel, const ConvGeometry& g) {
+  return (extent + 2 * g.padding - g.dilation * (kernel - 1) - 1) / g.stride + 1;
+}
+
+/// Checks a convolution's operands and returns its output's shape.
+Shape conv_shape(const char* op, const Shape& x, const Shape& weight, const ConvGeometry& g) {
+  check(x.rank() == 4 && weight.rank() == 4,
+        "{}: x has shape {} and the weight {}, expected [N, H, W, I] and [O, KH, KW, I]", op, x, weight);
+  check(g.stride >= 1 && g.padding >= 0 && g.dilation >= 1,
+        "{}: stride {}, padding {}, dilation {}; expected >= 1, >= 0, >= 1", op, g.stride, g.padding,
+        g.dilation);
+  check(x[3] == weight[3], "{}: x of shape {} has {} channels, the weight of shape {} expects {}", op, x,
+        x[3], weight, weight[3]);
+  const bool fits = x[1] + 2 * g.padding >= g.dilation * (weight[1] - 1) + 1 &&
+                    x[2] + 2 * g.padding >= g.dilation * (weight[2] - 1) + 1;
+  check(fits, "{}: the kernel of weight {} is larger than x of shape {} with padding {}", op, weight, x,
+        g.padding);
+  return {x[0], convolved_extent(x[1], weight[1], g), convolved_extent(x[2], weight[2], g), weight[0]};
+}
+
+Shape pool_shape(const char* op, const Shape& x, const PoolGeometry& g) {
+  check(x.rank() == 4, "{}: x has shape {}, expected [N, H, W, C]", op, x);
+  check(g.kernel >= 1 && g.stride >= 1 && g.padding >= 0 && 2 * g.padding <= g.kernel,
+        "{}: kernel {}, stride {}, padding {}; expected >= 1, >= 1, 0 to half the kernel", op, g.kernel,
+        g.stride, g.padding);
+  check(x[1] + 2 * g.padding >= g.kernel && x[2] + 2 * g.padding >= g.kernel,
+        "{}: a window of {} is larger than x of shape {} with padding {}", op, g.kernel, x, g.padding);
+  return {x[0], (x[1] + 2 * g.padding - g.kernel) / g.stride + 1,
+          (x[2] + 2 * g.padding - g.kernel) / g.stride + 1, x[3]};
+}
+
+void check_batch_norm(const char* op, const Tensor& x, const BatchNormState& state, const Tensor& residual) {
+  check_float(op, "x", x);
+  check(x.rank() >= 2, "{}: x has shape {}, expected [..., C]", op, x.shape());
+  check_channels(op, "the scale", state.scale, x.size(-1));
+  check_channels(op, "the shift", state.shift, x.size(-1));
+  check_channels(op, "the running mean", state.running_mean, x.size(-1));
+  check_channels(op, "the running variance", state.running_variance, x.size(-1));
+  check_same_device(op, x, state.scale);
+  if (residual.defined()) check_alike(op, x, residual);
+}
+
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b, const MatmulOptions& options) {
+  check(options.beta == 0.0f, "matmul: beta is {}, but there is no c to add; use matmul_into", options.beta);
+  Tensor c(product_shape(a, b, options), a.dtype(), a.device());
+  backend(a.device()).matmul(a, b, options, c);
+  return c;
+}
+
+void matmul_into(const Tensor& c, const Tensor& a, const Tensor& b, const MatmulOptions& options) {
+  check_dtype("matmul", "c", c, a.dtype());
+  check_shape("matmul", "c", c, product_shape(a, b, options));
+  check_same_device("matmul", a, c);
+  backend(a.device()).matmul(a, b, options, c);
+}
+
+Tensor conv2d(const Tensor& x, const Tensor& weight, const ConvGeometry& geometry) {
+  check_float("conv2d", "x", x);
+  check_dtype("conv2d", "the weight", weight, x.dtype());
+  check_same_device("conv2d", x, weight);
+  Tensor y(conv_shape("conv2d", x.shape(), weight.shape(), geometry), x.dtype(), x.device());
+  backend(x.device()).conv2d(x, weight, geometry, y);
+  return y;
+}
+
+Tensor conv2d_backward_data(const Tensor& dy, const Tensor& weight, const Shape& x_shape,
+                            const ConvGeometry& geometry) {
+  constexpr const char* op = "conv2d_backward_data";
+  check_float(op, "dy", dy);
+  check_dtype(op, "the weight", weight, dy.dtype());
+  check_same_device(op, dy, weight);
+  check_shape(op, "dy", dy, conv_shape(op, x_shape, weight.shape(), geometry));
+  Tensor dx(x_shape, dy.dtype(), dy.device());
+  backend(dy.device()).conv2d_backward_data(dy, weight, geometry, dx);
+  return dx;
+}
+
+Tensor conv2d_backward_weight(const Tensor& dy, const Tensor& x, const Shape& weight_shape,
+                              const ConvGeometry& geometry) {
+  constexpr const char* op = "conv2d_backward_weight";
+  check_float(op, "dy", dy);
+  check_dtype(op, "x", x, dy.dtype());
+  check_same_device(op, dy, x);
+  check_shape(op, "dy", dy, conv_shape(op, x.shape(), weight_shape, geometry));
+  Tensor dweight(weight_shape, DType::f32, dy.device());
+  backend(dy.device()).conv2d_backward_weight(dy, x, geometry, dweight);
+  return dweight;
+}
+
+MaxPoolResult max_pool2d(const Tensor& x, const PoolGeometry& geometry) {
+  check_float("max_pool2d", "x", x);
+  check(geometry.kernel <= 16, "max_pool2d: kernel {}, expected at most 16", geometry.kernel);
+  const Shape shape = pool_shape("max_pool2d", x.shape(), geometry);
+  MaxPoolResult out{Tensor(shape, x.dtype(), x.device()), Tensor(shape, DType::u8, x.device())};
+  backend(x.device()).max_pool2d(x, geometry, out);
+  return out;
+}
+
+Tensor max_pool2d_backward(const Tensor& dy, const Tensor& winner, const Shape& x_shape,
+                           const PoolGeometry& geometry) {
+  constexpr const char* op = "max_pool2d_backward";
+  check_float(op, "dy", dy);
+  check_shape(op, "dy", dy, pool_shape(op, x_shape, geometry));
+  check_dtype(op, "the winner", winner, DType::u8);
+  check_shape(op, "the winner", winner, dy.shape());
+  Tensor dx(x_shape, dy.dtype(), dy.device());
+  backend(dy.device()).max_pool2d_backward(dy, winner, geometry, dx);
+  return dx;
+}
+
+Tensor avg_pool2d(const Tensor& x, const PoolGeometry& geometry) {
+  check_float("avg_pool2d", "x", x);
+  Tensor y(pool_shape("avg_pool2d", x.shape(), geometry), x.dtype(), x.device());
+  backend(x.device()).avg_pool2d(x, geometry, y);
+  return y;
+}
+
+Tensor avg_pool2d_backward(const Tensor& dy, const Shape& x_shape, const PoolGeometry& geometry) {
+  constexpr const char* op = "avg_pool2d_backward";
+  check_float(op, "dy", dy);
+  check_shape(op, "dy", dy, pool_shape(op, x_shape, geometry));
+  Tensor dx(x_shape, dy.dtype(), dy.device());
+  backend(dy.device()).avg_pool2d_backward(dy, geometry, dx);
+  return dx;
+}
+
+Tensor global_avg_pool(const Tensor& x) {
+  check_float("global_avg_pool", "x", x);
+  check_rank("global_avg_pool", "x", x, 4);
+  Tensor y({x.size(0), x.size(3)}, x.dtype(), x.device());
+  backend(x.device()).global_avg_pool(x, y);
+  return y;
+}
+
+Tensor global_avg_pool_backward(const Tensor& dy, const Shape& x_shape) {
+  constexpr const char* op = "global_avg_pool_backward";
+  check_float(op, "dy", dy);
+  check(x_shape.rank() == 4, "{}: x has shape {}, expected [N, H, W, C]", op, x_shape);
+  check_shape(op, "dy", dy, {x_shape[0], x_shape[3]});
+  Tensor dx(x_shape, dy.dtype(), dy.device());
+  backend(dy.device()).global_avg_pool_backward(dy, dx);
+  return dx;
+}
+
+BatchNormResult batch_norm(const Tensor& x, const BatchNormState& state, const Tensor& residual,
+                           const BatchNormOptions& options) {
+  check_batch_norm("batch_norm", x, state, residual);
+  check(x.numel() / std::max<int64_t>(x.size(-1), 1) >= 2,
+        "batch_norm: x of shape {} has one value a channel, expected at least 2", x.shape());
+  const Shape channels{x.size(-1)};
+  BatchNormResult out{Tensor(x.shape(), x.dtype(), x.device()), Tensor(channels, DType::f32, x.device()),
+                      Tensor(channels, DType::f32, x.device())};
+  backend(x.device()).batch_norm(x, state, residual, options, out);
+  return out;
+}
+
+Tensor batch_norm_inference(const Tensor& x, const BatchNormState& state, const Tensor& residual,
+                            const BatchNormOptions& options) {
+  check_batch_norm("batch_norm_inference", x, state, residual);
+  Tensor y(x.shape(), x.dtype(), x.device());
+  backend(x.device()).batch_norm_inference(x, state, residual, options, y);
+  return y;
+}
+
+BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const BatchNormResult& forward,
+                                       const BatchNormState& state, bool has_residual,
+                                       const BatchNormOptions& options) {
+  constexpr const char* op = "batch_norm_backward";
+  check_batch_norm(op, x, state, Tensor());
+  check_alike(op, dy, x);
+  check_alike(op, forward.y, x);
+  const Shape channels{x.size(-1)};
+  BatchNormGradients out{Tensor(x.shape(), x.dtype(), x.device()), Tensor(channels, DType::f32, x.device()),
+                         Tensor(channels, DType::f32, x.device()),
+                         has_residual && options.relu ? Tensor(x.shape(), x.dtype(), x.device()) : Tensor()};
+  backend(x.device()).batch_norm_backward(dy, x, forward, state, options, out);
+  if (has_residual && !options.relu) out.dresidual = dy;  // the sum hands its gradient on as it is
+  return out;
+}
+
+void sgd_step(std::span<const SgdSlot> slots, const Tensor& learning_rate, float momentum) {
+  check_dtype("sgd_step", "the learning rate", learning_rate, DType::f32);
+  check(learning_rate.numel() == 1, "sgd_step: the learning rate has shape {}, expected one element",
+        learning_rate.shape());
+  for (const SgdSlot& slot : slots) {
+    check_dtype("sgd_step", "a parameter", slot.parameter, DType::f32);
+    check_alike("sgd_step", slot.parameter, slot.gradient);
+    check_alike("sgd_step", slot.parameter, slot.velocity);
+    check_same_device("sgd_step", slot.parameter, learning_rate);
+  }
+  if (!slots.empty()) backend(learning_rate.device()).sgd_step(slots, learning_rate, momentum);
+}
+
+}  // namespace la::ops
