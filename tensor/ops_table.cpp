@@ -3,30 +3,30 @@
 
 #include "tensor/backend.h"
 #include "tensor/ops.h"
+#include "tensor/ops_checks.h"
 
 namespace la::ops {
 namespace {
 
 constexpr int64_t any = -1;
 
-/// One operand as an op expects it: an Error that names the op, the operand and both shapes unless `t` has
-/// this type, these extents (`any` allows every extent) and the device of `reference`.
-void expect(const char* op, const char* name, const Tensor& t, DType dtype, std::vector<int64_t> extents,
-            const Tensor& reference) {
-  check(t.defined(), "{}: {} is undefined", op, name);
-  bool same = t.dtype() == dtype && t.rank() == static_cast<int>(extents.size());
-  for (int d = 0; same && d < t.rank(); ++d) {
+/// One operand as an op expects it: of this type, with these extents (`any` allows every extent), on the
+/// device of `reference`.
+void expect(const char* op, const char* name, const Tensor& t, DType dtype,
+            const std::vector<int64_t>& extents, const Tensor& reference) {
+  check_dtype(op, name, t, dtype);
+  bool fits = t.rank() == static_cast<int>(extents.size());
+  for (int d = 0; fits && d < t.rank(); ++d) {
     const int64_t extent = extents[static_cast<size_t>(d)];
-    same = extent == any || t.size(d) == extent;
+    fits = extent == any || t.size(d) == extent;
   }
-  if (!same) {
+  if (!fits) {
     std::string expected;
     for (int64_t extent : extents)
       expected += (expected.empty() ? "" : ", ") + (extent == any ? "any" : std::to_string(extent));
-    fail("{}: {} is {} {}, expected {} [{}]", op, name, t.dtype(), t.shape(), dtype, expected);
+    fail("{}: {} has shape {}, expected [{}]", op, name, t.shape(), expected);
   }
-  check(t.device() == reference.device(), "{}: {} is on {}, expected {}", op, name, t.device(),
-        reference.device());
+  check_same_device(op, t, reference);
 }
 
 /// A matrix [rows, columns] of f32.

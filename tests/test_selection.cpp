@@ -469,7 +469,7 @@ TEST_CASE("mean_by_label: unused labels, any number of threads") {
 TEST_CASE("ops on tables name the operand that does not fit") {
   const Tensor table = Tensor::full({10, 4}, 0.0f), queries = Tensor::full({2, 5}, 0.0f);
   CHECK_THROWS_WITH_AS(ops::nearest_rows(queries, table, 3),
-                       "nearest_rows: queries is f32 [2, 5], expected f32 [any, 4]", Error);
+                       "nearest_rows: queries has shape [2, 5], expected [any, 4]", Error);
   CHECK_THROWS_WITH_AS(ops::nearest_rows(table, table, 11), doctest::Contains("k is 11, expected 1 to 10"),
                        Error);
   CHECK_THROWS_WITH_AS(ops::nearest_centroid(table, queries), doctest::Contains("centroids"), Error);
