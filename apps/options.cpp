@@ -29,43 +29,6 @@ struct CommandLine {
   }
 };
 
-std::string help_of(const Option& option) {
-  return option.range.empty() ? option.help : fmt::format("{} ({})", option.help, option.range);
-}
-
-CommandLine read_command_line(std::vector<std::string> arguments) {
-  CommandLine line;
-  CLI::App app("Learns embeddings of pictures without labels, by Local Aggregation.", "la_train");
-  app.set_help_flag("-h,--help", "print this and end");
-  app.add_option("--preset", line.preset, "file of options in TOML; default: presets/fashion-mnist.toml")
-      ->type_name("FILE");
-
-  Config defaults;
-  for (const Option& option : option_table(defaults)) {
-    const bool flag = option.kind == Option::Kind::flag;
-    const auto remember = [&line, flag, name = option.name](const CLI::results_t& values) {
-      line.given.emplace_back(name, flag && values.back().empty() ? "true" : values.back());
-      return true;
-    };
-    CLI::Option* added = app.add_option("--" + option.name, remember, help_of(option));
-    added->group(option.group)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-    if (flag)
-      added->expected(0, 1)->type_name("");  // without a value it means true
-    else
-      added->type_name(option.type)->default_str(option.get());
-  }
-
-  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
-  try {
-    app.parse(std::move(arguments));
-  } catch (const CLI::CallForHelp&) {
-    line.help = app.help();
-  } catch (const CLI::ParseError& error) {
-    throw UsageError(fmt::format("{} (--help lists the options)", error.what()));
-  }
-  return line;
-}
-
 /// The table of a configuration, with access by name.
 class Fields {
  public:
@@ -76,6 +39,8 @@ class Fields {
         std::find_if(options_.begin(), options_.end(), [&](const Option& o) { return o.name == name; });
     return found == options_.end() ? nullptr : &*found;
   }
+
+  const std::vector<Option>& options() const { return options_; }
 
   void apply(const CommandLine& line) const {
     for (const auto& [name, value] : line.given) try {
@@ -106,6 +71,56 @@ class Fields {
 
   std::vector<Option> options_;
 };
+
+std::string help_of(const Option& option) {
+  return option.range.empty() ? option.help : fmt::format("{} ({})", option.help, option.range);
+}
+
+std::string help_with_defaults(CLI::App& app, const std::string& default_preset) {
+  Config defaults;
+  const Fields fields(defaults);
+  if (fs::exists(default_preset)) fields.apply_file(default_preset);
+  for (const Option& option : fields.options())
+    if (option.kind != Option::Kind::flag) app.get_option("--" + option.name)->default_str(option.get());
+  return app.help();
+}
+
+CommandLine read_command_line(std::vector<std::string> arguments, const std::string& default_preset) {
+  CommandLine line;
+  CLI::App app("Learns embeddings of pictures without labels, by Local Aggregation.", "la_train");
+  app.allow_extras();  // to say what is wrong with them
+  app.set_help_flag("-h,--help", "print this and end");
+  app.add_option("--preset", line.preset, "file of options in TOML; default: presets/fashion-mnist.toml")
+      ->type_name("FILE");
+
+  Config defaults;
+  for (const Option& option : option_table(defaults)) {
+    const bool flag = option.kind == Option::Kind::flag;
+    const auto remember = [&line, flag, name = option.name](const CLI::results_t& values) {
+      line.given.emplace_back(name, flag && values.back().empty() ? "true" : values.back());
+      return true;
+    };
+    CLI::Option* added = app.add_option("--" + option.name, remember, help_of(option));
+    added->group(option.group)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    if (flag)
+      added->expected(0, 1)->type_name("");  // without a value it means true
+    else
+      added->type_name(option.type);
+  }
+
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+  try {
+    app.parse(std::move(arguments));
+  } catch (const CLI::CallForHelp&) {
+    line.help = help_with_defaults(app, default_preset);
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(fmt::format("{} (--help lists the options)", error.what()));
+  }
+  const std::vector<std::string> unknown = app.remaining();
+  if (!unknown.empty())
+    throw UsageError(fmt::format("unexpected argument '{}' (--help lists the options)", unknown.front()));
+  return line;
+}
 
 void check_epochs_on_resume(const Config& stored, const Config& config) {
   check(config.epochs >= stored.epochs,
@@ -169,7 +184,7 @@ std::string toml_value(const Option& option) {
 }  // namespace
 
 Options parse_options(const std::vector<std::string>& arguments, const std::string& default_preset) {
-  const CommandLine line = read_command_line(arguments);
+  const CommandLine line = read_command_line(arguments, default_preset);
   Options options;
   options.help = line.help;
   if (!line.help.empty()) return options;

@@ -149,9 +149,12 @@ TEST_CASE("options: the forms of the command line") {
 }
 
 TEST_CASE("options: help shows every option with its default") {
-  const std::string help = parse_options({"--help"}, "").help;
+  const TemporaryFolder folder;
+  write_bytes(folder.file("default.toml"), "batch = 64\n");
+  const std::string help = parse_options({"--help"}, folder.file("default.toml")).help;
   for (const auto& [name, value] : other_values) CHECK(help.find("--" + name) != std::string::npos);
   CHECK(help.find("INT=128") != std::string::npos);
+  CHECK(help.find("INT=64") != std::string::npos);  // the default preset's
   CHECK(help.find("Local Aggregation") != std::string::npos);
 }
 
@@ -161,8 +164,8 @@ TEST_CASE("options: wrong usage is one line that names the option, the value and
     std::vector<const char*> parts;
   };
   const std::vector<Case> cases = {
-      {{"--nonsense"}, {"--nonsense"}},
-      {{"stray"}, {"stray"}},
+      {{"--nonsense", "3"}, {"unexpected argument '--nonsense'"}},
+      {{"stray"}, {"unexpected argument 'stray'"}},
       {{"--dim"}, {"--dim"}},
       {{"--dim", "x"}, {"--dim", "whole number", "'x'"}},
       {{"--dim", "1.5"}, {"--dim", "'1.5'"}},
@@ -228,6 +231,17 @@ TEST_CASE("options: an error in a preset names file, line and key") {
     CHECK_MESSAGE(message.find(c.message) != std::string::npos, message);
   }
   CHECK(usage_error({"--preset", folder.path()}).find(folder.path()) != std::string::npos);
+}
+
+TEST_CASE("options: the presets that come with the program are accepted") {
+  if (!std::filesystem::exists("presets")) {
+    MESSAGE("skipped: the tests were not started in the root folder");
+    return;
+  }
+  for (const auto& entry : std::filesystem::directory_iterator("presets")) {
+    CAPTURE(entry.path().string());
+    CHECK(usage_error({"--preset", entry.path()}) == "");
+  }
 }
 
 TEST_CASE("options: texts in presets") {
