@@ -1,0 +1,129 @@
+// What the ops should compute, as plain loops in double precision that also bound the error of f32
+// (tests/bounded.h). One function for each op that is more than a pointwise formula; shapes are those of
+// tensor/ops.h.
+#pragma once
+
+#include <vector>
+
+#include "tensor/op_types.h"
+#include "tensor/random.h"
+#include "tests/bounded.h"
+
+namespace la {
+
+/// A row-major array of bounded numbers in host memory, with the type in which an op stores it.
+struct Array {
+  Shape shape;
+  std::vector<Bounded> values;
+  DType dtype = DType::f32;
+
+  Array() = default;
+  explicit Array(Shape s, DType d = DType::f32)
+      : shape(s), values(static_cast<size_t>(shape.numel())), dtype(d) {}
+
+  int64_t size(int dimension) const { return shape[dimension]; }
+  int64_t numel() const { return shape.numel(); }
+  /// The elements as rows of the last dimension.
+  int64_t columns() const { return shape[-1]; }
+  int64_t rows() const { return columns() == 0 ? 0 : numel() / columns(); }
+
+  Bounded& operator[](int64_t i) { return values[static_cast<size_t>(i)]; }
+  const Bounded& operator[](int64_t i) const { return values[static_cast<size_t>(i)]; }
+  Bounded& at(int64_t row, int64_t column) { return (*this)[row * columns() + column]; }
+  const Bounded& at(int64_t row, int64_t column) const { return (*this)[row * columns() + column]; }
+  Bounded& at(int64_t n, int64_t h, int64_t w, int64_t c) { return (*this)[offset(n, h, w, c)]; }
+  const Bounded& at(int64_t n, int64_t h, int64_t w, int64_t c) const { return (*this)[offset(n, h, w, c)]; }
+  /// An integer element.
+  int64_t index(int64_t i) const { return static_cast<int64_t>((*this)[i].value); }
+
+  /// With the error of storing it in that type.
+  Array stored(DType as) const;
+
+ private:
+  int64_t offset(int64_t n, int64_t h, int64_t w, int64_t c) const {
+    return ((n * shape[1] + h) * shape[2] + w) * shape[3] + c;
+  }
+};
+
+using Arrays = std::vector<Array>;
+
+/// f of every element.
+template <class F>
+Array map(const Array& x, F f) {
+  Array y(x.shape, x.dtype);
+  for (int64_t i = 0; i < x.numel(); ++i) y[i] = f(x[i]);
+  return y;
+}
+template <class F>
+Array map(const Array& a, const Array& b, F f) {
+  Array y(a.shape, a.dtype);
+  for (int64_t i = 0; i < a.numel(); ++i) y[i] = f(a[i], b[i]);
+  return y;
+}
+
+namespace reference {
+
+Bounded sigmoid(const Bounded& x);
+
+// Random numbers: element i of the sequence `key`, as tensor/random.h defines it.
+struct PhiloxBlock {
+  uint32_t word[4];
+};
+/// Philox 4x32-10 as in the article: counter and key in words, least significant first.
+PhiloxBlock philox4x32_10(PhiloxBlock counter, uint32_t key_low, uint32_t key_high);
+uint32_t random_bits(const RandomKey& key, int64_t i);
+Bounded random_uniform(const RandomKey& key, int64_t i);  // in [0, 1)
+Bounded random_normal(const RandomKey& key, int64_t i);
+
+// Rows and channels.
+Array sum_rows(const Array& x);
+Array mean(const Array& x);
+Array scale_channels(const Array& x, const Array& s);
+Array sum_product_spatial(const Array& a, const Array& b);
+Arrays l2_normalize(const Array& x);  // y, norm
+Array l2_normalize_backward(const Array& dy, const Array& x);
+Array matmul(const Array& a, const Array& b, const MatmulOptions& options, const Array& c);
+
+// Convolution and pooling.
+Array conv2d(const Array& x, const Array& weight, const ConvGeometry& g);
+Array conv2d_backward_data(const Array& dy, const Array& weight, const Shape& x_shape, const ConvGeometry& g);
+Array conv2d_backward_weight(const Array& dy, const Array& x, const Shape& weight_shape,
+                             const ConvGeometry& g);
+Arrays max_pool2d(const Array& x, const PoolGeometry& g);  // y, winner
+Array max_pool2d_backward(const Array& dy, const Array& winner, const Shape& x_shape, const PoolGeometry& g);
+Array avg_pool2d(const Array& x, const PoolGeometry& g);
+Array avg_pool2d_backward(const Array& dy, const Shape& x_shape, const PoolGeometry& g);
+Array global_avg_pool(const Array& x);
+Array global_avg_pool_backward(const Array& dy, const Shape& x_shape);
+
+// Batch normalization. An empty residual has no shape.
+struct BatchStatistics {
+  Array mean, variance, inverse_std;
+};
+BatchStatistics batch_statistics(const Array& x, const BatchNormOptions& options);
+/// relu((x - mean) * inverse_std * scale + shift + residual).
+Array normalized(const Array& x, const Array& mean, const Array& inverse_std, const Array& scale,
+                 const Array& shift, const Array& residual, bool relu);
+Arrays batch_norm_backward(const Array& dy, const Array& x, const Array& scale, const Array& shift,
+                           const Array& residual, const BatchNormOptions& options);
+
+// Tables and selection.
+Array gather_rows(const Array& table, const Array& rows);
+Array gather_dot(const Array& queries, const Array& table, const Array& indices);
+Array gather_sum(const Array& coefficients, const Array& indices, const Array& table);
+Arrays top_k(const Array& scores, int64_t k);  // from the largest down
+Arrays nearest_rows(const Array& queries, const Array& table, int64_t k,
+                    const Array& include);  // ascending indices
+Array share_label(const Array& labels, const Array& own, const Array& indices);
+
+// Losses over rows of scores: loss, gradient.
+Arrays softmax_ratio_loss(const Array& scores, const Array& mask, float factor);
+Arrays softmax_cross_entropy(const Array& scores, const Array& target, float factor);
+Arrays logistic_loss(const Array& scores, float factor, float offset);
+
+// k-means.
+Arrays nearest_centroid(const Array& x, const Array& centroids);       // labels, distances
+Arrays mean_by_label(const Array& x, const Array& labels, int64_t m);  // means, counts
+
+}  // namespace reference
+}  // namespace la

@@ -1,0 +1,294 @@
+// Every op on every available device: the op cases, their gradients, and what wrong operands give.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <regex>
+#include <set>
+
+#include "tensor/ops.h"
+#include "tests/op_case.h"
+
+using namespace la;
+
+namespace {
+
+void check_cases(void (*add)(OpCases&)) {
+  OpCases cases;
+  add(cases);
+  for (const OpCase& c : cases) {
+    if (c.only_timed) continue;
+    const bool in_f32 =
+        std::none_of(c.inputs.begin(), c.inputs.end(), [](const Input& x) { return x.dtype == DType::bf16; });
+    for (Device device : available_devices()) {
+      CAPTURE(c.name());
+      CHECK(check_on(c, device) == "");
+      if (c.gradient.function && in_f32) CHECK(check_gradient_on(c, device) == "");
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("ops: filling, copying, random numbers, pointwise") { check_cases(add_pointwise_cases); }
+TEST_CASE("ops: rows, channels, matrix products, SGD") { check_cases(add_row_cases); }
+TEST_CASE("ops: convolution") { check_cases(add_convolution_cases); }
+TEST_CASE("ops: pooling") { check_cases(add_pooling_cases); }
+TEST_CASE("ops: batch normalization") { check_cases(add_batch_norm_cases); }
+TEST_CASE("ops: tables, selection, k-means") { check_cases(add_table_cases); }
+TEST_CASE("ops: losses over rows") { check_cases(add_loss_cases); }
+
+TEST_CASE("every op of tensor/ops.h has a case") {
+  std::ifstream header("tensor/ops.h");
+  REQUIRE_MESSAGE(header.is_open(), "tensor/ops.h: the tests run in the root of the project");
+  std::set<std::string> covered;
+  for (const OpCase& c : all_op_cases())
+    if (!c.only_timed) covered.insert(c.op);
+  const std::regex declaration(R"(^[A-Za-z]+ ([a-z0-9_]+)\(.*)");
+  int ops = 0;
+  std::smatch match;
+  for (std::string line; std::getline(header, line);)
+    if (std::regex_match(line, match, declaration)) {
+      ++ops;
+      CHECK_MESSAGE(covered.contains(match[1]), match[1].str(), " has no case");
+    }
+  CHECK(ops == static_cast<int>(covered.size()));
+}
+
+namespace {
+
+/// A wrong call, and what its message must contain: the op, and what was given and expected.
+struct WrongCall {
+  std::vector<std::string> message;
+  std::function<void()> call;
+};
+
+Tensor f32(Shape shape) { return Tensor::zeros(shape); }
+Tensor half(Shape shape) { return Tensor::zeros(shape, DType::bf16); }
+Tensor i32(Shape shape) { return Tensor::zeros(shape, DType::i32); }
+
+std::string message_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+void check_messages(const std::vector<WrongCall>& calls) {
+  for (const WrongCall& wrong : calls) {
+    const std::string message = message_of(wrong.call);
+    CAPTURE(message);
+    for (const std::string& part : wrong.message)
+      CHECK_MESSAGE(message.find(part) != std::string::npos, "expected: ", part);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a wrong shape or type is an error that names the op and both shapes: pointwise, rows") {
+  check_messages({
+      {{"add:", "[2, 3]", "[3, 2]"},
+       [] {
+         ops::add(f32({2, 3}), f32({3, 2}));
+       }},
+      {{"add:", "f32", "bf16"},
+       [] {
+         ops::add(f32({2, 3}), half({2, 3}));
+       }},
+      {{"multiply:", "[4]", "[5]"}, [] { ops::multiply(f32({4}), f32({5})); }},
+      {{"add_in_place:", "[4]", "[5]"}, [] { ops::add_in_place(f32({4}), f32({5})); }},
+      {{"relu:", "i32"}, [] { ops::relu(i32({4})); }},
+      {{"relu:", "undefined"}, [] { ops::relu(Tensor()); }},
+      {{"sigmoid:", "i32"}, [] { ops::sigmoid(i32({4})); }},
+      {{"relu_backward:", "[4]", "[4, 1]"},
+       [] {
+         ops::relu_backward(f32({4}), f32({4, 1}));
+       }},
+      {{"sigmoid_backward:", "[4]", "[3]"}, [] { ops::sigmoid_backward(f32({4}), f32({3})); }},
+      {{"copy_into:", "[4]", "[2, 2]"},
+       [] {
+         ops::copy_into(f32({4}), f32({2, 2}));
+       }},
+      {{"cast:", "i32"}, [] { ops::cast(i32({4}), DType::f32); }},
+      {{"scale:", "i32"}, [] { ops::scale(i32({4}), 2); }},
+      {{"scale_by:", "[2]"}, [] { ops::scale_by(f32({4}), f32({2})); }},
+      {{"dropout:", "1.5"}, [] { ops::dropout(f32({4}), 1.5f, {}); }},
+      {{"random_below:", "0"}, [] { ops::random_below({4}, 0, {}); }},
+      {{"add_bias:", "[3]", "[2]"},
+       [] {
+         ops::add_bias(f32({2, 3}), f32({2}));
+       }},
+      {{"mean:", "bf16"}, [] { ops::mean(half({4})); }},
+      {{"scale_channels:", "[2, 4]", "[2, 3]"},
+       [] {
+         ops::scale_channels(f32({2, 3, 3, 4}), f32({2, 3}));
+       }},
+      {{"sum_product_spatial:", "[2, 3, 3, 4]", "[2, 3, 4, 3]"},
+       [] {
+         ops::sum_product_spatial(f32({2, 3, 3, 4}), f32({2, 3, 4, 3}));
+       }},
+      {{"l2_normalize:", "bf16"},
+       [] {
+         ops::l2_normalize(half({2, 3}));
+       }},
+      {{"l2_normalize:", "[2, 3, 4]"},
+       [] {
+         ops::l2_normalize(f32({2, 3, 4}));
+       }},
+      {{"l2_normalize_backward:", "[2, 3]", "[2, 4]"},
+       [] {
+         ops::l2_normalize_backward(f32({2, 4}), ops::l2_normalize(f32({2, 3})));
+       }},
+      {{"matmul:", "[2, 3]", "[4, 5]"},
+       [] {
+         ops::matmul(f32({2, 3}), f32({4, 5}));
+       }},
+      {{"matmul:", "[2, 3]", "[4, 5]"},
+       [] {
+         ops::matmul(f32({2, 3}), f32({4, 5}), {.transpose_b = true});
+       }},
+      {{"matmul_into:", "[2, 5]", "[5, 2]"},
+       [] {
+         ops::matmul_into(f32({5, 2}), f32({2, 3}), f32({3, 5}));
+       }},
+      {{"sgd_step:", "[3]", "[2]"},
+       [] {
+         const SgdSlot slots[] = {{f32({3}), f32({2}), f32({3}), 0.0f}};
+         ops::sgd_step(slots, f32({1}), 0.9f);
+       }},
+  });
+}
+
+TEST_CASE("a wrong shape or type is an error that names the op and both shapes: convolution, pooling, norm") {
+  const ConvGeometry plain;
+  const PoolGeometry halves;
+  const BatchNormState state{f32({3}), f32({3}), f32({3}), f32({3})};
+  check_messages({
+      {{"conv2d:", "[1, 5, 5, 3]", "[4, 3, 3, 2]"},
+       [=] {
+         ops::conv2d(f32({1, 5, 5, 3}), f32({4, 3, 3, 2}), plain);
+       }},
+      {{"conv2d:", "f32", "bf16"},
+       [=] {
+         ops::conv2d(f32({1, 5, 5, 3}), half({4, 3, 3, 3}), plain);
+       }},
+      {{"conv2d:", "[1, 2, 5, 3]", "[4, 3, 3, 3]"},
+       [=] {
+         ops::conv2d(f32({1, 2, 5, 3}), f32({4, 3, 3, 3}), plain);
+       }},
+      {{"conv2d:", "stride", "0"},
+       [=] {
+         ops::conv2d(f32({1, 5, 5, 3}), f32({4, 3, 3, 3}), {.stride = 0});
+       }},
+      {{"conv2d_backward_data:", "[1, 4, 4, 4]", "[1, 3, 3, 4]"},
+       [=] {
+         ops::conv2d_backward_data(f32({1, 4, 4, 4}), f32({4, 3, 3, 3}), {1, 5, 5, 3}, plain);
+       }},
+      {{"conv2d_backward_weight:", "[1, 4, 4, 4]", "[1, 3, 3, 4]"},
+       [=] {
+         ops::conv2d_backward_weight(f32({1, 4, 4, 4}), f32({1, 5, 5, 3}), {4, 3, 3, 3}, plain);
+       }},
+      {{"max_pool2d:", "[5, 5, 3]"},
+       [=] {
+         ops::max_pool2d(f32({5, 5, 3}), halves);
+       }},
+      {{"max_pool2d:", "[1, 1, 4, 3]", "2"},
+       [=] {
+         ops::max_pool2d(f32({1, 1, 4, 3}), halves);
+       }},
+      {{"max_pool2d_backward:", "[1, 3, 2, 3]", "[1, 2, 2, 3]"},
+       [=] {
+         ops::max_pool2d_backward(f32({1, 3, 2, 3}), Tensor::zeros({1, 3, 2, 3}, DType::u8), {1, 4, 4, 3},
+                                  halves);
+       }},
+      {{"avg_pool2d:", "[5, 5, 3]"},
+       [=] {
+         ops::avg_pool2d(f32({5, 5, 3}), halves);
+       }},
+      {{"avg_pool2d_backward:", "[1, 3, 2, 3]", "[1, 2, 2, 3]"},
+       [=] {
+         ops::avg_pool2d_backward(f32({1, 3, 2, 3}), {1, 4, 4, 3}, halves);
+       }},
+      {{"global_avg_pool:", "[5, 3]"},
+       [=] {
+         ops::global_avg_pool(f32({5, 3}));
+       }},
+      {{"global_avg_pool_backward:", "[2, 3]", "[2, 5]"},
+       [=] {
+         ops::global_avg_pool_backward(f32({2, 3}), {2, 4, 4, 5});
+       }},
+      {{"batch_norm:", "[5]", "[3]"},
+       [=] {
+         ops::batch_norm(f32({4, 5}), state, {}, {});
+       }},
+      {{"batch_norm:", "[4, 3]", "[3, 3]"},
+       [=] {
+         ops::batch_norm(f32({4, 3}), state, f32({3, 3}), {});
+       }},
+      {{"batch_norm_inference:", "[5]", "[3]"},
+       [=] {
+         ops::batch_norm_inference(f32({4, 5}), state, {}, {});
+       }},
+      {{"batch_norm_backward:", "[4, 3]", "[5, 3]"},
+       [=] {
+         const Tensor x = f32({4, 3});
+         ops::batch_norm_backward(f32({5, 3}), x, ops::batch_norm(x, state, {}, {}), state, false, {});
+       }},
+  });
+}
+
+TEST_CASE("a wrong shape or type is an error that names the op and both shapes: tables, selection, losses") {
+  const Tensor table = f32({10, 4}), scores = f32({2, 5});
+  check_messages({
+      {{"gather_rows:", "rows", "f32", "i32"}, [=] { ops::gather_rows(table, f32({2})); }},
+      {{"scatter_rows:", "[3, 4]", "[2, 4]"},
+       [=] {
+         ops::scatter_rows(table, i32({2}), f32({3, 4}));
+       }},
+      {{"blend_normalized_rows:", "[2, 5]", "[2, 4]"},
+       [=] {
+         ops::blend_normalized_rows(table, i32({2}), f32({2, 5}), 0.5f);
+       }},
+      {{"gather_dot:", "[2, 5]", "4]"},
+       [=] {
+         ops::gather_dot(f32({2, 5}), table, i32({2, 3}));
+       }},
+      {{"gather_sum:", "[2, 4]", "[2, 3]"},
+       [=] {
+         ops::gather_sum(f32({2, 3}), i32({2, 4}), table);
+       }},
+      {{"top_k:", "k is 6", "5"}, [=] { ops::top_k(scores, 6); }},
+      {{"nearest_rows:", "[2, 5]", "4]"},
+       [=] {
+         ops::nearest_rows(f32({2, 5}), table, 3);
+       }},
+      {{"nearest_rows:", "[3]", "[2]"},
+       [=] {
+         ops::nearest_rows(f32({2, 4}), table, 3, i32({3}));
+       }},
+      {{"mark_columns:", "f32", "i32"},
+       [=] {
+         ops::mark_columns(f32({2, 2}), 3);
+       }},
+      {{"share_label:", "[3]", "[2]"},
+       [=] {
+         ops::share_label(i32({1, 9}), i32({3}), i32({2, 4}));
+       }},
+      {{"softmax_ratio_loss:", "[2, 4]", "[2, 5]"},
+       [=] {
+         ops::softmax_ratio_loss(scores, Tensor::zeros({2, 4}, DType::u8), 1);
+       }},
+      {{"softmax_cross_entropy:", "[3]", "[2]"}, [=] { ops::softmax_cross_entropy(scores, i32({3}), 1); }},
+      {{"logistic_loss:", "bf16", "f32"},
+       [=] {
+         ops::logistic_loss(half({2, 5}), 1, 0);
+       }},
+      {{"nearest_centroid:", "[3, 5]", "4]"},
+       [=] {
+         ops::nearest_centroid(table, f32({3, 5}));
+       }},
+      {{"mean_by_label:", "[9]", "[10]"}, [=] { ops::mean_by_label(table, i32({9}), 3); }},
+  });
+}
