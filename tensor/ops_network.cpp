@@ -12,14 +12,14 @@ Shape matrix_shape(const Tensor& x, bool transpose) {
   return transpose ? Shape{x.size(1), x.size(0)} : Shape{x.size(0), x.size(1)};
 }
 
-Shape product_shape(const Tensor& a, const Tensor& b, const MatmulOptions& options) {
-  check_float("matmul", "a", a);
-  check_dtype("matmul", "b", b, a.dtype());
-  check_rank("matmul", "a", a, 2);
-  check_rank("matmul", "b", b, 2);
-  check_same_device("matmul", a, b);
+Shape product_shape(const char* op, const Tensor& a, const Tensor& b, const MatmulOptions& options) {
+  check_float(op, "a", a);
+  check_dtype(op, "b", b, a.dtype());
+  check_rank(op, "a", a, 2);
+  check_rank(op, "b", b, 2);
+  check_same_device(op, a, b);
   const Shape left = matrix_shape(a, options.transpose_a), right = matrix_shape(b, options.transpose_b);
-  check(left[1] == right[0], "matmul: {}{} times {}{}, expected equal inner extents", a.shape(),
+  check(left[1] == right[0], "{}: {}{} times {}{}, expected equal inner extents", op, a.shape(),
         options.transpose_a ? " transposed" : "", b.shape(), options.transpose_b ? " transposed" : "");
   return {left[0], right[1]};
 }
@@ -70,15 +70,16 @@ void check_batch_norm(const char* op, const Tensor& x, const BatchNormState& sta
 
 Tensor matmul(const Tensor& a, const Tensor& b, const MatmulOptions& options) {
   check(options.beta == 0.0f, "matmul: beta is {}, but there is no c to add; use matmul_into", options.beta);
-  Tensor c(product_shape(a, b, options), a.dtype(), a.device());
+  Tensor c(product_shape("matmul", a, b, options), a.dtype(), a.device());
   backend(a.device()).matmul(a, b, options, c);
   return c;
 }
 
 void matmul_into(const Tensor& c, const Tensor& a, const Tensor& b, const MatmulOptions& options) {
-  check_dtype("matmul", "c", c, a.dtype());
-  check_shape("matmul", "c", c, product_shape(a, b, options));
-  check_same_device("matmul", a, c);
+  constexpr const char* op = "matmul_into";
+  check_dtype(op, "c", c, a.dtype());
+  check_shape(op, "c", c, product_shape(op, a, b, options));
+  check_same_device(op, a, c);
   backend(a.device()).matmul(a, b, options, c);
 }
 

@@ -34,7 +34,7 @@ Tensor copy(const Tensor& x) {
 }
 
 void copy_into(const Tensor& destination, const Tensor& source) {
-  check_alike("copy", destination, source);
+  check_alike("copy_into", destination, source);
   backend(source.device()).copy(destination.raw(), source.raw(), source.bytes());
 }
 
