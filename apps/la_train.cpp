@@ -1,0 +1,212 @@
+// la_train: learns embeddings from pictures by Local Aggregation. `la_train --help` lists the options.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <optional>
+
+#include "apps/options.h"
+#include "apps/report.h"
+#include "la/checkpoint.h"
+#include "la/evaluation.h"
+#include "la/interrupt.h"
+#include "la/progress.h"
+#include "la/run_folder.h"
+#include "la/trainer.h"
+
+using namespace la;
+
+namespace {
+
+constexpr int exit_interrupted = 130;
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+const char* phase_name(Phase phase) { return phase == Phase::ir ? "ir" : "la"; }
+
+/// A run under way: the trainer and everything that reports on it.
+class Run {
+ public:
+  Run(const Options& options, DataSource data)
+      : config_(options.config),
+        notes_(options.notes),
+        data_(std::move(data)),
+        choices_(choose_defaults(config_, data_.train->size())),
+        folder_((validate(config_, data_.train->size()),
+                 config_.resume ? RunFolder::open(config_.run) : RunFolder::create(config_))),
+        progress_(stdout, [this](std::string_view line) { folder_.log(line); }),
+        view_(augmentation_for(config_, *data_.train)),
+        trainer_(config_, *data_.train, view_, Device::cpu()),
+        evaluator_(data_.train.get(), data_.test.get(), view_, trainer_.precision()) {}
+
+  int operator()() {
+    begin();
+    while (!trainer_.finished())
+      if (!train_epoch()) return exit_interrupted;
+    end();
+    return 0;
+  }
+
+ private:
+  void begin();
+  void resume();
+  bool train_epoch();
+  void end();
+  void evaluate();
+  void save();
+  void report_step(const StepReport& step, Phase phase, int epoch, int64_t step_of_epoch);
+  nlohmann::ordered_json place(Phase phase) const;
+  void say(const std::string& line) { progress_.message(line); }
+
+  Config config_;
+  std::vector<std::string> notes_;  // where the configuration comes from
+  DataSource data_;
+  std::vector<std::string> choices_;
+  RunFolder folder_;
+  Progress progress_;
+  AugmentationOptions view_;
+  Trainer trainer_;
+  Evaluator evaluator_;
+  SmoothedRate images_, waiting_, in_la_;  // per second of training
+  double start_ = now();
+};
+
+void Run::begin() {
+  say("run        " + folder_.path());
+  for (const std::string& note : notes_) say("           " + note);
+  for (const std::string& line : describe_run(config_, data_, trainer_, view_.size, choices_)) say(line);
+  if (!evaluator_.available()) say("accuracy   not available: " + evaluator_.why_not());
+  if (config_.resume) return resume();
+
+  folder_.write_config(to_toml(config_));
+  if (config_.bank_init == BankInit::forward) {
+    say("filling the bank with the embeddings of the untrained network");
+    trainer_.fill_bank();
+  }
+  if (!evaluator_.available()) return;
+  say("raw pixels");
+  say("  " + evaluator_.knn_protocol(false) +
+      fmt::format(": {:.1f} %", 100 * evaluator_.raw_pixel_accuracy()));
+  say("untrained network");
+  evaluate();
+}
+
+void Run::resume() {
+  const auto warn = [this](const std::string& line) { say("warning: " + line); };
+  const std::optional<Checkpoint> checkpoint = newest_checkpoint(folder_.path(), warn);
+  check(checkpoint.has_value(), "{}: there is no checkpoint to resume from", folder_.path());
+  trainer_.restore(checkpoint->file);
+  folder_.truncate_metrics(checkpoint->epoch, checkpoint->step);
+  folder_.write_config(to_toml(config_));  // the number of epochs may have grown
+  say(fmt::format("resumed from {}: {} epochs and {} steps are done", checkpoint->file.path, trainer_.epoch(),
+                  trainer_.step()));
+}
+
+/// Trains to the end of the epoch; false if the user interrupted it.
+bool Run::train_epoch() {
+  const int epoch = trainer_.epoch();
+  const Phase phase = trainer_.phase();
+  const double cluster_start = now();
+  const std::vector<KMeansResult> clusterings = trainer_.begin_epoch();
+  if (!clusterings.empty()) say(describe_clusterings(clusterings, now() - cluster_start));
+
+  for (bool more = true; more;) {
+    if (interrupted()) {
+      save();
+      say(fmt::format("interrupted; go on with: la_train --resume --run {}", folder_.path()));
+      return false;
+    }
+    const int64_t step_of_epoch = trainer_.step() + 1;
+    StepReport step;
+    more = trainer_.train_step(step);
+    report_step(step, phase, epoch, step_of_epoch);
+  }
+
+  const bool warm_start_done = trainer_.epoch() == config_.warm_start_epochs;
+  const bool due = config_.eval_every > 0 && trainer_.epoch() % config_.eval_every == 0;
+  if (evaluator_.available() && (warm_start_done || due || trainer_.finished())) {
+    if (warm_start_done) say("after the warm start (IR)");
+    if (trainer_.finished()) say(phase == Phase::la ? "after LA" : "after IR");
+    evaluate();
+  }
+  save();
+  return true;
+}
+
+void Run::report_step(const StepReport& step, Phase phase, int epoch, int64_t step_of_epoch) {
+  images_.add(config_.batch, step.seconds);
+  waiting_.add(step.waiting_seconds, step.seconds);
+  in_la_.add(step.la_seconds, step.seconds);
+  const int64_t steps = trainer_.steps_per_epoch();
+  const int64_t steps_left = steps * config_.epochs - trainer_.total_steps();
+  const ProgressState state{
+      .phase = phase == Phase::ir ? "IR" : "LA",
+      .epoch = epoch + 1,
+      .epochs = config_.epochs,
+      .step = step_of_epoch,
+      .steps = steps,
+      .loss = trainer_.epoch_loss(),
+      .learning_rate = step.learning_rate,
+      .images_per_second = images_.value(),
+      .waiting_share = waiting_.value(),
+      .la_share = in_la_.value(),
+      .seconds_left = static_cast<double>(steps_left * config_.batch) / images_.value()};
+  const bool epoch_done = step_of_epoch == steps;
+  epoch_done ? progress_.epoch_end(state) : progress_.update(state);
+
+  constexpr int64_t steps_between_metrics = 50;
+  if (!epoch_done && step_of_epoch % steps_between_metrics != 0) return;
+  nlohmann::ordered_json line = place(phase);
+  line["loss"] = trainer_.epoch_loss();
+  line["learning_rate"] = step.learning_rate;
+  line["images_per_second"] = images_.value();
+  folder_.append_metrics(line);
+}
+
+nlohmann::ordered_json Run::place(Phase phase) const {
+  return {{"phase", phase_name(phase)}, {"epoch", trainer_.epoch()}, {"step", trainer_.total_steps()}};
+}
+
+void Run::evaluate() {
+  const Accuracy accuracy = evaluator_.evaluate(trainer_.network(), trainer_.bank());
+  say(fmt::format("  {}: {:.1f} %", evaluator_.knn_protocol(true), 100 * accuracy.knn200));
+  say(fmt::format("  {}: {:.1f} %", evaluator_.bank_protocol(), 100 * accuracy.knn1));
+  // What has been trained so far belongs to the phase of the epoch before.
+  nlohmann::ordered_json line = place(trainer_.epoch() <= config_.warm_start_epochs ? Phase::ir : Phase::la);
+  line["knn200"] = accuracy.knn200;
+  line["knn1"] = accuracy.knn1;
+  folder_.append_metrics(line);
+}
+
+void Run::save() {
+  const TrainerState state = trainer_.state();
+  save_checkpoint(folder_.path(), trainer_.epoch(), trainer_.total_steps(), state.tensors, state.metadata);
+}
+
+void Run::end() {
+  say(fmt::format("done in {}; peak memory {}; the embedding network is in {}", duration_text(now() - start_),
+                  memory_text(peak_resident_memory()), folder_.path()));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const Options options = parse_options(argc, argv);
+    if (!options.help.empty()) {
+      fmt::print("{}", options.help);
+      return 0;
+    }
+    const Config& config = options.config;
+    if (config.threads > 0) set_num_threads(config.threads);
+    catch_interrupts();
+    return Run(options, open_data(config.data, config.format, config.limit))();
+  } catch (const UsageError& error) {
+    fmt::print(stderr, "la_train: {}\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "la_train: {}\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,27 @@
+// What la_train tells its user about a run before it starts.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "la/config.h"
+#include "la/trainer.h"
+
+namespace la {
+
+/// The lines that stand above a run: data, network with its layer table, LA's H, m and k with the reasons for
+/// them, optimization, memory, device, precision, seed. `choices` explains the values that the program chose.
+std::vector<std::string> describe_run(const Config& config, const DataSource& data, Trainer& trainer,
+                                      int image_size, const std::vector<std::string>& choices);
+
+/// The largest amount of memory that this process has had in use, in bytes.
+size_t peak_resident_memory();
+
+/// "412 MiB" and the like.
+std::string memory_text(size_t bytes);
+
+/// The line that tells how the clusterings of an epoch went.
+std::string describe_clusterings(const std::vector<KMeansResult>& results, double seconds);
+
+}  // namespace la

@@ -1,0 +1,54 @@
+// Augmentation: random views of a picture. Two views of one picture should have embeddings that are close, so
+// the transformations say what an embedding may ignore: place and size (random resized crop), direction
+// (flip), light and color (jitter, grayscale).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "data/dataset.h"
+
+namespace la {
+
+struct AugmentationOptions {
+  int size = 224;              // height and width of a view
+  float crop_min_area = 0.2f;  // area of the crop as a share of the picture's, uniform from here to 1
+  float crop_max_aspect = 4.0f / 3.0f;  // width / height of the crop, log-uniform from 1 / this to this
+  float flip = 0.5f;                    // probability of a mirror image
+  float jitter =
+      0.4f;  // brightness, contrast, saturation: factors uniform in [1 - j, 1 + j]; hue: turn in [-j, j]
+  float grayscale = 0.2f;           // probability of losing the color
+  std::vector<float> mean, stddev;  // per channel, of pixels in [0, 1]: a view is (pixel - mean) / stddev
+};
+
+/// What chance decides for one view; a pure function of (seed, epoch, index of the picture).
+struct AugmentationPlan {
+  float x, y, width, height;  // the crop, in pixels of the picture
+  bool flip;
+  bool grayscale;
+  float brightness, contrast, saturation;  // factors; 1 changes nothing
+  float hue;                               // turn of the color circle; 0 changes nothing
+  std::array<uint8_t, 4> order;            // of brightness (0), contrast (1), saturation (2) and hue (3)
+};
+
+AugmentationPlan plan_augmentation(const AugmentationOptions& options, int picture_height, int picture_width,
+                                   uint64_t seed, int64_t epoch, int64_t index);
+
+/// Writes the view of `picture` that the plan says: f32 [size, size, channels], normalized. Grey pictures
+/// have only brightness and contrast. Shrinking averages over the area that becomes one pixel.
+void augment(const Picture& picture, const AugmentationPlan& plan, const AugmentationOptions& options,
+             float* view);
+
+/// The view for evaluation, without chance: the picture itself if it has the size of a view, else the central
+/// 7/8 of its largest square.
+void center_view(const Picture& picture, const AugmentationOptions& options, float* view);
+
+/// Mean and standard deviation of each channel, of pixels in [0, 1], over up to 10,000 pictures spread over
+/// the data set.
+struct ChannelStatistics {
+  std::vector<float> mean, stddev;
+};
+ChannelStatistics channel_statistics(const Dataset& data);
+
+}  // namespace la

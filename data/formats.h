@@ -1,0 +1,48 @@
+// The formats that dataset.cpp knows, and what their readers share.
+#pragma once
+
+#include <string>
+
+#include "data/dataset.h"
+
+namespace la {
+
+/// limit as in open_data.
+DataSource open_idx(const std::string& folder, int64_t limit);
+DataSource open_cifar10(const std::string& folder, int64_t limit);
+DataSource open_cifar100(const std::string& folder, int64_t limit);
+DataSource open_stl10(const std::string& folder, int64_t limit);
+
+bool file_exists(const std::string& path);
+
+/// Reads a file from the beginning to the end; a file whose name ends in .gz is decompressed. Every failure,
+/// also a file that is shorter or longer than its reader expects, is an Error that names the file.
+class FileReader {
+ public:
+  explicit FileReader(std::string path);
+  ~FileReader();
+  FileReader(const FileReader&) = delete;
+  FileReader& operator=(const FileReader&) = delete;
+
+  /// Reads exactly `bytes` bytes.
+  void read(void* to, size_t bytes);
+  uint32_t read_big_endian_u32();
+  /// An Error if there is more to read.
+  void expect_end();
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  void* file_;  // of zlib, which reads plain files as they are
+  size_t position_ = 0;
+};
+
+/// Bytes of an uncompressed file.
+int64_t file_size(const std::string& path);
+
+/// Pictures whose channels follow one another as planes, as u8 [N, H, W, C]. columns_first: each plane is
+/// stored column by column.
+void interleave(const uint8_t* planes, int64_t channels, int64_t height, int64_t width, bool columns_first,
+                uint8_t* to);
+
+}  // namespace la

@@ -1,0 +1,121 @@
+#include "data/loader.h"
+
+#include <chrono>
+#include <numeric>
+
+#include "tensor/random.h"
+
+namespace la {
+namespace {
+
+constexpr int64_t batches_ahead = 4;
+
+std::vector<int32_t> shuffled(int64_t n, const RandomKey& key) {
+  std::vector<int32_t> order(static_cast<size_t>(n));
+  std::iota(order.begin(), order.end(), 0);
+  RandomStream random(key);
+  for (size_t i = order.size(); i > 1; --i)
+    std::swap(order[i - 1], order[random.below(static_cast<uint32_t>(i))]);
+  return order;
+}
+
+}  // namespace
+
+Loader::Loader(const Dataset& data, AugmentationOptions options, int64_t batch, int threads, uint64_t seed)
+    : data_(data), options_(std::move(options)), batch_(batch), thread_count_(threads), seed_(seed) {
+  check(batch >= 1 && batch <= data.size(), "a batch of {} from {} pictures", batch, data.size());
+  check(threads >= 1, "the loader needs at least one thread, got {}", threads);
+}
+
+Loader::~Loader() { stop(); }
+
+void Loader::start_epoch(int64_t epoch, int64_t first_step) {
+  stop();
+  epoch_ = epoch;
+  order_ = shuffled(data_.size(), {seed_, Purpose::shuffle, static_cast<uint64_t>(epoch)});
+  ready_.clear();
+  next_claimed_ = next_returned_ = first_step;
+  failure_ = nullptr;
+  stopping_ = false;
+  for (int t = 0; t < thread_count_; ++t) threads_.emplace_back([this] { work(); });
+}
+
+void Loader::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void Loader::work() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return stopping_ || next_claimed_ < next_returned_ + batches_ahead; });
+    if (stopping_ || next_claimed_ >= steps_per_epoch()) return;
+    const int64_t step = next_claimed_++;
+    lock.unlock();
+    Batch batch;
+    std::exception_ptr failure;
+    try {
+      batch = prepare(step);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    if (failure) failure_ = failure;
+    ready_.emplace(step, std::move(batch));
+    changed_.notify_all();
+  }
+}
+
+Batch Loader::prepare(int64_t step) const {
+  const int64_t size = options_.size;
+  Batch batch{Tensor({batch_, size, size, data_.channels()}), Tensor({batch_}, DType::i32)};
+  float* view = batch.images.data<float>();
+  const int64_t view_floats = size * size * data_.channels();
+  for (int64_t b = 0; b < batch_; ++b, view += view_floats) {
+    const int32_t index = order_[static_cast<size_t>(step * batch_ + b)];
+    const Picture picture = data_.picture(index);
+    augment(picture, plan_augmentation(options_, picture.height, picture.width, seed_, epoch_, index),
+            options_, view);
+    batch.indices.data<int32_t>()[b] = index;
+  }
+  return batch;
+}
+
+Batch Loader::next() {
+  const auto begin = std::chrono::steady_clock::now();
+  std::unique_lock lock(mutex_);
+  check(!threads_.empty() && next_returned_ < steps_per_epoch(),
+        "the loader has no further batch; start_epoch comes first");
+  changed_.wait(lock, [this] { return failure_ || ready_.contains(next_returned_); });
+  seconds_waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  if (failure_) std::rethrow_exception(failure_);
+  Batch batch = std::move(ready_.extract(next_returned_).mapped());
+  ++next_returned_;
+  changed_.notify_all();
+  return batch;
+}
+
+Tensor plain_views(const Dataset& data, const AugmentationOptions& options, int64_t begin, int64_t end) {
+  const int64_t view_floats = int64_t{options.size} * options.size * data.channels();
+  Tensor views({end - begin, options.size, options.size, data.channels()});
+  float* out = views.data<float>();
+  std::exception_ptr failure;
+#pragma omp parallel for
+  for (int64_t i = begin; i < end; ++i) {
+    try {
+      center_view(data.picture(i), options, out + (i - begin) * view_floats);
+    } catch (...) {
+#pragma omp critical(la_plain_views)
+      failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+  return views;
+}
+
+}  // namespace la

@@ -1,0 +1,67 @@
+// The loader: shuffles, augments and batches pictures ahead of their use. What a picture becomes depends only
+// on (seed, epoch, index), not on the number of threads or on where an epoch was resumed.
+#pragma once
+
+#include <condition_variable>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "data/augmentation.h"
+#include "data/dataset.h"
+
+namespace la {
+
+struct Batch {
+  Tensor images;   // f32 [B, S, S, C], in host memory
+  Tensor indices;  // i32 [B]: which picture of the data set each is
+};
+
+class Loader {
+ public:
+  /// `data` must outlive the loader. threads: how many prepare batches.
+  Loader(const Dataset& data, AugmentationOptions options, int64_t batch, int threads, uint64_t seed);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  /// Full batches of an epoch; the pictures that are left over, others in every epoch, are not used in it.
+  int64_t steps_per_epoch() const { return data_.size() / batch_; }
+  /// Begins an epoch at a step of it.
+  void start_epoch(int64_t epoch, int64_t first_step = 0);
+  /// The next batch, in order; an Error that a thread met in preparing it is thrown here.
+  Batch next();
+  /// How long next() has waited, since the loader was made.
+  double seconds_waited() const { return seconds_waited_; }
+
+ private:
+  Batch prepare(int64_t step) const;
+  void work();
+  void stop();
+
+  const Dataset& data_;
+  AugmentationOptions options_;
+  int64_t batch_;
+  int thread_count_;
+  uint64_t seed_;
+
+  int64_t epoch_ = 0;
+  std::vector<int32_t> order_;  // of the epoch
+  double seconds_waited_ = 0;
+
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::map<int64_t, Batch> ready_;
+  int64_t next_claimed_ = 0;   // step that the next free thread prepares
+  int64_t next_returned_ = 0;  // step that next() returns
+  std::exception_ptr failure_;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+/// Views of pictures [begin, end) for evaluation (center_view): f32 [end - begin, S, S, C].
+Tensor plain_views(const Dataset& data, const AugmentationOptions& options, int64_t begin, int64_t end);
+
+}  // namespace la

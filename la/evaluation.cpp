@@ -1,0 +1,125 @@
+#include "la/evaluation.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "autograd/functions.h"
+#include "data/loader.h"
+#include "tensor/ops.h"
+
+namespace la {
+namespace {
+
+constexpr int64_t embedding_batch = 256;
+
+/// The rows that have a label.
+LabeledVectors with_labels(const LabeledVectors& all) {
+  LabeledVectors result;
+  std::vector<int32_t> rows;
+  for (size_t i = 0; i < all.labels.size(); ++i) {
+    if (all.labels[i] < 0) continue;
+    rows.push_back(static_cast<int32_t>(i));
+    result.labels.push_back(all.labels[i]);
+  }
+  const bool all_labeled = rows.size() == all.labels.size();
+  const auto count = static_cast<int64_t>(rows.size());
+  result.vectors = all_labeled
+                       ? all.vectors
+                       : ops::gather_rows(all.vectors, Tensor::from(rows, {count}, all.vectors.device()));
+  return result;
+}
+
+}  // namespace
+
+Tensor embed(Module& network, const Dataset& dataset, const AugmentationOptions& view, DType precision,
+             Device device) {
+  NoGrad no_grad;
+  const bool was_training = network.training();
+  network.set_training(false);
+  Tensor embeddings;
+  for (int64_t begin = 0; begin < dataset.size(); begin += embedding_batch) {
+    const int64_t end = std::min(begin + embedding_batch, dataset.size());
+    const Variable images(plain_views(dataset, view, begin, end).to(device));
+    const Tensor v = l2_normalize(network(cast(images, precision))).value();
+    if (!embeddings.defined()) embeddings = Tensor({dataset.size(), v.size(1)}, DType::f32, device);
+    ops::copy_into(embeddings.rows(begin, end), v);
+  }
+  network.set_training(was_training);
+  return embeddings;
+}
+
+Tensor raw_pixels(const Dataset& dataset, const AugmentationOptions& view) {
+  AugmentationOptions unscaled = view;
+  std::fill(unscaled.mean.begin(), unscaled.mean.end(), 0.0f);
+  std::fill(unscaled.stddev.begin(), unscaled.stddev.end(), 1.0f);
+  const Tensor pixels = plain_views(dataset, unscaled, 0, dataset.size());
+  return ops::l2_normalize(pixels.reshape({dataset.size(), -1})).y;
+}
+
+std::vector<int32_t> labels_of(const Dataset& dataset) {
+  std::vector<int32_t> labels(static_cast<size_t>(dataset.size()), -1);
+  if (!dataset.has_labels()) return labels;
+  for (size_t i = 0; i < labels.size(); ++i) labels[i] = dataset.label(static_cast<int64_t>(i));
+  return labels;
+}
+
+double knn_accuracy(const LabeledVectors& all_train, const LabeledVectors& all_test,
+                    const KnnOptions& options) {
+  const LabeledVectors train = with_labels(all_train), test = with_labels(all_test);
+  check(!train.labels.empty() && !test.labels.empty(),
+        "kNN: {} training and {} test vectors have labels; expected some", train.labels.size(),
+        test.labels.size());
+  const auto k = static_cast<size_t>(std::min(options.neighbors, train.vectors.size(0)));
+  const TopK nearest = ops::nearest_rows(test.vectors, train.vectors, static_cast<int64_t>(k));
+  const std::vector<float> similarities = nearest.values.to_vector<float>();
+  const std::vector<int32_t> indices = nearest.indices.to_vector<int32_t>();
+
+  std::vector<double> votes(static_cast<size_t>(*std::max_element(train.labels.begin(), train.labels.end())) +
+                            1);
+  int64_t correct = 0;
+  for (size_t i = 0; i < test.labels.size(); ++i) {
+    std::fill(votes.begin(), votes.end(), 0.0);
+    for (size_t j = i * k; j < (i + 1) * k; ++j)
+      votes[static_cast<size_t>(train.labels[static_cast<size_t>(indices[j])])] +=
+          std::exp(static_cast<double>(similarities[j]) / options.temperature);
+    const auto winner = std::max_element(votes.begin(), votes.end()) - votes.begin();
+    correct += winner == test.labels[i];
+  }
+  return static_cast<double>(correct) / static_cast<double>(test.labels.size());
+}
+
+Evaluator::Evaluator(const Dataset* train, const Dataset* test, const AugmentationOptions& view,
+                     DType precision)
+    : train_(train), test_(test), view_(view), precision_(precision) {}
+
+std::string Evaluator::why_not() const {
+  if (!train_->has_labels()) return "the training pictures have no labels";
+  if (test_ == nullptr) return "there are no test pictures";
+  return test_->has_labels() ? "" : "the test pictures have no labels";
+}
+
+Accuracy Evaluator::evaluate(Module& network, const MemoryBank& bank) const {
+  const Device device = bank.vectors().device();
+  const std::vector<int32_t> train_labels = labels_of(*train_);
+  const LabeledVectors test{embed(network, *test_, view_, precision_, device), labels_of(*test_)};
+  const LabeledVectors recomputed{embed(network, *train_, view_, precision_, device), train_labels};
+  return {.knn200 = knn_accuracy(recomputed, test, knn_),
+          .knn1 = knn_accuracy({bank.vectors(), train_labels}, test, {.neighbors = 1})};
+}
+
+double Evaluator::raw_pixel_accuracy() const {
+  return knn_accuracy({raw_pixels(*train_, view_), labels_of(*train_)},
+                      {raw_pixels(*test_, view_), labels_of(*test_)}, knn_);
+}
+
+std::string Evaluator::knn_protocol(bool embeddings) const {
+  return fmt::format("kNN top-1 (k={}, tau={}, {}, {} test images)", std::min(knn_.neighbors, train_->size()),
+                     knn_.temperature, embeddings ? "train embeddings recomputed" : "pixels of unit length",
+                     test_->size());
+}
+
+std::string Evaluator::bank_protocol() const {
+  return fmt::format("1-NN top-1 (nearest vector of the memory bank, {} test images)", test_->size());
+}
+
+}  // namespace la

@@ -1,0 +1,75 @@
+// How good the embeddings are: the share of test pictures whose label their nearest training pictures
+// predict.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/augmentation.h"
+#include "data/dataset.h"
+#include "la/memory_bank.h"
+#include "layers/module.h"
+#include "tensor/tensor.h"
+
+namespace la {
+
+/// Embeddings v of all pictures of a data set, f32 [N, D] on the unit sphere, computed in batches without
+/// augmentation by the network in evaluation mode. `precision` is that of the network's activations.
+Tensor embed(Module& network, const Dataset& dataset, const AugmentationOptions& view, DType precision,
+             Device device);
+
+/// The pixels of all pictures as they are, scaled to length 1: f32 [N, H * W * C]. What an embedding must
+/// beat.
+Tensor raw_pixels(const Dataset& dataset, const AugmentationOptions& view);
+
+/// The labels of all pictures; -1 where a picture has none.
+std::vector<int32_t> labels_of(const Dataset& dataset);
+
+/// Vectors on the unit sphere with their labels (-1: unknown).
+struct LabeledVectors {
+  Tensor vectors;  // f32 [N, D]
+  std::vector<int32_t> labels;
+};
+
+struct KnnOptions {
+  int64_t neighbors = 200;    // k
+  float temperature = 0.07f;  // each neighbor votes for its label with weight exp(similarity / temperature)
+};
+
+/// The share of `test` whose label wins the vote of their k nearest vectors of `train`. Vectors without a
+/// label take no part; a tie goes to the lowest label.
+double knn_accuracy(const LabeledVectors& train, const LabeledVectors& test, const KnnOptions& options);
+
+struct Accuracy {
+  double knn200 = 0;  // k = 200, embeddings of the training pictures recomputed
+  double knn1 = 0;    // the label of the nearest vector of the memory bank
+};
+
+/// Evaluates a network on a test set, and says by which protocol.
+class Evaluator {
+ public:
+  /// `test` may be null; `view` says how a picture is shown to the network.
+  Evaluator(const Dataset* train, const Dataset* test, const AugmentationOptions& view, DType precision);
+
+  /// Whether there are labels to compare with; why_not() says what is missing.
+  bool available() const { return why_not().empty(); }
+  std::string why_not() const;
+
+  Accuracy evaluate(Module& network, const MemoryBank& bank) const;
+  /// kNN on the pixels themselves, by the protocol of knn200.
+  double raw_pixel_accuracy() const;
+
+  /// The protocols in words, as they stand beside each accuracy.
+  std::string knn_protocol(bool embeddings) const;
+  std::string bank_protocol() const;
+
+ private:
+  const Dataset* train_;
+  const Dataset* test_;
+  AugmentationOptions view_;
+  DType precision_;
+  KnnOptions knn_;
+};
+
+}  // namespace la

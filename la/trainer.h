@@ -1,0 +1,99 @@
+// The trainer: network, memory bank, clusters and optimizer, and the order in which they work together:
+//
+//   warm start:  epochs of instance recognition (IR), which fill the bank with meaningful embeddings;
+//   then, epoch by epoch:  cluster the bank H times, and train on the Local Aggregation (LA) loss.
+//
+// What happens depends only on the configuration and the data: pictures, crops and noise of a step are
+// functions of (seed, epoch, step), so that a run that was stopped and restored goes on exactly as if it had
+// not been.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "autograd/sgd.h"
+#include "data/loader.h"
+#include "la/config.h"
+#include "la/kmeans.h"
+#include "la/memory_bank.h"
+#include "la/safetensors.h"
+#include "layers/module.h"
+
+namespace la {
+
+/// How the configuration augments the pictures of a data set, whose size and channel statistics it takes.
+AugmentationOptions augmentation_for(const Config& config, const Dataset& data);
+
+enum class Phase { ir, la };
+
+struct StepReport {
+  float loss = 0;
+  float learning_rate = 0;
+  double seconds = 0;          // of the whole step
+  double waiting_seconds = 0;  // for the loader
+  double la_seconds = 0;       // neighbors, loss and bank
+};
+
+/// All that a run consists of besides its configuration and data: the network's tensors under torchvision's
+/// names, and everything else under names that begin with "la.".
+struct TrainerState {
+  std::vector<NamedTensor> tensors;
+  Metadata metadata;
+};
+
+class Trainer {
+ public:
+  /// The configuration's H, m and k have been chosen and validated. `data` must outlive the trainer.
+  Trainer(const Config& config, const Dataset& data, const AugmentationOptions& augmentation, Device device);
+
+  Module& network() { return *network_; }
+  const MemoryBank& bank() const { return bank_; }
+  DType precision() const { return config_.precision == Precision::bf16 ? DType::bf16 : DType::f32; }
+
+  /// Where the run is: completed epochs, and completed steps of the one that is under way.
+  int epoch() const { return epoch_; }
+  int64_t step() const { return step_; }
+  /// Steps since the start of the run.
+  int64_t total_steps() const { return epoch_ * steps_per_epoch() + step_; }
+  int64_t steps_per_epoch() const { return loader_.steps_per_epoch(); }
+  bool finished() const { return epoch_ == config_.epochs; }
+  Phase phase() const { return epoch_ < config_.warm_start_epochs ? Phase::ir : Phase::la; }
+  /// Mean loss over the completed steps of the epoch under way, or over the last epoch at its end.
+  double epoch_loss() const { return loss_steps_ == 0 ? 0.0 : loss_sum_ / static_cast<double>(loss_steps_); }
+
+  /// Fills the bank with the embeddings of the untrained network (the option bank_init = forward).
+  void fill_bank();
+
+  /// Begins an epoch, or goes on with one that was restored. An LA epoch begins with new clusters where they
+  /// are due; returns how each clustering went.
+  std::vector<KMeansResult> begin_epoch();
+  /// One step of the epoch; false once all of them are done, which completes it. A loss that is not finite is
+  /// an Error.
+  bool train_step(StepReport& report);
+
+  TrainerState state();
+  /// Goes on from a state that was saved; an Error that names what is missing or doesn't fit.
+  void restore(const SafetensorsFile& checkpoint);
+
+ private:
+  Variable instance_loss(const Variable& v, const Tensor& pictures);
+  Variable aggregation_loss(const Variable& v, const Tensor& pictures) const;
+  float learning_rate() const;
+
+  Config config_;
+  Device device_;
+  Loader loader_;
+  std::unique_ptr<Module> network_;
+  Sgd sgd_;
+  Schedule schedule_;
+  MemoryBank bank_;
+  Tensor cluster_labels_;    // i32 [H, N]; undefined before the first clustering
+  double nce_constant_ = 0;  // Z; 0 until it is estimated
+  int epoch_ = 0;
+  int64_t step_ = 0;
+  double loss_sum_ = 0;
+  int64_t loss_steps_ = 0;
+};
+
+}  // namespace la

@@ -1,0 +1,64 @@
+#include <charconv>
+
+#include "la/trainer.h"
+#include "layers/state_dict.h"
+
+namespace la {
+namespace {
+
+constexpr const char* bank_name = "la.bank";
+constexpr const char* labels_name = "la.cluster_labels";
+
+std::string velocity_name(const Module::Parameter& parameter) { return "la.velocity." + parameter.name; }
+
+template <class T>
+T number_in(const SafetensorsFile& file, const std::string& name) {
+  const auto found = file.metadata.find(name);
+  check(found != file.metadata.end(), "{}: the metadata lacks \"{}\"; is it a checkpoint of la_train?",
+        file.path, name);
+  T number{};
+  const char* end = found->second.data() + found->second.size();
+  const auto [stop, error] = std::from_chars(found->second.data(), end, number);
+  check(error == std::errc() && stop == end, "{}: \"{}\" is \"{}\"; expected a number", file.path, name,
+        found->second);
+  return number;
+}
+
+}  // namespace
+
+TrainerState Trainer::state() {
+  TrainerState state;
+  for (auto& [name, tensor] : state_dict(*network_)) state.tensors.push_back({name, tensor});
+  const auto parameters = network_->parameters();
+  for (size_t i = 0; i < parameters.size(); ++i)
+    state.tensors.push_back({velocity_name(parameters[i]), to_torch_layout(sgd_.velocities()[i])});
+  state.tensors.push_back({bank_name, to_torch_layout(bank_.vectors())});
+  if (cluster_labels_.defined()) state.tensors.push_back({labels_name, to_torch_layout(cluster_labels_)});
+  state.metadata = {{"epoch", fmt::format("{}", epoch_)},
+                    {"step", fmt::format("{}", step_)},
+                    {"loss_sum", fmt::format("{}", loss_sum_)},
+                    {"loss_steps", fmt::format("{}", loss_steps_)},
+                    {"nce_constant", fmt::format("{}", nce_constant_)}};
+  return state;
+}
+
+void Trainer::restore(const SafetensorsFile& checkpoint) {
+  std::map<std::string, Tensor> tensors;
+  for (const NamedTensor& t : checkpoint.tensors) tensors.emplace(t.name, t.tensor);
+  load_state_dict(*network_, tensors);
+  const auto parameters = network_->parameters();
+  for (size_t i = 0; i < parameters.size(); ++i)
+    load_tensor(tensors, velocity_name(parameters[i]), sgd_.velocities()[i]);
+  load_tensor(tensors, bank_name, bank_.vectors());
+  if (tensors.contains(labels_name)) {
+    cluster_labels_ = Tensor({config_.clusterings, bank_.size()}, DType::i32, device_);
+    load_tensor(tensors, labels_name, cluster_labels_);
+  }
+  epoch_ = number_in<int>(checkpoint, "epoch");
+  step_ = number_in<int64_t>(checkpoint, "step");
+  loss_sum_ = number_in<double>(checkpoint, "loss_sum");
+  loss_steps_ = number_in<int64_t>(checkpoint, "loss_steps");
+  nce_constant_ = number_in<double>(checkpoint, "nce_constant");
+}
+
+}  // namespace la

@@ -1,0 +1,213 @@
+// Training as a whole: it learns, and a run that is killed and resumed ends with the same bytes as one that
+// is not.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/inotify.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "la/checkpoint.h"
+#include "la/evaluation.h"
+#include "la/trainer.h"
+#include "tensor/random.h"
+#include "tests/temporary_folder.h"
+
+using namespace la;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int side = 12, classes = 6;
+
+/// A picture of class c: a bright bar whose direction is the class, at a random place, with noise.
+std::vector<uint8_t> bar_picture(int c, RandomStream& random) {
+  const double angle = 3.14159265358979 * c / classes, offset = random.uniform(-2.5f, 2.5f);
+  const double gain = random.uniform(120.0f, 220.0f);
+  std::vector<uint8_t> pixels;
+  for (int y = 0; y < side; ++y) {
+    for (int x = 0; x < side; ++x) {
+      const double dx = x - (side - 1) / 2.0, dy = y - (side - 1) / 2.0;
+      const double distance = std::abs(std::cos(angle) * dx + std::sin(angle) * dy - offset);
+      const double value = gain * std::exp(-distance * distance / 2) + random.uniform(0.0f, 60.0f);
+      pixels.push_back(static_cast<uint8_t>(std::min(value, 255.0)));
+    }
+  }
+  return pixels;
+}
+
+void put_big_endian(std::ofstream& file, uint32_t value) {
+  for (int shift = 24; shift >= 0; shift -= 8) file.put(static_cast<char>(value >> shift & 255));
+}
+
+/// Writes pictures and labels as IDX files, as MNIST's are.
+void write_idx(const fs::path& folder, const std::string& prefix, int count, uint64_t seed) {
+  std::ofstream images(folder / (prefix + "-images-idx3-ubyte"), std::ios::binary);
+  std::ofstream labels(folder / (prefix + "-labels-idx1-ubyte"), std::ios::binary);
+  put_big_endian(images, 0x803);
+  for (const int extent : {count, side, side}) put_big_endian(images, static_cast<uint32_t>(extent));
+  put_big_endian(labels, 0x801);
+  put_big_endian(labels, static_cast<uint32_t>(count));
+  RandomStream random({.seed = seed});
+  for (int i = 0; i < count; ++i) {
+    const int c = i % classes;
+    for (const uint8_t pixel : bar_picture(c, random)) images.put(static_cast<char>(pixel));
+    labels.put(static_cast<char>(c));
+  }
+}
+
+DataSource bars(const TemporaryFolder& folder, int train, int test) {
+  write_idx(folder.path(), "train", train, 1);
+  write_idx(folder.path(), "t10k", test, 2);
+  return open_data(folder.path(), "idx", 0);
+}
+
+Config small_config(int64_t pictures) {
+  Config config;
+  config.crop_min_area = 0.8f;
+  config.flip = 0.0f;  // a mirrored bar is one of another class
+  config.head = HeadKind::linear_bn;
+  config.bank_init = BankInit::forward;
+  config.temperature = 0.1f;
+  config.dim = 32;
+  config.batch = 32;
+  config.epochs = 4;
+  config.warm_start_epochs = 2;
+  config.learning_rate = 0.1f;
+  config.ir_loss = IrLoss::softmax;
+  config.clusters = 30;
+  config.background = 100;
+  choose_defaults(config, pictures);
+  return config;
+}
+
+std::string program() {
+  const char* folder = std::getenv("LA_PROGRAMS");
+  return std::string(folder ? folder : ".") + "/la_train";
+}
+
+/// Starts la_train on the pictures of `data`, with its run in `run`.
+pid_t start(const fs::path& data, const fs::path& run, bool resume) {
+  std::vector<std::string> words{
+      program(), "--data",       data, "--run",    run,  "--network",           "resnet20", "--dim",
+      "16",      "--batch",      "16", "--epochs", "4",  "--warm-start-epochs", "2",        "--clusters",
+      "8",       "--background", "40", "--noise",  "20", "--threads",           "2"};
+  if (resume) words = {program(), "--resume", "--run", run};
+  const pid_t child = fork();
+  if (child != 0) return child;
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  const int null = open("/dev/null", O_WRONLY);
+  dup2(null, 1);
+  execv(arguments[0], arguments.data());
+  _exit(127);
+}
+
+int wait_for(pid_t child) {
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  return status;
+}
+
+/// Lets `child` go on until `events` things have happened in the watched folder (a file made, written,
+/// renamed), which leaves it at any moment of its work, in the middle of a checkpoint too; then sends
+/// `signal`. Returns whether the child was still running.
+bool signal_after(pid_t child, int inotify, int events, int signal) {
+  const int process = static_cast<int>(syscall(SYS_pidfd_open, child, 0));
+  REQUIRE(process >= 0);
+  alignas(inotify_event) char buffer[4096];
+  bool running = true;
+  while (events > 0 && running) {
+    pollfd sources[] = {{inotify, POLLIN, 0}, {process, POLLIN, 0}};
+    REQUIRE(poll(sources, 2, -1) > 0);
+    running = sources[1].revents == 0;
+    if (sources[0].revents == 0) continue;
+    const ssize_t bytes = read(inotify, buffer, sizeof buffer);
+    REQUIRE(bytes > 0);
+    for (ssize_t at = 0; at < bytes; --events)
+      at += static_cast<ssize_t>(sizeof(inotify_event) +
+                                 reinterpret_cast<const inotify_event*>(buffer + at)->len);
+  }
+  close(process);
+  if (running) kill(child, signal);
+  return running;
+}
+
+fs::path newest_file(const fs::path& run) {
+  fs::path newest;
+  for (const auto& entry : fs::directory_iterator(run))
+    if (entry.path().extension() == ".safetensors") newest = std::max(newest, entry.path());
+  return newest;
+}
+
+std::string bytes_of(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+}  // namespace
+
+TEST_CASE("training improves kNN over its start") {
+  const TemporaryFolder folder;
+  const DataSource data = bars(folder, 960, 240);
+  const Config config = small_config(data.train->size());
+  const AugmentationOptions view = augmentation_for(config, *data.train);
+  Trainer trainer(config, *data.train, view, Device::cpu());
+  const Evaluator evaluator(data.train.get(), data.test.get(), view, trainer.precision());
+  REQUIRE(evaluator.available());
+  trainer.fill_bank();
+  const Accuracy before = evaluator.evaluate(trainer.network(), trainer.bank());
+  int clusterings = 0;
+  while (!trainer.finished()) {
+    const Phase phase = trainer.phase();
+    const auto results = trainer.begin_epoch();
+    CHECK(results.size() == (phase == Phase::la ? 3 : 0));  // new clusters at the start of every LA epoch
+    clusterings += static_cast<int>(results.size());
+    for (StepReport step; trainer.train_step(step);) CHECK(std::isfinite(step.loss));
+  }
+  CHECK(clusterings == 6);
+  const Accuracy after = evaluator.evaluate(trainer.network(), trainer.bank());
+  CHECK(after.knn200 > before.knn200);
+  CHECK(after.knn1 > before.knn1);
+  CHECK(after.knn1 > 0.8);  // chance is 1 in 6
+}
+
+TEST_CASE("a run that is killed at any moment and resumed ends with the same bytes") {
+  const TemporaryFolder folder;
+  bars(folder, 160, 30);
+  const fs::path undisturbed = folder.path() / "undisturbed", disturbed = folder.path() / "disturbed";
+  REQUIRE(wait_for(start(folder.path(), undisturbed, false)) == 0);
+
+  RandomStream random({.seed = 11});
+  int kills = 0;
+  for (const int signal : {SIGKILL, SIGTERM, SIGKILL, SIGINT, SIGKILL, SIGKILL}) {
+    const bool resume = fs::exists(disturbed) && newest_file(disturbed).has_filename();
+    if (!resume) fs::remove_all(disturbed);  // killed before its first checkpoint
+    const int inotify = inotify_init1(IN_CLOEXEC);
+    REQUIRE(inotify >= 0);
+    const fs::path watched = resume ? disturbed : folder.path();
+    REQUIRE(inotify_add_watch(inotify, watched.c_str(), IN_CREATE | IN_MODIFY | IN_MOVED_TO) >= 0);
+    const pid_t child = start(folder.path(), disturbed, resume);
+    if (!resume) {  // the folder must be there before it can be watched
+      REQUIRE(signal_after(child, inotify, 1, 0));
+      REQUIRE(inotify_add_watch(inotify, disturbed.c_str(), IN_CREATE | IN_MODIFY | IN_MOVED_TO) >= 0);
+    }
+    const bool killed = signal_after(child, inotify, 5 + static_cast<int>(random.below(25)), signal);
+    wait_for(child);
+    close(inotify);
+    if (!killed) break;  // it was faster than the events
+    ++kills;
+  }
+  CHECK(kills >= 2);
+  REQUIRE(wait_for(start(folder.path(), disturbed, true)) == 0);
+  CHECK(newest_file(disturbed).filename() == newest_file(undisturbed).filename());
+  CHECK((bytes_of(newest_file(disturbed)) == bytes_of(newest_file(undisturbed))));
+}
