@@ -34,8 +34,8 @@ Cut kth_largest(const float* values, int64_t n, int64_t k) {
   float smallest = values[0], largest = values[0];
 #pragma omp simd reduction(min : smallest) reduction(max : largest)
   for (int64_t i = 0; i < n; ++i) {
-    smallest = std::min(smallest, values[i]);
-    largest = std::max(largest, values[i]);
+    smallest = values[i] < smallest ? values[i] : smallest;
+    largest = values[i] > largest ? values[i] : largest;
   }
   int32_t low = order_of(smallest), high = order_of(largest);  // low <= the k-th largest <= high
   while (low < high) {

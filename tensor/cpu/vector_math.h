@@ -32,11 +32,23 @@ inline void prefetch(const float* p, int64_t offset, int64_t bytes) {
   for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(from + b, 0, 2);
 }
 
+/// The sum of all lanes.
+inline float sum_lanes(Floats x) {
+  for (int distance = simd_lanes / 2; distance > 0; distance /= 2) {
+    Ints partner;
+    for (int i = 0; i < simd_lanes; ++i) partner[i] = i ^ distance;
+    x += __builtin_shuffle(x, partner);
+  }
+  return x[0];
+}
+
 /// a . b. The order of the sum depends on n alone.
 inline float dot(const float* a, const float* b, int64_t n) {
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < n; ++i) sum += a[i] * b[i];
+  Floats lanes{};
+  int64_t i = 0;
+  for (; i + simd_lanes <= n; i += simd_lanes) lanes += load(a + i) * load(b + i);
+  float sum = sum_lanes(lanes);
+  for (; i < n; ++i) sum += a[i] * b[i];
   return sum;
 }
 
