@@ -23,9 +23,11 @@ int64_t row_bytes_of(const Tensor& table) {
 void check_indices(const char* op, const Tensor& indices, int64_t n) {
   const int32_t* index = indices.data<int32_t>();
   parallel_for(indices.numel(), grain_bytes, [&](int64_t begin, int64_t end) {
-    int32_t wrong = 0;
+    const int32_t* x = index;
+    const auto limit = static_cast<uint32_t>(n);  // a negative index is a large unsigned number
+    uint32_t wrong = 0;
 #pragma omp simd reduction(| : wrong)
-    for (int64_t i = begin; i < end; ++i) wrong |= (index[i] < 0) | (index[i] >= n);
+    for (int64_t i = begin; i < end; ++i) wrong |= static_cast<uint32_t>(x[i]) >= limit ? 1u : 0u;
     if (wrong == 0) return;
     for (int64_t i = begin; i < end; ++i)
       check(index[i] >= 0 && index[i] < n, "{}: index {} at position {} is not in 0 to {}", op, index[i], i,

@@ -32,14 +32,18 @@ inline void prefetch(const float* p, int64_t offset, int64_t bytes) {
   for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(from + b, 0, 2);
 }
 
+/// Adds to each lane the lane at that distance.
+template <int distance>
+inline Floats add_lanes_at(Floats x) {
+  Ints partner;
+  for (int i = 0; i < simd_lanes; ++i) partner[i] = i ^ distance;
+  return x + __builtin_shuffle(x, partner);
+}
+
 /// The sum of all lanes.
 inline float sum_lanes(Floats x) {
-  for (int distance = simd_lanes / 2; distance > 0; distance /= 2) {
-    Ints partner;
-    for (int i = 0; i < simd_lanes; ++i) partner[i] = i ^ distance;
-    x += __builtin_shuffle(x, partner);
-  }
-  return x[0];
+  if constexpr (simd_lanes == 16) x = add_lanes_at<8>(x);
+  return add_lanes_at<1>(add_lanes_at<2>(add_lanes_at<4>(x)))[0];
 }
 
 /// a . b. The order of the sum depends on n alone.
