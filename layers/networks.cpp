@@ -13,7 +13,7 @@ std::unique_ptr<Module> make_resnet(const NetworkOptions& o, ResNetOptions r) {
   r.channels = o.channels;
   r.dim = o.dim;
   r.head = o.head;
-  if (o.image_size <= largest_small_picture) r.stem = Stem::small;
+  if (r.stem == Stem::large && o.image_size <= largest_small_picture) r.stem = Stem::small;
   return std::make_unique<ResNet>(r);
 }
 
@@ -36,9 +36,16 @@ std::unique_ptr<Module> make_resnet20(const NetworkOptions& o) {
   return make_resnet(o, {.blocks = {3, 3, 3}, .width = 16, .stem = Stem::small});
 }
 
+/// The same depth and work, with pictures halved by the stem and 32, 64 and 128 channels, which vector units
+/// like better.
+std::unique_ptr<Module> make_resnet20_wide(const NetworkOptions& o) {
+  return make_resnet(o, {.blocks = {3, 3, 3}, .width = 32, .stem = Stem::strided});
+}
+
 const std::map<std::string, Maker, std::less<>>& makers() {
   static const std::map<std::string, Maker, std::less<>> table{
       {"resnet20", make_resnet20},
+      {"resnet20-wide", make_resnet20_wide},
       {"resnet18", make_resnet18<false>},
       {"resnet34", make_resnet34<false>},
       {"resnet50", make_resnet50<false>},

@@ -19,8 +19,15 @@ int64_t feature_channels(const ResNetOptions& o) {
 }
 
 Conv2d::Options stem_convolution(Stem stem) {
-  return stem == Stem::large ? Conv2d::Options{.kernel = 7, .stride = 2, .padding = 3, .bias = false}
-                             : Conv2d::Options{.kernel = 3, .padding = 1, .bias = false};
+  switch (stem) {
+    case Stem::large:
+      return {.kernel = 7, .stride = 2, .padding = 3, .bias = false};
+    case Stem::small:
+      return {.kernel = 3, .padding = 1, .bias = false};
+    case Stem::strided:
+      return {.kernel = 5, .stride = 2, .padding = 2, .bias = false};
+  }
+  fail("there is no such stem");
 }
 
 std::unique_ptr<Module> make_head(HeadKind kind, int64_t in, int64_t dim) {

@@ -12,8 +12,8 @@ namespace la {
 
 enum class BlockKind { basic, bottleneck };
 /// large: 7x7 convolution of stride 2 and 3x3 max pooling of stride 2, for 224 pixels; small: one 3x3
-/// convolution.
-enum class Stem { large, small };
+/// convolution; strided: one 5x5 convolution of stride 2, which buys twice the channels for the same work.
+enum class Stem { large, small, strided };
 /// What stands between the pooled features and L2 normalization: a linear map; one followed by batch norm; or
 /// a hidden layer with batch norm and ReLU before it.
 enum class HeadKind { linear, linear_bn, mlp };
