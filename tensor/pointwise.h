@@ -8,7 +8,7 @@
 namespace la::pointwise {
 
 struct Relu {
-  LA_HD float operator()(float x) const { return x > 0.0f ? x : 0.0f; }
+  LA_HD float operator()(float x) const { return x < 0.0f ? 0.0f : x; }  // keeps NaN
 };
 struct Sigmoid {
   LA_HD float operator()(float x) const { return 1.0f / (1.0f + std::exp(-x)); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 
 #include "tensor/backend.h"
 #include "tensor/ops.h"
@@ -223,6 +224,12 @@ Bounded directional_derivative(const OpCase& c, const Arrays& arrays, size_t inp
 
 Input normal(Shape shape, DType dtype, float deviation, float mean) {
   return {shape, dtype, [=](int64_t, RandomStream& random) { return mean + deviation * random.normal(); }};
+}
+Input with_nan(Shape shape, DType dtype) {
+  return {shape, dtype, [](int64_t i, RandomStream& random) {
+            const double x = random.normal();
+            return i % 11 == 3 ? std::numeric_limits<double>::quiet_NaN() : x;
+          }};
 }
 Input coarse(Shape shape, DType dtype) {
   return {shape, dtype, [](int64_t i, RandomStream& random) {

@@ -26,6 +26,8 @@ struct Input {
 Input normal(Shape shape, DType dtype = DType::f32, float deviation = 1, float mean = 0);
 /// Multiples of 1/8 in [-1, 1]: many equal values, zeros of both signs, and exact sums of products.
 Input coarse(Shape shape, DType dtype = DType::f32);
+/// The same, with a NaN here and there, which must show in every result that depends on it.
+Input with_nan(Shape shape, DType dtype = DType::f32);
 Input uniform(Shape shape, float low, float high, DType dtype = DType::f32);
 /// Integers below n.
 Input below(Shape shape, int64_t n, DType dtype = DType::i32);

@@ -293,6 +293,7 @@ void add_pooling_cases(OpCases& cases) {
         cases.push_back(max_pool2d_case(x, g));
         cases.push_back(max_pool2d_case(coarse(shape, dtype), g));
         cases.push_back(max_pool2d_case(normal(shape, dtype, 1, -1e4f), g));
+        cases.push_back(max_pool2d_case(with_nan(shape, dtype), g));
         cases.push_back(max_pool2d_backward_case(x, g));
         cases.push_back(avg_pool2d_case(x, g));
         cases.push_back(avg_pool2d_backward_case(x, g));
@@ -313,6 +314,10 @@ void add_batch_norm_cases(OpCases& cases) {
               {normal(shape, dtype, 0.5f, 3), residual, {.momentum = 0.5f, .epsilon = 0.1f, .relu = relu}},
               cases);
         }
+    for (const Shape& shape : {Shape{4, 37, 41, 16}, Shape{1031, 65}})  // work for several threads
+      add_batch_norm({normal(shape, dtype), true, {.relu = true}}, cases);
+    cases.push_back(batch_norm_case({with_nan({7, 13}, dtype), false, {.relu = true}}));
+    cases.push_back(batch_norm_inference_case({with_nan({7, 13}, dtype), false, {.relu = true}}));
     add_batch_norm({constant({3, 5, 5, 3}, 1, dtype), false, {}}, cases);  // no variance
     add_batch_norm({normal({64, 56, 56, 64}, dtype), false, {.relu = true}}, cases, true);
     add_batch_norm({normal({64, 56, 56, 64}, dtype), true, {.relu = true}}, cases, true);

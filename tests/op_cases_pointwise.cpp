@@ -178,9 +178,13 @@ void add_random_cases(OpCases& cases) {
 }
 
 void add_cases_of(const Shape& shape, DType dtype, OpCases& cases) {
-  const Input x = normal(shape, dtype), other = normal(shape, dtype), equal = coarse(shape, dtype);
+  const Input x = normal(shape, dtype), other = normal(shape, dtype), equal = coarse(shape, dtype),
+              nan = with_nan(shape, dtype);
   cases.push_back(unary_case("relu", x, ops::relu, positive_part));
   cases.push_back(unary_case("relu", equal, ops::relu, positive_part));
+  cases.push_back(unary_case("relu", nan, ops::relu, positive_part));
+  cases.push_back(unary_case("sigmoid", nan, ops::sigmoid, reference::sigmoid));
+  cases.push_back(binary_case("multiply", nan, equal, ops::multiply, multiply));
   cases.push_back(unary_case("sigmoid", x, ops::sigmoid, reference::sigmoid));
   cases.push_back(unary_case("sigmoid", normal(shape, dtype, 50), ops::sigmoid, reference::sigmoid));
   cases.push_back(binary_case("add", x, other, ops::add, std::plus<Bounded>()));
@@ -201,7 +205,7 @@ void add_cases_of(const Shape& shape, DType dtype, OpCases& cases) {
 
 void add_pointwise_cases(OpCases& cases) {
   for (DType dtype : float_types)
-    for (const Shape& shape : {Shape{1}, Shape{17}, Shape{2, 3, 5, 3}, Shape{129, 257}})
+    for (const Shape& shape : {Shape{1}, Shape{17}, Shape{2, 3, 5, 3}, Shape{251, 257}})
       add_cases_of(shape, dtype, cases);
   for (DType dtype : {DType::f32, DType::bf16, DType::i32, DType::i64, DType::u8})
     for (const Shape& shape : {Shape{1}, Shape{3, 67}}) {

@@ -149,7 +149,7 @@ void add_matmul_cases(OpCases& cases) {
 void add_row_cases(OpCases& cases) {
   for (DType dtype : float_types)
     for (int64_t c : {1, 3, 16, 17, 64}) {
-      for (const Shape& shape : {Shape{1, c}, Shape{259, c}, Shape{2, 3, 5, c}}) {
+      for (const Shape& shape : {Shape{1, c}, Shape{2003, c}, Shape{2, 3, 5, c}}) {
         cases.push_back(add_bias_case(shape, dtype));
         cases.push_back(sum_rows_case(shape, dtype));
       }
@@ -165,7 +165,11 @@ void add_row_cases(OpCases& cases) {
       cases.push_back(l2_normalize_case(x));
       cases.push_back(l2_normalize_backward_case(x));
     }
-  cases.push_back(l2_normalize_case(constant({3, 16}, 0)));
+  for (const Input& x : {constant({3, 16}, 0), with_nan({4, 7})}) {
+    cases.push_back(l2_normalize_case(x));
+    cases.push_back(l2_normalize_backward_case(x));
+    cases.back().gradient = {};  // where x is zero there is none
+  }
   add_matmul_cases(cases);
   for (float momentum : {0.0f, 0.9f})
     cases.push_back(sgd_case({{1}, {3, 5}, {64, 3, 3, 17}, {257}}, momentum));

@@ -97,7 +97,7 @@ Arrays l2_normalize(const Array& x) {
     for (int64_t c = 0; c < x.columns(); ++c) squares.add(x.at(r, c) * x.at(r, c));
     norm[r] = sqrt(squares.total());
     for (int64_t c = 0; c < x.columns(); ++c)
-      if (norm[r].value > 0) y.at(r, c) = x.at(r, c) / norm[r];
+      if (norm[r].value != 0) y.at(r, c) = x.at(r, c) / norm[r];
   }
   return {y, norm};
 }
@@ -110,7 +110,7 @@ Array l2_normalize_backward(const Array& dy, const Array& x) {
     Sum dot;
     for (int64_t c = 0; c < x.columns(); ++c) dot.add(dy.at(r, c) * y.at(r, c));
     for (int64_t c = 0; c < x.columns(); ++c)
-      if (norm[r].value > 0) dx.at(r, c) = (dy.at(r, c) - dot.total() * y.at(r, c)) / norm[r];
+      if (norm[r].value != 0) dx.at(r, c) = (dy.at(r, c) - dot.total() * y.at(r, c)) / norm[r];
   }
   return dx;
 }

@@ -102,7 +102,8 @@ Arrays max_pool2d(const Array& x, const PoolGeometry& g) {
                   [&](int64_t n, int64_t oh, int64_t ow, int64_t kh, int64_t kw, int64_t h, int64_t w) {
                     for (int64_t c = 0; c < x.size(3); ++c) {
                       const bool first = winner.at(n, oh, ow, c).value < 0;
-                      if (!first && x.at(n, h, w, c).value <= y.at(n, oh, ow, c).value) continue;
+                      const double value = x.at(n, h, w, c).value, best = y.at(n, oh, ow, c).value;
+                      if (!first && (value <= best || std::isnan(best))) continue;  // the first NaN stays
                       y.at(n, oh, ow, c) = x.at(n, h, w, c);
                       winner.at(n, oh, ow, c) = static_cast<double>(kh * g.kernel + kw);
                     }

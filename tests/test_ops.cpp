@@ -2,8 +2,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <fstream>
-#include <regex>
 #include <set>
 
 #include "tensor/ops.h"
@@ -38,21 +38,27 @@ TEST_CASE("ops: batch normalization") { check_cases(add_batch_norm_cases); }
 TEST_CASE("ops: tables, selection, k-means") { check_cases(add_table_cases); }
 TEST_CASE("ops: losses over rows") { check_cases(add_loss_cases); }
 
+namespace {
+
+/// The name of the function that a line of a header declares; empty if it declares none.
+std::string declared_function(const std::string& line) {
+  const size_t bracket = line.find('('), space = line.rfind(' ', bracket);
+  const bool declares = !line.empty() && std::isalpha(line[0]) && bracket != std::string::npos;
+  return declares ? line.substr(space + 1, bracket - space - 1) : "";
+}
+
+}  // namespace
+
 TEST_CASE("every op of tensor/ops.h has a case") {
   std::ifstream header("tensor/ops.h");
   REQUIRE_MESSAGE(header.is_open(), "tensor/ops.h: the tests run in the root of the project");
-  std::set<std::string> covered;
+  std::set<std::string> declared, covered;
+  for (std::string line; std::getline(header, line);)
+    if (const std::string name = declared_function(line); !name.empty()) declared.insert(name);
   for (const OpCase& c : all_op_cases())
     if (!c.only_timed) covered.insert(c.op);
-  const std::regex declaration(R"(^[A-Za-z]+ ([a-z0-9_]+)\(.*)");
-  int ops = 0;
-  std::smatch match;
-  for (std::string line; std::getline(header, line);)
-    if (std::regex_match(line, match, declaration)) {
-      ++ops;
-      CHECK_MESSAGE(covered.contains(match[1]), match[1].str(), " has no case");
-    }
-  CHECK(ops == static_cast<int>(covered.size()));
+  CHECK(declared.size() > 40);
+  CHECK(declared == covered);
 }
 
 namespace {
@@ -226,6 +232,10 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
       {{"batch_norm:", "[4, 3]", "[3, 3]"},
        [=] {
          ops::batch_norm(f32({4, 3}), state, f32({3, 3}), {});
+       }},
+      {{"batch_norm:", "[1, 3]", "at least 2"},
+       [=] {
+         ops::batch_norm(f32({1, 3}), state, {}, {});
        }},
       {{"batch_norm_inference:", "[5]", "[3]"},
        [=] {
