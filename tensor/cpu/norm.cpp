@@ -99,7 +99,7 @@ void apply(const Layout& layout, const Affine& affine, const T* x, const T* resi
   parallel_for(layout.rows, layout.rows_per_thread(), [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t at = row * width;
-#pragma omp simd
+#pragma GCC ivdep
       for (int64_t i = 0; i < width; ++i) {
         float value = std::fma(a[i], value_of(x[at + i]), b[i]);
         if constexpr (has_residual) value += value_of(residual[at + i]);
@@ -130,7 +130,7 @@ void compute_statistics(const Layout& layout, const Tensor& x, const BatchNormSt
   const int64_t width = layout.width;
   const Sums sums = sum_by_channel(layout, [=](int64_t begin, int64_t end, float* sum, float* squares) {
     for (int64_t row = begin; row < end; ++row) {
-#pragma omp simd
+#pragma GCC ivdep
       for (int64_t i = 0; i < width; ++i) {
         const float d = value_of(from[row * width + i]) - k[i];
         sum[i] += d;
@@ -143,7 +143,7 @@ void compute_statistics(const Layout& layout, const Tensor& x, const BatchNormSt
         *running_variance = state.running_variance.data<float>();
   for (size_t c = 0; c < origin.size(); ++c) {
     const double offset = sums.first[c] / n;
-    const double variance = std::max(0.0, sums.second[c] / n - offset * offset);
+    const double variance = std::max(sums.second[c] / n - offset * offset, 0.0);  // keeps NaN
     const double mean = origin[c] + offset, unbiased = variance * n / (n - 1);
     out.mean.data<float>()[c] = static_cast<float>(mean);
     out.inverse_std.data<float>()[c] =
@@ -181,7 +181,7 @@ void backward_passes(const Layout& layout, const Gate<T, mask>& gate, const Batc
   const Sums sums = sum_by_channel(layout, [=](int64_t begin, int64_t end, float* sum, float* products) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t at = row * width;
-#pragma omp simd
+#pragma GCC ivdep
       for (int64_t i = 0; i < width; ++i) {
         const float g = gate(at, i);
         if constexpr (mask == Mask::from_y) dresidual[at + i] = T(g);
@@ -208,7 +208,7 @@ void backward_passes(const Layout& layout, const Gate<T, mask>& gate, const Batc
   parallel_for(layout.rows, layout.rows_per_thread(), [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t at = row * width;
-#pragma omp simd
+#pragma GCC ivdep
       for (int64_t i = 0; i < width; ++i) {
         // The residual's gradient is g already.
         const float g = mask == Mask::from_y ? value_of(dresidual[at + i]) : gate(at, i);

@@ -44,28 +44,34 @@ void CpuBackend::max_pool2d(const Tensor& x, const PoolGeometry& g, const MaxPoo
     uint8_t* winners = out.winner.data<uint8_t>();
     for_each_picture(x.size(0), [&](int64_t n) {
       std::vector<float> best(static_cast<size_t>(channels));
+      std::vector<int32_t> best_place(static_cast<size_t>(channels));
       for_each_window(n, x.shape(), out.y.shape(), g, [&](int64_t at, Window rows, Window columns) {
-        uint8_t* winner = winners + at * channels;
         float* maximum = best.data();
+        int32_t* winner = best_place.data();
         std::fill(best.begin(), best.end(), -std::numeric_limits<float>::infinity());
-        const auto first =
-            static_cast<uint8_t>((rows.begin - rows.origin) * g.kernel + columns.begin - columns.origin);
-        std::fill(winner, winner + channels, first);
+        const auto place_of = [&](int64_t h, int64_t w) {
+          return static_cast<int32_t>((h - rows.origin) * g.kernel + w - columns.origin);
+        };
+        std::fill(best_place.begin(), best_place.end(), place_of(rows.begin, columns.begin));
         for (int64_t h = rows.begin; h < rows.end; ++h) {
           for (int64_t w = columns.begin; w < columns.end; ++w) {
             const T* pixel = from + ((n * height + h) * width + w) * channels;
-            const auto place = static_cast<uint8_t>((h - rows.origin) * g.kernel + w - columns.origin);
-#pragma omp simd
+            const int32_t place = place_of(h, w);
+#pragma GCC ivdep
             for (int64_t c = 0; c < channels; ++c) {
               const float value = value_of(pixel[c]);
-              const bool better = !(value <= maximum[c]);  // a NaN wins, and then stays
+              // A NaN wins, and then stays.
+              const bool better = !(value <= maximum[c]) & (maximum[c] == maximum[c]);
               winner[c] = better ? place : winner[c];
               maximum[c] = better ? value : maximum[c];
             }
           }
         }
-#pragma omp simd
-        for (int64_t c = 0; c < channels; ++c) to[at * channels + c] = T(maximum[c]);
+#pragma GCC ivdep
+        for (int64_t c = 0; c < channels; ++c) {
+          to[at * channels + c] = T(maximum[c]);
+          winners[at * channels + c] = static_cast<uint8_t>(winner[c]);
+        }
       });
     });
   });
@@ -106,12 +112,12 @@ void CpuBackend::avg_pool2d(const Tensor& x, const PoolGeometry& g, const Tensor
         for (int64_t h = rows.begin; h < rows.end; ++h) {
           for (int64_t w = columns.begin; w < columns.end; ++w) {
             const T* pixel = from + ((n * height + h) * width + w) * channels;
-#pragma omp simd
+#pragma GCC ivdep
             for (int64_t c = 0; c < channels; ++c) sum[c] += value_of(pixel[c]);
           }
         }
         const auto area = static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
-#pragma omp simd
+#pragma GCC ivdep
         for (int64_t c = 0; c < channels; ++c) to[at * channels + c] = T(sum[c] / area);
       });
     });
@@ -131,7 +137,7 @@ void CpuBackend::avg_pool2d_backward(const Tensor& dy, const PoolGeometry& g, co
         for (int64_t h = rows.begin; h < rows.end; ++h) {
           for (int64_t w = columns.begin; w < columns.end; ++w) {
             float* pixel = picture.data() + (h * width + w) * channels;
-#pragma omp simd
+#pragma GCC ivdep
             for (int64_t c = 0; c < channels; ++c) pixel[c] += value_of(from[at * channels + c]) / area;
           }
         }
@@ -151,7 +157,7 @@ void CpuBackend::global_avg_pool(const Tensor& x, const Tensor& y) {
       std::vector<float> sums(static_cast<size_t>(channels), 0.0f);
       float* sum = sums.data();
       for (int64_t row = n * positions; row < (n + 1) * positions; ++row) {
-#pragma omp simd
+#pragma GCC ivdep
         for (int64_t c = 0; c < channels; ++c) sum[c] += value_of(from[row * channels + c]);
       }
       for (int64_t c = 0; c < channels; ++c) to[n * channels + c] = T(sum[c] / static_cast<float>(positions));
@@ -167,7 +173,7 @@ void CpuBackend::global_avg_pool_backward(const Tensor& dy, const Tensor& dx) {
     T* to = dx.data<T>();
     for_each_picture(dx.size(0), [&](int64_t n) {
       for (int64_t row = n * positions; row < (n + 1) * positions; ++row) {
-#pragma omp simd
+#pragma GCC ivdep
         for (int64_t c = 0; c < channels; ++c)
           to[row * channels + c] = T(share * value_of(from[n * channels + c]));
       }

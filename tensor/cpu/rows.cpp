@@ -17,7 +17,7 @@ void CpuBackend::add_bias(const Tensor& x, const Tensor& bias, const Tensor& y) 
     parallel_for(x.numel() / std::max<int64_t>(columns, 1), elements_per_thread / columns,
                  [=](int64_t begin, int64_t end) {
                    for (int64_t r = begin; r < end; ++r) {
-#pragma omp simd
+#pragma GCC ivdep
                      for (int64_t c = 0; c < columns; ++c)
                        to[r * columns + c] = T(value_of(from[r * columns + c]) + b[c]);
                    }
@@ -39,7 +39,7 @@ void CpuBackend::sum_rows(const Tensor& x, const Tensor& y) {
         float* sum = sums + b * columns;
         std::fill(sum, sum + columns, 0.0f);
         for (int64_t r = b * block; r < std::min((b + 1) * block, rows); ++r) {
-#pragma omp simd
+#pragma GCC ivdep
           for (int64_t c = 0; c < columns; ++c) sum[c] += value_of(from[r * columns + c]);
         }
       }
@@ -67,7 +67,7 @@ void CpuBackend::scale_channels(const Tensor& x, const Tensor& s, const Tensor& 
     parallel_for(x.size(0), 1, [=](int64_t begin, int64_t end) {
       for (int64_t row = begin * positions; row < end * positions; ++row) {
         const T* factor = factors + row / positions * channels;
-#pragma omp simd
+#pragma GCC ivdep
         for (int64_t c = 0; c < channels; ++c)
           to[row * channels + c] = T(value_of(from[row * channels + c]) * value_of(factor[c]));
       }
@@ -86,7 +86,7 @@ void CpuBackend::sum_product_spatial(const Tensor& a, const Tensor& b, const Ten
       for (int64_t n = begin; n < end; ++n) {
         std::fill(sums.begin(), sums.end(), 0.0f);
         for (int64_t row = n * positions; row < (n + 1) * positions; ++row) {
-#pragma omp simd
+#pragma GCC ivdep
           for (int64_t c = 0; c < channels; ++c)
             sum[c] += value_of(left[row * channels + c]) * value_of(right[row * channels + c]);
         }
@@ -104,8 +104,8 @@ void CpuBackend::l2_normalize(const Tensor& x, const Normalized& out) {
     for (int64_t r = begin; r < end; ++r) {
       const float* row = from + r * columns;
       norms[r] = std::sqrt(dot(row, row, columns));
-      const float inverse = norms[r] > 0.0f ? 1.0f / norms[r] : 0.0f;
-#pragma omp simd
+      const float inverse = norms[r] == 0.0f ? 0.0f : 1.0f / norms[r];
+#pragma GCC ivdep
       for (int64_t c = 0; c < columns; ++c) to[r * columns + c] = row[c] * inverse;
     }
   });
@@ -120,8 +120,8 @@ void CpuBackend::l2_normalize_backward(const Tensor& dy, const Normalized& forwa
     for (int64_t r = begin; r < end; ++r) {
       const float *g = gradient + r * columns, *y = unit + r * columns;
       const float along = dot(g, y, columns);
-      const float inverse = norms[r] > 0.0f ? 1.0f / norms[r] : 0.0f;
-#pragma omp simd
+      const float inverse = norms[r] == 0.0f ? 0.0f : 1.0f / norms[r];
+#pragma GCC ivdep
       for (int64_t c = 0; c < columns; ++c) to[r * columns + c] = (g[c] - along * y[c]) * inverse;
     }
   });

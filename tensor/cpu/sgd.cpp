@@ -19,7 +19,7 @@ void CpuBackend::sgd_step(std::span<const SgdSlot> slots, const Tensor& learning
       float *parameter = slot.parameter.data<float>(), *velocity = slot.velocity.data<float>();
       const float* gradient = slot.gradient.data<float>();
       const float decay = slot.weight_decay;
-#pragma omp simd
+#pragma GCC ivdep
       for (int64_t i = first; i < last; ++i)
         parameter[i] = pointwise::sgd(parameter[i], gradient[i], velocity[i], rate, momentum, decay);
       offset += n;

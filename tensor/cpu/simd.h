@@ -16,7 +16,7 @@ inline float value_of(bf16 x) { return static_cast<float>(x); }
 template <class X, class Y, class F>
 void map(const X* x, Y* y, int64_t n, F f) {
   parallel_for(n, elements_per_thread, [=](int64_t begin, int64_t end) {
-#pragma omp simd
+#pragma GCC ivdep
     for (int64_t i = begin; i < end; ++i) y[i] = Y(f(value_of(x[i])));
   });
 }
@@ -25,7 +25,7 @@ void map(const X* x, Y* y, int64_t n, F f) {
 template <class T, class F>
 void map(const T* a, const T* b, T* y, int64_t n, F f) {
   parallel_for(n, elements_per_thread, [=](int64_t begin, int64_t end) {
-#pragma omp simd
+#pragma GCC ivdep
     for (int64_t i = begin; i < end; ++i) y[i] = T(f(value_of(a[i]), value_of(b[i])));
   });
 }
