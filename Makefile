@@ -59,6 +59,9 @@ $(BENCHES): $(BUILD)/%: $(BUILD)/bench/%.o $(call object,$(APP_SHARED)) $(LIB)
 $(TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(LIB)
 	$(link)
 
+# Tests are many and run once: compiling them fast matters more than running them fast.
+$(BUILD)/tests/%.o: OPTIMIZE := $(if $(filter -O3,$(OPTIMIZE)),-O1,$(OPTIMIZE))
+
 $(BUILD)/%.o: %.cpp | config
 	@mkdir -p $(@D)
 	@echo "  compile  $<"

@@ -183,7 +183,7 @@ TEST_CASE("training improves kNN over its start") {
 TEST_CASE("a run that is killed at any moment and resumed ends with the same bytes") {
   const TemporaryFolder folder;
   bars(folder, 160, 30);
-  const fs::path undisturbed = folder.path() / "undisturbed", disturbed = folder.path() / "disturbed";
+  const fs::path undisturbed = folder.path() + "/undisturbed", disturbed = folder.path() + "/disturbed";
   REQUIRE(wait_for(start(folder.path(), undisturbed, false)) == 0);
 
   RandomStream random({.seed = 11});
@@ -193,7 +193,7 @@ TEST_CASE("a run that is killed at any moment and resumed ends with the same byt
     if (!resume) fs::remove_all(disturbed);  // killed before its first checkpoint
     const int inotify = inotify_init1(IN_CLOEXEC);
     REQUIRE(inotify >= 0);
-    const fs::path watched = resume ? disturbed : folder.path();
+    const fs::path watched = resume ? disturbed : fs::path(folder.path());
     REQUIRE(inotify_add_watch(inotify, watched.c_str(), IN_CREATE | IN_MODIFY | IN_MOVED_TO) >= 0);
     const pid_t child = start(folder.path(), disturbed, resume);
     if (!resume) {  // the folder must be there before it can be watched
