@@ -1,0 +1,311 @@
+"""Writes tests/fixtures/*.safetensors: what PyTorch computes for our layers, losses and a short training.
+
+    python3 tests/make_fixtures.py        # in the root of the project; needs PyTorch and NumPy, no torchvision
+
+The program was run with PyTorch 1.13; its output is part of the project, so that the tests need no PyTorch.
+
+A file is in the safetensors format: the length of the header (8 bytes, little-endian), the header in JSON, the data.
+Images are stored [N, H, W, C], as the project has them; convolution weights and their gradients [O, I, H, W], as
+PyTorch has them (layers/state_dict.h converts). Results are computed in double precision and stored as f32. How far
+PyTorch's own f32 is from them, the largest element of each tensor, is in the metadata as "error.<name>": the tests
+derive their tolerances from it.
+"""
+import json
+import os
+import struct
+
+import numpy
+import torch
+from torch import nn
+from torch.nn import functional
+
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fixtures")
+
+
+# ---- The file format -----------------------------------------------------------------------------------------------
+
+
+def write_safetensors(path, tensors, metadata):
+    names = {numpy.dtype("float32"): "F32", numpy.dtype("int32"): "I32", numpy.dtype("uint8"): "U8"}
+    header, data = {"__metadata__": metadata}, b""
+    for name, array in sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):
+        block = numpy.ascontiguousarray(array).tobytes()
+        header[name] = {"dtype": names[array.dtype], "shape": list(array.shape),
+                        "data_offsets": [len(data), len(data) + len(block)]}
+        data += block
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + data)
+
+
+def nhwc(x):
+    return x.permute(0, 2, 3, 1) if x.dim() == 4 else x
+
+
+def save(name, inputs, compute):
+    """inputs: tensors that the test reads as they are. compute(dtype): a dict of results in that type."""
+    exact = compute(torch.float64)
+    singles = [compute(torch.float32)]
+    with torch.backends.mkldnn.flags(enabled=False):  # another implementation: another order of the sums
+        singles.append(compute(torch.float32))
+    tensors = {key: value.detach().numpy() for key, value in inputs.items()}
+    metadata = {}
+    for key, value in exact.items():
+        error = max((single[key].double() - value).abs().max().item() for single in singles)
+        metadata["error." + key] = f"{error:.1e}"
+        tensors[key] = value.detach().float().numpy()
+    write_safetensors(os.path.join(FOLDER, name + ".safetensors"), tensors, metadata)
+
+
+# ---- Layers and blocks ---------------------------------------------------------------------------------------------
+
+
+def conv3x3(inside, outside, stride=1):
+    return nn.Conv2d(inside, outside, 3, stride, padding=1, bias=False)
+
+
+def conv1x1(inside, outside, stride=1):
+    return nn.Conv2d(inside, outside, 1, stride, bias=False)
+
+
+class Block(nn.Module):
+    """The four residual blocks. kernels: of the convolutions; the 3x3 one that comes first has the stride."""
+
+    def __init__(self, inside, width, stride, kernels, pre_activation):
+        super().__init__()
+        self.pre_activation, self.count = pre_activation, len(kernels)
+        expansion = 1 if len(kernels) == 2 else 4
+        channels = [inside] + [width] * (len(kernels) - 1) + [width * expansion]
+        for i, kernel in enumerate(kernels):
+            make = conv3x3 if kernel == 3 else conv1x1
+            setattr(self, f"conv{i + 1}", make(channels[i], channels[i + 1], stride if i == kernels.index(3) else 1))
+            setattr(self, f"bn{i + 1}", nn.BatchNorm2d(channels[i] if pre_activation else channels[i + 1]))
+        self.downsample = None
+        if stride != 1 or inside != channels[-1]:
+            projection = conv1x1(inside, channels[-1], stride)
+            self.downsample = projection if pre_activation else nn.Sequential(projection,
+                                                                              nn.BatchNorm2d(channels[-1]))
+
+    def forward(self, x):
+        y, shortcut = x, x if self.downsample is None else None
+        for i in range(1, self.count + 1):
+            conv, bn = getattr(self, f"conv{i}"), getattr(self, f"bn{i}")
+            if self.pre_activation:
+                activated = functional.relu(bn(y))
+                if i == 1 and shortcut is None:
+                    shortcut = self.downsample(activated)
+                y = conv(activated)
+            else:
+                y = bn(conv(y))
+                y = functional.relu(y) if i < self.count else y
+        if shortcut is None:
+            shortcut = self.downsample(x)
+        return y + shortcut if self.pre_activation else functional.relu(y + shortcut)
+
+
+class ResNet(nn.Module):
+    def __init__(self, blocks, width, kernels, large_stem, pre_activation, dim):
+        super().__init__()
+        self.large_stem, self.pre_activation = large_stem, pre_activation
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False) if large_stem else conv3x3(3, width)
+        expansion = 1 if len(kernels) == 2 else 4
+        features = width * 2 ** (len(blocks) - 1) * expansion
+        self.bn1 = nn.BatchNorm2d(features if pre_activation else width)
+        self.stages, inside = len(blocks), width
+        for s, count in enumerate(blocks):
+            stage = []
+            for b in range(count):
+                stride = 2 if s > 0 and b == 0 else 1
+                stage.append(Block(inside, width * 2 ** s, stride, kernels, pre_activation))
+                inside = width * 2 ** s * expansion
+            setattr(self, f"layer{s + 1}", nn.Sequential(*stage))
+        self.fc = nn.Linear(features, dim)
+
+    def forward(self, x):
+        y = self.conv1(x)
+        if not self.pre_activation:
+            y = functional.relu(self.bn1(y))
+        if self.large_stem:
+            y = functional.max_pool2d(y, 3, 2, 1)
+        for s in range(self.stages):
+            y = getattr(self, f"layer{s + 1}")(y)
+        if self.pre_activation:
+            y = functional.relu(self.bn1(y))
+        return self.fc(y.mean((2, 3)))
+
+
+class Lambda(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def randomize(module):
+    """Convolutions as He initializes them; batch norm with scales, shifts and statistics that are not trivial."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.normal_(layer.bias, 0, 0.3)
+            nn.init.normal_(layer.running_mean, 0, 0.5)
+            nn.init.uniform_(layer.running_var, 0.5, 2)
+
+
+def state_of(module):
+    return {name: value.clone() for name, value in module.state_dict().items() if "num_batches" not in name}
+
+
+def save_module(name, module, shape):
+    """Forward and backward in training mode, then forward in evaluation mode if it differs."""
+    randomize(module)
+    state = state_of(module)
+    x = torch.randn(shape)
+    dy = torch.randn_like(module(x))
+
+    def compute(dtype):
+        module.load_state_dict(state, strict=False)
+        module.to(dtype).train()
+        module.zero_grad()
+        leaf = x.to(dtype).requires_grad_()
+        y = module(leaf)
+        y.backward(dy.to(dtype))
+        results = {"y": nhwc(y), "dx": nhwc(leaf.grad)}
+        results.update({"grad." + key: p.grad.clone() for key, p in module.named_parameters()})
+        results.update({"after." + key: b.clone() for key, b in module.named_buffers() if "running" in key})
+        if any(True for _ in module.buffers()):
+            module.eval()
+            results["y_eval"] = nhwc(module(x.to(dtype))).detach()
+        return results
+
+    inputs = {"x": nhwc(x), "dy": nhwc(dy)}
+    inputs.update({"state." + key: value for key, value in state.items()})
+    save(name, inputs, compute)
+
+
+def save_modules():
+    image = (2, 3, 5, 4)
+    save_module("conv2d", nn.Conv2d(3, 5, 3, stride=2, padding=1), image)
+    save_module("conv2d_dilated", nn.Conv2d(3, 4, 3, padding=2, dilation=2, bias=False), image)
+    save_module("linear", nn.Linear(7, 5), (4, 7))
+    save_module("batch_norm", nn.BatchNorm2d(3), image)
+    save_module("relu", nn.ReLU(), image)
+    save_module("sigmoid", nn.Sigmoid(), image)
+    save_module("max_pool2d", nn.MaxPool2d(3, 2, 1), image)
+    save_module("avg_pool2d", nn.AvgPool2d(3, 2, 1, count_include_pad=False), image)
+    save_module("global_avg_pool", Lambda(lambda x: x.mean((2, 3))), image)
+    features = (2, 3, 5, 4)
+    for form, pre_activation in (("", False), ("pre_activation_", True)):
+        save_module(form + "basic_block", Block(3, 3, 1, (3, 3), pre_activation), features)
+        save_module(form + "basic_block_stride", Block(3, 4, 2, (3, 3), pre_activation), features)
+        save_module(form + "bottleneck", Block(8, 2, 1, (1, 3, 1), pre_activation), (2, 8, 4, 3))
+        save_module(form + "bottleneck_stride", Block(3, 2, 2, (1, 3, 1), pre_activation), features)
+    save_module("resnet_bottleneck", ResNet((1,), 2, (1, 3, 1), True, False, 5), (2, 3, 14, 13))
+    save_module("resnet_pre_activation", ResNet((1, 1), 2, (3, 3), False, True, 5), (2, 3, 6, 5))
+
+
+# ---- Losses, from the equations ------------------------------------------------------------------------------------
+
+
+def local_aggregation_loss(v, bank, background, close, tau):
+    """-log( P(C and B | v) / P(B | v) ), P(i | v) = exp(bank_i . v / tau) / sum_j exp(bank_j . v / tau)."""
+    p = torch.softmax(v @ bank.t() / tau, dim=1)
+    of_background = p.gather(1, background)
+    return -torch.log((of_background * close).sum(1) / of_background.sum(1)).mean()
+
+
+def instance_softmax_loss(v, bank, pictures, tau):
+    p = torch.softmax(v @ bank.t() / tau, dim=1)
+    return -torch.log(p.gather(1, pictures[:, None])).mean()
+
+
+def instance_nce_loss(v, bank, candidates, z, tau):
+    """candidates: the picture, then m noise pictures; h = P / (P + m / N)."""
+    p = torch.exp((bank[candidates] * v[:, None, :]).sum(2) / tau) / z
+    h = p / (p + (candidates.shape[1] - 1) / bank.shape[0])
+    return -(torch.log(h[:, 0]) + torch.log(1 - h[:, 1:]).sum(1)).mean()
+
+
+def save_losses():
+    batch, size, dim, k, m, tau, z = 5, 90, 12, 30, 20, 0.07, 5000.0
+    bank = functional.normalize(torch.randn(size, dim))
+    v = functional.normalize(torch.randn(batch, dim) + 2 * bank[:batch])
+    pictures = torch.tensor([3, 0, 77, 89, 3])
+    background = torch.topk(v @ bank.t(), k).indices.sort(1).values
+    close = (torch.rand(batch, k) < 0.2).float()
+    close[:, 0] = 1
+    candidates = torch.cat([pictures[:, None], torch.randint(size, (batch, m))], 1)
+    similarities = torch.gather((v.double() @ bank.double().t()).float(), 1, background)
+
+    def compute(dtype):
+        results = {}
+        losses = {"local_aggregation": lambda x, b: local_aggregation_loss(x, b, background, close.to(dtype), tau),
+                  "instance_softmax": lambda x, b: instance_softmax_loss(x, b, pictures, tau),
+                  "instance_nce": lambda x, b: instance_nce_loss(x, b, candidates, z, tau)}
+        for name, loss in losses.items():
+            leaf = v.to(dtype).requires_grad_()
+            value = loss(leaf, bank.to(dtype))
+            value.backward()
+            results[name] = value.detach().reshape(1)
+            results[name + ".dv"] = leaf.grad
+        return results
+
+    save("losses", {"v": v, "bank": bank, "pictures": pictures.int(), "background": background.int(),
+                    "similarities": similarities, "close": close.byte(), "candidates": candidates.int()}, compute)
+
+
+# ---- Ten steps of training ---------------------------------------------------------------------------------------------
+
+
+def save_training():
+    """Instance recognition with the full softmax, SGD with momentum, and the bank's update, on two batches in turn.
+    Weight decay acts on the weights of convolutions and linear layers only."""
+    steps, batch, dim, tau, rate = 10, 8, 8, 0.2, 0.03
+    net = ResNet((1, 1, 1), 2, (3, 3), False, False, dim)
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    state = state_of(net)
+    pictures = torch.randint(256, (2 * batch, 12, 12, 3), dtype=torch.uint8)
+    bank_before = functional.normalize(torch.randn(2 * batch, dim))
+
+    def compute(dtype):
+        net.load_state_dict(state, strict=False)
+        net.to(dtype).train()
+        decays = [p for p in net.parameters() if p.dim() > 1]
+        others = [p for p in net.parameters() if p.dim() == 1]
+        optimizer = torch.optim.SGD([{"params": decays, "weight_decay": 1e-4}, {"params": others}], rate,
+                                    momentum=0.9)
+        bank = bank_before.to(dtype)
+        losses = []
+        for step in range(steps):
+            rows = torch.arange(batch) + (step % 2) * batch
+            x = (pictures[rows].to(dtype) - 128) / 64
+            v = functional.normalize(net(x.permute(0, 3, 1, 2)))
+            loss = instance_softmax_loss(v, bank, rows, tau)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            bank = bank.clone()
+            bank[rows] = functional.normalize(0.5 * bank[rows] + 0.5 * v.detach())
+            losses.append(loss.item())
+        results = {"losses": torch.tensor(losses, dtype=dtype), "bank_after": bank}
+        results.update({"after." + key: value for key, value in state_of(net).items()})
+        return results
+
+    inputs = {"pictures": pictures, "bank": bank_before}
+    inputs.update({"state." + key: value for key, value in state.items()})
+    save("training", inputs, compute)
+
+
+if __name__ == "__main__":
+    os.makedirs(FOLDER, exist_ok=True)
+    torch.set_num_threads(1)
+    torch.manual_seed(20190329)
+    save_modules()
+    save_losses()
+    save_training()
