@@ -25,6 +25,12 @@ double now() {
 
 const char* phase_name(Phase phase) { return phase == Phase::ir ? "ir" : "la"; }
 
+/// The device that the user asked for; "auto" takes the best there is.
+Device find_device(const std::string& name) {
+  check(name != "cuda", "--device cuda: this build has only the CPU backend");
+  return Device::cpu();
+}
+
 /// A run under way: the trainer and everything that reports on it.
 class Run {
  public:
@@ -37,7 +43,7 @@ class Run {
                  config_.resume ? RunFolder::open(config_.run) : RunFolder::create(config_))),
         progress_(stdout, [this](std::string_view line) { folder_.log(line); }),
         view_(augmentation_for(config_, *data_.train)),
-        trainer_(config_, *data_.train, view_, Device::cpu()),
+        trainer_(config_, *data_.train, view_, find_device(config_.device)),
         evaluator_(data_.train.get(), data_.test.get(), view_, trainer_.precision()) {}
 
   int operator()() {
@@ -80,16 +86,16 @@ void Run::begin() {
   if (config_.resume) return resume();
 
   folder_.write_config(to_toml(config_));
+  if (evaluator_.available()) {
+    say("raw pixels");
+    say(fmt::format("  {}: {:.1f} %", evaluator_.pixel_protocol(), 100 * evaluator_.pixel_accuracy()));
+    say("untrained network");
+    evaluate();
+  }
   if (config_.bank_init == BankInit::forward) {
     say("filling the bank with the embeddings of the untrained network");
     trainer_.fill_bank();
   }
-  if (!evaluator_.available()) return;
-  say("raw pixels");
-  say("  " + evaluator_.knn_protocol(false) +
-      fmt::format(": {:.1f} %", 100 * evaluator_.raw_pixel_accuracy()));
-  say("untrained network");
-  evaluate();
 }
 
 void Run::resume() {
@@ -170,7 +176,7 @@ nlohmann::ordered_json Run::place(Phase phase) const {
 
 void Run::evaluate() {
   const Accuracy accuracy = evaluator_.evaluate(trainer_.network(), trainer_.bank());
-  say(fmt::format("  {}: {:.1f} %", evaluator_.knn_protocol(true), 100 * accuracy.knn200));
+  say(fmt::format("  {}: {:.1f} %", evaluator_.knn_protocol(), 100 * accuracy.knn200));
   say(fmt::format("  {}: {:.1f} %", evaluator_.bank_protocol(), 100 * accuracy.knn1));
   // What has been trained so far belongs to the phase of the epoch before.
   nlohmann::ordered_json line = place(trainer_.epoch() <= config_.warm_start_epochs ? Phase::ir : Phase::la);

@@ -5,18 +5,11 @@
 
 A line is: name, median and least time in ms, separated by tabs; a line that starts with # explains.
 """
-import os
 import sys
 
-# What makes the peers fastest; read when their libraries load, so the program starts itself anew with it.
-STRONG = {
-    "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))),
-    "ATEN_CPU_CAPABILITY": "avx512",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "1000000000000",
-}
-if any(os.environ.get(name) is None for name in STRONG):
-    os.execve(sys.executable, [sys.executable] + sys.argv, {**STRONG, **os.environ})
+from strong import restart_with_strong_settings
+
+restart_with_strong_settings()
 
 try:
     import faiss

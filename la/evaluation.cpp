@@ -48,11 +48,8 @@ Tensor embed(Module& network, const Dataset& dataset, const AugmentationOptions&
   return embeddings;
 }
 
-Tensor raw_pixels(const Dataset& dataset, const AugmentationOptions& view) {
-  AugmentationOptions unscaled = view;
-  std::fill(unscaled.mean.begin(), unscaled.mean.end(), 0.0f);
-  std::fill(unscaled.stddev.begin(), unscaled.stddev.end(), 1.0f);
-  const Tensor pixels = plain_views(dataset, unscaled, 0, dataset.size());
+Tensor pixel_vectors(const Dataset& dataset, const AugmentationOptions& view) {
+  const Tensor pixels = plain_views(dataset, view, 0, dataset.size());
   return ops::l2_normalize(pixels.reshape({dataset.size(), -1})).y;
 }
 
@@ -107,16 +104,18 @@ Accuracy Evaluator::evaluate(Module& network, const MemoryBank& bank) const {
           .knn1 = knn_accuracy({bank.vectors(), train_labels}, test, {.neighbors = 1})};
 }
 
-double Evaluator::raw_pixel_accuracy() const {
-  return knn_accuracy({raw_pixels(*train_, view_), labels_of(*train_)},
-                      {raw_pixels(*test_, view_), labels_of(*test_)}, knn_);
+double Evaluator::pixel_accuracy() const {
+  return knn_accuracy({pixel_vectors(*train_, view_), labels_of(*train_)},
+                      {pixel_vectors(*test_, view_), labels_of(*test_)}, knn_);
 }
 
-std::string Evaluator::knn_protocol(bool embeddings) const {
+std::string Evaluator::protocol(const char* vectors) const {
   return fmt::format("kNN top-1 (k={}, tau={}, {}, {} test images)", std::min(knn_.neighbors, train_->size()),
-                     knn_.temperature, embeddings ? "train embeddings recomputed" : "pixels of unit length",
-                     test_->size());
+                     knn_.temperature, vectors, test_->size());
 }
+
+std::string Evaluator::knn_protocol() const { return protocol("train embeddings recomputed"); }
+std::string Evaluator::pixel_protocol() const { return protocol("normalized pixels of unit length"); }
 
 std::string Evaluator::bank_protocol() const {
   return fmt::format("1-NN top-1 (nearest vector of the memory bank, {} test images)", test_->size());

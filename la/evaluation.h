@@ -19,9 +19,9 @@ namespace la {
 Tensor embed(Module& network, const Dataset& dataset, const AugmentationOptions& view, DType precision,
              Device device);
 
-/// The pixels of all pictures as they are, scaled to length 1: f32 [N, H * W * C]. What an embedding must
-/// beat.
-Tensor raw_pixels(const Dataset& dataset, const AugmentationOptions& view);
+/// The pixels of all pictures as the network sees them, scaled to length 1: f32 [N, S * S * C]. What an
+/// embedding must beat.
+Tensor pixel_vectors(const Dataset& dataset, const AugmentationOptions& view);
 
 /// The labels of all pictures; -1 where a picture has none.
 std::vector<int32_t> labels_of(const Dataset& dataset);
@@ -57,14 +57,17 @@ class Evaluator {
   std::string why_not() const;
 
   Accuracy evaluate(Module& network, const MemoryBank& bank) const;
-  /// kNN on the pixels themselves, by the protocol of knn200.
-  double raw_pixel_accuracy() const;
+  /// kNN on the pixels, by the protocol of knn200.
+  double pixel_accuracy() const;
 
   /// The protocols in words, as they stand beside each accuracy.
-  std::string knn_protocol(bool embeddings) const;
+  std::string knn_protocol() const;
+  std::string pixel_protocol() const;
   std::string bank_protocol() const;
 
  private:
+  std::string protocol(const char* vectors) const;
+
   const Dataset* train_;
   const Dataset* test_;
   AugmentationOptions view_;

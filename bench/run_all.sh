@@ -1,0 +1,44 @@
+#!/bin/sh
+# Measures everything, beside PyTorch and faiss where /usr/bin/python3 has them. `make bench` calls it with the folder of
+# the programs. Ours and theirs take turns, so that a machine that others use too slows both; the ratios count.
+build=$1
+here=$(dirname "$0")
+python=${PYTHON:-/usr/bin/python3}
+export OMP_NUM_THREADS=$(nproc)
+
+echo "machine   $(grep -m 1 'model name' /proc/cpuinfo | cut -d: -f2 | tr -s ' '), $(nproc) cores"
+echo "commit    $(git -C "$here" rev-parse --short HEAD 2> /dev/null)"
+
+# median COLUMN of the lines of a file
+median() { sort -n "$1" | awk '{v[NR] = $1} END {if (NR) print v[int((NR + 1) / 2)]}'; }
+
+# step NETWORK SIZE CHANNELS PRECISION BATCH STEPS: images/s, five turns each
+step() {
+  ours=$(mktemp) theirs=$(mktemp)
+  for turn in 1 2 3 4 5; do
+    "$build/bench_step" "$@" >> "$ours"
+    "$python" "$here/peer_step.py" "$@" | grep -v '^#' >> "$theirs"
+  done
+  awk -v name="$1 $4 batch $5" -v a="$(median "$ours")" -v b="$(median "$theirs")" 'BEGIN {
+    if (b == "") printf "%-28s %8.1f images/s\n", name, a
+    else printf "%-28s %8.1f images/s  PyTorch %8.1f  ratio %.2f\n", name, a, b, a / b }'
+  rm -f "$ours" "$theirs"
+}
+
+echo
+echo "training step (forward, backward, update)"
+step resnet20 28 1 f32 128 12
+step resnet20 28 1 bf16 128 12
+step resnet18 32 3 f32 128 3
+step resnet18 32 3 bf16 128 3
+
+echo
+echo "Local Aggregation's own work, in ms; PyTorch and faiss on the same vectors"
+vectors=$(mktemp)
+"$build/bench_la" "$vectors" > "$vectors.ours"
+"$python" "$here/peer_la.py" "$vectors" > "$vectors.theirs"
+awk -F '\t' 'FNR == NR {if ($0 !~ /^#/) theirs[$1] = $2; else print; next}
+  /^#/ {print; next}
+  {if ($1 in theirs) printf "%-28s %9.2f  peer %9.2f  ratio %.2f\n", $1, $2, theirs[$1], $2 / theirs[$1]
+   else printf "%-28s %9.2f\n", $1, $2}' "$vectors.theirs" "$vectors.ours"
+rm -f "$vectors" "$vectors.ours" "$vectors.theirs"
