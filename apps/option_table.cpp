@@ -232,6 +232,8 @@ void add_training(Table& t, Config& c) {
   t.add("temperature", c.temperature, above(0), "tau of the softmax P(i | v)");
   t.add("bank-momentum", c.bank_momentum, below_one, "t, share of the old vector when the bank is updated");
   t.add("bank-init", c.bank_init, "the bank at the start: random vectors, or the untrained network's");
+  t.add("bank-refresh", c.bank_refresh,
+        "recompute the whole bank, without augmentation, before each clustering");
   t.add("background", c.background, at_least(0),
         "k, background neighbors of each picture; 0: chosen from the data");
   t.add("clusterings", c.clusterings, at_least(0),

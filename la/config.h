@@ -79,9 +79,10 @@ struct Config {
   float temperature = 0.07f;
   float bank_momentum = 0.5f;
   BankInit bank_init = BankInit::random;
-  int background = 0;   // k; 0 chooses it from the number of pictures
-  int clusterings = 0;  // H; likewise
-  int clusters = 0;     // m; likewise
+  bool bank_refresh = false;  // before each clustering, recompute the whole bank without augmentation
+  int background = 0;         // k; 0 chooses it from the number of pictures
+  int clusterings = 0;        // H; likewise
+  int clusters = 0;           // m; likewise
   int cluster_every = 1;
   int cluster_iterations = 20;
   bool spherical = false;

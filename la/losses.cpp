@@ -7,8 +7,8 @@
 namespace la {
 namespace {
 
-/// The mean of the rows' losses as a function of v, whose gradient is that of the mean with respect to the scores,
-/// pulled back to v by `pull_back`.
+/// The mean of the rows' losses as a function of v, whose gradient is that of the mean with respect to the
+/// scores, pulled back to v by `pull_back`.
 template <class PullBack>
 Variable mean_over_batch(const char* name, const Variable& v, const RowLosses& rows, PullBack pull_back) {
   const float share = 1.0f / static_cast<float>(v.shape()[0]);

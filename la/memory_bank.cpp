@@ -15,4 +15,6 @@ void MemoryBank::update(const Tensor& pictures, const Tensor& v) {
 
 void MemoryBank::assign(const Tensor& pictures, const Tensor& v) { ops::scatter_rows(vectors_, pictures, v); }
 
+void MemoryBank::assign_all(const Tensor& v) { ops::copy_into(vectors_, v); }
+
 }  // namespace la

@@ -17,6 +17,8 @@ class MemoryBank {
   void update(const Tensor& pictures, const Tensor& v);
   /// v-bar_i <- v_i.
   void assign(const Tensor& pictures, const Tensor& v);
+  /// The same for all pictures: v f32 [N, D].
+  void assign_all(const Tensor& v);
 
   const Tensor& vectors() const { return vectors_; }  // f32 [N, D]
   int64_t size() const { return vectors_.size(0); }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "autograd/functions.h"
+#include "la/evaluation.h"
 #include "la/losses.h"
 #include "la/neighbors.h"
 #include "layers/networks.h"
@@ -62,6 +63,8 @@ AugmentationOptions augmentation_for(const Config& config, const Dataset& data) 
 Trainer::Trainer(const Config& config, const Dataset& data, const AugmentationOptions& augmentation,
                  Device device)
     : config_(config),
+      data_(data),
+      view_(augmentation),
       device_(device),
       loader_(data, augmentation, config.batch, config.loader_threads, config.seed),
       network_(make_initialized(config, data, augmentation.size, device)),
@@ -86,15 +89,17 @@ std::vector<KMeansResult> Trainer::begin_epoch() {
   if (step_ > 0) return {};  // in the middle of an epoch, whose clusters were restored
   loss_sum_ = 0;
   loss_steps_ = 0;
-  const bool clusters_due =
-      !cluster_labels_.defined() || (epoch_ - config_.warm_start_epochs) % config_.cluster_every == 0;
-  if (phase() == Phase::ir || config_.close_neighbors != CloseNeighborKind::kmeans || !clusters_due)
-    return {};
+  if (phase() == Phase::ir || config_.close_neighbors != CloseNeighborKind::kmeans) return {};
+  const bool due = (epoch_ - config_.warm_start_epochs) % config_.cluster_every == 0;
+  return due || !cluster_labels_.defined() ? cluster_bank() : std::vector<KMeansResult>();
+}
 
+std::vector<KMeansResult> Trainer::cluster_bank() {
+  if (config_.bank_refresh) bank_.assign_all(embed(*network_, data_, view_, precision(), device_));
   cluster_labels_ = Tensor({config_.clusterings, bank_.size()}, DType::i32, device_);
   std::vector<KMeansResult> results;
   for (int h = 0; h < config_.clusterings; ++h) {
-    const uint64_t number =
+    const auto number =
         static_cast<uint64_t>(epoch_) * static_cast<uint64_t>(config_.clusterings) + static_cast<uint64_t>(h);
     results.push_back(kmeans(bank_.vectors(), {.clusters = config_.clusters,
                                                .iterations = config_.cluster_iterations,

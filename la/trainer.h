@@ -77,11 +77,14 @@ class Trainer {
   void restore(const SafetensorsFile& checkpoint);
 
  private:
+  std::vector<KMeansResult> cluster_bank();
   Variable instance_loss(const Variable& v, const Tensor& pictures);
   Variable aggregation_loss(const Variable& v, const Tensor& pictures) const;
   float learning_rate() const;
 
   Config config_;
+  const Dataset& data_;
+  AugmentationOptions view_;
   Device device_;
   Loader loader_;
   std::unique_ptr<Module> network_;
