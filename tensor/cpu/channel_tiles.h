@@ -69,10 +69,12 @@ constexpr int64_t lanes = static_cast<int64_t>(sizeof(V) / sizeof(float));
 class ChannelTiles {
  public:
   static constexpr int64_t rows_per_block = 128;
+  static constexpr int64_t elements_per_strip = rows_per_block * tile_width;
 
-  /// Wide rows begin at `offset` of the array, `width` apart; `columns` of each are in use.
-  struct Block {
-    int64_t index, offset, rows, columns, width;
+  /// Wide rows of block `block`; they begin at `offset` of the array, `width` apart; `columns` of each are in
+  /// use.
+  struct Strip {
+    int64_t block, offset, rows, columns, width;
 
     /// Calls kernel(V{}, column), V being Floats for whole tiles and float for single columns.
     template <class Kernel>
@@ -97,12 +99,18 @@ class ChannelTiles {
     return (rows_ + rows_per_block - 1) / rows_per_block + (elements_ > rows_ * width_ ? 1 : 0);
   }
 
-  /// Calls body(block) for every block, in parallel.
+  /// Calls body(strip) for all strips; for those of one block in order, for blocks in parallel.
   template <class Body>
-  void for_each_block(Body body) const {
+  void for_each_strip(Body body) const {
     const int64_t grain = std::max<int64_t>(1, elements_per_thread / (rows_per_block * width_));
     parallel_for(blocks(), grain, [&](int64_t begin, int64_t end) {
-      for (int64_t index = begin; index < end; ++index) body(block(index));
+      const int64_t strip_rows = std::clamp<int64_t>(elements_per_strip / width_, 1, rows_per_block);
+      for (int64_t block = begin; block < end; ++block) {
+        const int64_t first = block * rows_per_block, last = std::min(first + rows_per_block, rows_);
+        for (int64_t row = first; row < last; row += strip_rows)
+          body(Strip{block, row * width_, std::min(strip_rows, last - row), width_, width_});
+        if (first >= rows_) body(Strip{block, rows_ * width_, 1, elements_ - rows_ * width_, width_});
+      }
     });
   }
 
@@ -115,12 +123,6 @@ class ChannelTiles {
   }
 
  private:
-  Block block(int64_t index) const {
-    const int64_t row = index * rows_per_block;
-    if (row < rows_) return {index, row * width_, std::min(rows_per_block, rows_ - row), width_, width_};
-    return {index, rows_ * width_, 1, elements_ - rows_ * width_, width_};
-  }
-
   int64_t channels_, width_, elements_;
   int64_t rows_;  // wide and complete
 };
@@ -131,12 +133,12 @@ class ChannelSums {
   explicit ChannelSums(const ChannelTiles& tiles)
       : tiles_(tiles), partial_(Tensor::zeros({tiles.blocks(), 2, tiles.width()})) {}
 
-  /// Where a block puts the sums of a part of a tile.
+  /// Adds the sums of a strip for a part of a tile.
   template <class V>
-  void put(const ChannelTiles::Block& block, int64_t column, const V& first, const V& second) const {
-    float* sums = partial_.data<float>() + 2 * block.index * block.width + column;
-    store(sums, first);
-    store(sums + block.width, second);
+  void add(const ChannelTiles::Strip& strip, int64_t column, const V& first, const V& second) const {
+    float* sums = partial_.data<float>() + 2 * strip.block * strip.width + column;
+    store(sums, load<V>(sums) + first);
+    store(sums + strip.width, load<V>(sums + strip.width) + second);
   }
 
   struct Totals {

@@ -8,7 +8,7 @@
 namespace la {
 namespace {
 
-using Block = ChannelTiles::Block;
+using Strip = ChannelTiles::Strip;
 
 /// normalized = a x + b, with a = scale * inverse_std and b = shift - mean * a.
 struct Affine {
@@ -32,17 +32,17 @@ template <class T, bool has_residual>
 void apply(const ChannelTiles& tiles, const Affine& affine, const T* x, const T* residual, bool relu, T* y) {
   const float *slope = affine.a.data(), *offset = affine.b.data();
   const float floor_value = relu ? 0.0f : -std::numeric_limits<float>::infinity();
-  tiles.for_each_block([=](const Block& block) {
-    block.for_each_tile([&]<class V>(V, int64_t column) {
+  tiles.for_each_strip([=](const Strip& strip) {
+    strip.for_each_tile([&]<class V>(V, int64_t column) {
       const V floor = V{} + floor_value;
       V a[parts<V>], b[parts<V>];
       for (int v = 0; v < parts<V>; ++v) {
         a[v] = load<V>(slope + column + v * lanes<V>);
         b[v] = load<V>(offset + column + v * lanes<V>);
       }
-      for (int64_t row = 0; row < block.rows; ++row) {
+      for (int64_t row = 0; row < strip.rows; ++row) {
         for (int v = 0; v < parts<V>; ++v) {
-          const int64_t at = block.offset + row * block.width + column + v * lanes<V>;
+          const int64_t at = strip.offset + row * strip.width + column + v * lanes<V>;
           V value = a[v] * load<V>(x + at) + b[v];
           if constexpr (has_residual) value += load<V>(residual + at);
           store(y + at, value < floor ? floor : value);  // keeps NaN
@@ -68,19 +68,19 @@ ChannelSums::Totals sum_deviations(const ChannelTiles& tiles, const T* x, const 
   const ChannelSums sums(tiles);
   const std::vector<float> wide_origin = tiles.widen(origin);
   const float* center = wide_origin.data();
-  tiles.for_each_block([=, &sums](const Block& block) {
-    block.for_each_tile([&]<class V>(V, int64_t column) {
+  tiles.for_each_strip([=, &sums](const Strip& strip) {
+    strip.for_each_tile([&]<class V>(V, int64_t column) {
       V k[parts<V>], sum[parts<V>] = {}, squares[parts<V>] = {};
       for (int v = 0; v < parts<V>; ++v) k[v] = load<V>(center + column + v * lanes<V>);
-      for (int64_t row = 0; row < block.rows; ++row) {
-        const T* from = x + block.offset + row * block.width + column;
+      for (int64_t row = 0; row < strip.rows; ++row) {
+        const T* from = x + strip.offset + row * strip.width + column;
         for (int v = 0; v < parts<V>; ++v) {
           const V d = load<V>(from + v * lanes<V>) - k[v];
           sum[v] += d;
           squares[v] += d * d;
         }
       }
-      for (int v = 0; v < parts<V>; ++v) sums.put(block, column + v * lanes<V>, sum[v], squares[v]);
+      for (int v = 0; v < parts<V>; ++v) sums.add(strip, column + v * lanes<V>, sum[v], squares[v]);
     });
   });
   return sums.totals();
@@ -132,24 +132,24 @@ V gate(const BackwardArrays<T>& p, int64_t at, const V& a, const V& b) {
 template <class T, Mask mask>
 ChannelSums::Totals sum_gradients(const ChannelTiles& tiles, const BackwardArrays<T>& p) {
   const ChannelSums sums(tiles);
-  tiles.for_each_block([=, &sums](const Block& block) {
-    block.for_each_tile([&]<class V>(V, int64_t column) {
+  tiles.for_each_strip([=, &sums](const Strip& strip) {
+    strip.for_each_tile([&]<class V>(V, int64_t column) {
       V a[parts<V>], b[parts<V>], center[parts<V>], sum[parts<V>] = {}, products[parts<V>] = {};
       for (int v = 0; v < parts<V>; ++v) {
         a[v] = load<V>(p.a + column + v * lanes<V>);
         b[v] = load<V>(p.b + column + v * lanes<V>);
         center[v] = load<V>(p.mean + column + v * lanes<V>);
       }
-      for (int64_t row = 0; row < block.rows; ++row) {
+      for (int64_t row = 0; row < strip.rows; ++row) {
         for (int v = 0; v < parts<V>; ++v) {
-          const int64_t at = block.offset + row * block.width + column + v * lanes<V>;
+          const int64_t at = strip.offset + row * strip.width + column + v * lanes<V>;
           const V g = gate<mask>(p, at, a[v], b[v]);
           if constexpr (mask == Mask::from_y) store(p.dresidual + at, g);
           sum[v] += g;
           products[v] += g * (load<V>(p.x + at) - center[v]);
         }
       }
-      for (int v = 0; v < parts<V>; ++v) sums.put(block, column + v * lanes<V>, sum[v], products[v]);
+      for (int v = 0; v < parts<V>; ++v) sums.add(strip, column + v * lanes<V>, sum[v], products[v]);
     });
   });
   return sums.totals();
@@ -161,8 +161,8 @@ void write_gradient(const ChannelTiles& tiles, const BackwardArrays<T>& p, const
                     const std::vector<float>& offset) {
   const std::vector<float> wide_slope = tiles.widen(slope), wide_offset = tiles.widen(offset);
   const float *slopes = wide_slope.data(), *offsets = wide_offset.data();
-  tiles.for_each_block([=](const Block& block) {
-    block.for_each_tile([&]<class V>(V, int64_t column) {
+  tiles.for_each_strip([=](const Strip& strip) {
+    strip.for_each_tile([&]<class V>(V, int64_t column) {
       V a[parts<V>], b[parts<V>], center[parts<V>], s[parts<V>], o[parts<V>];
       for (int v = 0; v < parts<V>; ++v) {
         a[v] = load<V>(p.a + column + v * lanes<V>);
@@ -171,9 +171,9 @@ void write_gradient(const ChannelTiles& tiles, const BackwardArrays<T>& p, const
         s[v] = load<V>(slopes + column + v * lanes<V>);
         o[v] = load<V>(offsets + column + v * lanes<V>);
       }
-      for (int64_t row = 0; row < block.rows; ++row) {
+      for (int64_t row = 0; row < strip.rows; ++row) {
         for (int v = 0; v < parts<V>; ++v) {
-          const int64_t at = block.offset + row * block.width + column + v * lanes<V>;
+          const int64_t at = strip.offset + row * strip.width + column + v * lanes<V>;
           V g;
           if constexpr (mask == Mask::from_y)
             g = load<V>(p.dresidual + at);
