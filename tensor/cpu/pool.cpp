@@ -34,6 +34,15 @@ void for_each_picture(int64_t count, Body body) {
   });
 }
 
+/// Writes sums that were made in f32 as T.
+template <class T>
+void convert(const Tensor& sums, T* to) {
+  const float* from = sums.data<float>();
+  const int64_t size = sums.numel();
+#pragma GCC ivdep
+  for (int64_t i = 0; i < size; ++i) to[i] = T(from[i]);
+}
+
 }  // namespace
 
 void CpuBackend::max_pool2d(const Tensor& x, const PoolGeometry& g, const MaxPoolResult& out) {
@@ -85,16 +94,16 @@ void CpuBackend::max_pool2d_backward(const Tensor& dy, const Tensor& winner, con
     const uint8_t* winners = winner.data<uint8_t>();
     T* to = dx.data<T>();
     for_each_picture(dx.size(0), [&](int64_t n) {
-      std::vector<float> picture(static_cast<size_t>(height * width * channels), 0.0f);
+      const Tensor sums = Tensor::zeros({height, width, channels});
+      float* picture = sums.data<float>();
       for_each_window(n, dx.shape(), dy.shape(), g, [&](int64_t at, Window rows, Window columns) {
         for (int64_t c = 0; c < channels; ++c) {
           const int64_t place = winners[at * channels + c];
           const int64_t h = rows.origin + place / g.kernel, w = columns.origin + place % g.kernel;
-          picture[static_cast<size_t>((h * width + w) * channels + c)] += value_of(from[at * channels + c]);
+          picture[(h * width + w) * channels + c] += value_of(from[at * channels + c]);
         }
       });
-      T* target = to + n * height * width * channels;
-      for (size_t i = 0; i < picture.size(); ++i) target[i] = T(picture[i]);
+      convert(sums, to + n * sums.numel());
     });
   });
 }
@@ -125,25 +134,24 @@ void CpuBackend::avg_pool2d(const Tensor& x, const PoolGeometry& g, const Tensor
 }
 
 void CpuBackend::avg_pool2d_backward(const Tensor& dy, const PoolGeometry& g, const Tensor& dx) {
-  const int64_t channels = dx.size(3), width = dx.size(2);
-  const int64_t picture_size = dx.size(1) * width * channels;
+  const int64_t channels = dx.size(3), height = dx.size(1), width = dx.size(2);
   dispatch_float(dy.dtype(), [&]<class T>(T) {
     const T* from = dy.data<T>();
     T* to = dx.data<T>();
     for_each_picture(dx.size(0), [&](int64_t n) {
-      std::vector<float> picture(static_cast<size_t>(picture_size), 0.0f);
+      const Tensor sums = Tensor::zeros({height, width, channels});
+      float* picture = sums.data<float>();
       for_each_window(n, dx.shape(), dy.shape(), g, [&](int64_t at, Window rows, Window columns) {
         const auto area = static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
         for (int64_t h = rows.begin; h < rows.end; ++h) {
           for (int64_t w = columns.begin; w < columns.end; ++w) {
-            float* pixel = picture.data() + (h * width + w) * channels;
+            float* pixel = picture + (h * width + w) * channels;
 #pragma GCC ivdep
             for (int64_t c = 0; c < channels; ++c) pixel[c] += value_of(from[at * channels + c]) / area;
           }
         }
       });
-      for (int64_t i = 0; i < picture_size; ++i)
-        to[n * picture_size + i] = T(picture[static_cast<size_t>(i)]);
+      convert(sums, to + n * sums.numel());
     });
   });
 }
