@@ -28,6 +28,7 @@ LIB_SOURCES := $(sort $(wildcard $(FLOORS:%=%/*.cpp)))
 APP_MAINS := $(sort $(wildcard apps/la_*.cpp))
 APP_SHARED := $(filter-out $(APP_MAINS),$(sort $(wildcard apps/*.cpp)))
 BENCH_MAINS := $(sort $(wildcard bench/bench_*.cpp))
+OP_CASES := $(sort $(wildcard tests/op_*.cpp tests/reference*.cpp))
 TEST_SOURCES := $(sort $(wildcard tests/*.cpp)) docs/example_layer.cpp
 object = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 
@@ -54,7 +55,7 @@ endef
 
 $(PROGRAMS): $(BIN)/%: $(BUILD)/apps/%.o $(call object,$(APP_SHARED)) $(LIB)
 	$(link)
-$(BENCHES): $(BUILD)/%: $(BUILD)/bench/%.o $(call object,$(APP_SHARED)) $(LIB)
+$(BENCHES): $(BUILD)/%: $(BUILD)/bench/%.o $(call object,$(APP_SHARED) $(OP_CASES)) $(LIB)
 	$(link)
 $(TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(LIB)
 	$(link)

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+SEED = 56  # of the first 60: the one whose ReLUs stay farthest from their kinks (4e-5), where f32 could fall out differently
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fixtures")
 
 
@@ -50,9 +51,11 @@ def save(name, inputs, compute):
     with torch.backends.mkldnn.flags(enabled=False):  # another implementation: another order of the sums
         singles.append(compute(torch.float32))
     tensors = {key: value.detach().numpy() for key, value in inputs.items()}
-    metadata = {}
+    metadata, scale = {}, max(value.abs().max().item() for value in exact.values())
     for key, value in exact.items():
         error = max((single[key].double() - value).abs().max().item() for single in singles)
+        # More than that is no rounding: a ReLU or a maximum that falls out differently. Then take another seed.
+        assert error <= 1e-5 * scale, f"{name}: {key} differs by {error} in f32"
         metadata["error." + key] = f"{error:.1e}"
         tensors[key] = value.detach().float().numpy()
     write_safetensors(os.path.join(FOLDER, name + ".safetensors"), tensors, metadata)
@@ -171,7 +174,7 @@ def save_module(name, module, shape):
         module.load_state_dict(state, strict=False)
         module.to(dtype).train()
         module.zero_grad()
-        leaf = x.to(dtype).requires_grad_()
+        leaf = x.to(dtype).clone().requires_grad_()
         y = module(leaf)
         y.backward(dy.to(dtype))
         results = {"y": nhwc(y), "dx": nhwc(leaf.grad)}
@@ -247,7 +250,7 @@ def save_losses():
                   "instance_softmax": lambda x, b: instance_softmax_loss(x, b, pictures, tau),
                   "instance_nce": lambda x, b: instance_nce_loss(x, b, candidates, z, tau)}
         for name, loss in losses.items():
-            leaf = v.to(dtype).requires_grad_()
+            leaf = v.to(dtype).clone().requires_grad_()
             value = loss(leaf, bank.to(dtype))
             value.backward()
             results[name] = value.detach().reshape(1)
@@ -305,7 +308,7 @@ def save_training():
 if __name__ == "__main__":
     os.makedirs(FOLDER, exist_ok=True)
     torch.set_num_threads(1)
-    torch.manual_seed(20190329)
+    torch.manual_seed(SEED)
     save_modules()
     save_losses()
     save_training()

@@ -74,7 +74,7 @@ OpCases all_op_cases();
 /// The devices of this build and machine.
 std::vector<Device> available_devices();
 
-/// Runs the case on a device with one and with several threads, and with inputs at the natural alignment of
+/// Runs the case on a device with two and with three threads, the second time with inputs that are aligned to
 /// their type only. Returns an empty string, or what is wrong: an output of another shape or type or beyond
 /// its bound, a byte written outside of an output, or an input changed.
 std::string check_on(const OpCase& c, Device device);

@@ -217,7 +217,7 @@ void add_pointwise_cases(OpCases& cases) {
   add_random_cases(cases);
 
   for (DType dtype : float_types) {
-    const Shape large{16 * million};
+    const Shape large{4 * million};
     OpCases timed{
         unary_case("relu", normal(large, dtype), ops::relu, positive_part),
         binary_case("add", normal(large, dtype), normal(large, dtype), ops::add, std::plus<Bounded>())};

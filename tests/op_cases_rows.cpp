@@ -172,7 +172,7 @@ void add_row_cases(OpCases& cases) {
   }
   add_matmul_cases(cases);
   for (float momentum : {0.0f, 0.9f})
-    cases.push_back(sgd_case({{1}, {3, 5}, {64, 3, 3, 17}, {257}}, momentum));
+    cases.push_back(sgd_case({{1}, {3, 5}, {64, 3, 3, 17}, {257}, {301, 131}}, momentum));
 }
 
 }  // namespace la

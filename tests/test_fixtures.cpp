@@ -14,6 +14,7 @@
 #include "layers/resnet.h"
 #include "layers/state_dict.h"
 #include "tensor/ops.h"
+#include "tests/with_threads.h"
 
 using namespace la;
 
@@ -60,6 +61,7 @@ struct SigmoidLayer : Module {
 
 /// Sets the module's state, runs it forward and backward, and compares everything that the fixture has.
 void check_module(const std::string& name, Module& module) {
+  const WithThreads one(1);  // the tensors are small, and the calls many
   const Fixture fixture(name);
   load_state_dict(module, fixture.starting_with("state."));
   const Variable x(fixture["x"], true);
@@ -149,6 +151,7 @@ TEST_CASE("the losses agree with the paper's equations in PyTorch") {
 }
 
 TEST_CASE("ten steps of training agree with PyTorch") {
+  const WithThreads one(1);
   const Fixture fixture("training");
   ResNet net({.blocks = {1, 1, 1}, .width = 2, .stem = Stem::small, .dim = 8});
   load_state_dict(net, fixture.starting_with("state."));

@@ -7,6 +7,7 @@
 #include "autograd/functions.h"
 #include "autograd/gradient_check.h"
 #include "tensor/ops.h"
+#include "tests/with_threads.h"
 
 using namespace la;
 
@@ -92,6 +93,7 @@ std::vector<Tensor> random_inputs(const std::vector<Shape>& shapes) {
 }  // namespace
 
 TEST_CASE("gradients of the differentiable functions agree with finite differences") {
+  const WithThreads one(1);  // the tensors are small, and the calls many
   for (const FunctionCase& c : all_cases) {
     CAPTURE(c.name);
     CHECK(check_gradients(c.call, random_inputs(c.inputs), {.step = c.step}) == "");

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <fstream>
 #include <set>
 
@@ -37,6 +38,17 @@ TEST_CASE("ops: pooling") { check_cases(add_pooling_cases); }
 TEST_CASE("ops: batch normalization") { check_cases(add_batch_norm_cases); }
 TEST_CASE("ops: tables, selection, k-means") { check_cases(add_table_cases); }
 TEST_CASE("ops: losses over rows") { check_cases(add_loss_cases); }
+
+TEST_CASE("nearest_centroid: a NaN shows in the distance of its row alone") {
+  std::vector<float> x(6, 1.0f);
+  x[3] = NAN;
+  const Assignment found = ops::nearest_centroid(Tensor::from(x, {3, 2}), Tensor::zeros({4, 2}));
+  const auto distances = found.distances.to_vector<float>();
+  CHECK(distances[0] == 2);
+  CHECK(std::isnan(distances[1]));
+  CHECK(distances[2] == 2);
+  CHECK(found.labels.to_vector<int32_t>()[1] < 4);
+}
 
 namespace {
 

@@ -91,7 +91,8 @@ void CpuBackend::nearest_centroid(const Tensor& x, const Tensor& centroids, cons
         const auto [score, label] = reduce(best[static_cast<size_t>(r)]);
         const float* row = rows + r * depth;
         out.labels.data<int32_t>()[first + r] = label;
-        out.distances.data<float>()[first + r] = std::max(0.0f, dot(row, row, depth) - 2.0f * score);
+        out.distances.data<float>()[first + r] =
+            std::max(dot(row, row, depth) - 2.0f * score, 0.0f);  // keeps NaN
       }
     }
   });
