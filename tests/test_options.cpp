@@ -59,6 +59,7 @@ const std::map<std::string, std::string> other_values = {
     {"cluster-every", "2"},
     {"cluster-iterations", "30"},
     {"spherical", "true"},
+    {"bank-refresh", "true"},
     {"close-neighbors", "knn"},
     {"close-count", "9"},
     {"ir-loss", "softmax"},
