@@ -20,7 +20,7 @@ class TileWalk {
  public:
   TileWalk(const Tensor& indices, const Tensor& table)
       : queries_(indices.size(0)), width_(indices.size(1)), rows_(table.size(0)), depth_(table.size(1)) {
-    while ((tile_rows() * 2) * depth_ * 4 <= tile_bytes) ++shift_;
+    while (tile_rows() < rows_ && tile_rows() * 2 * depth_ * 4 <= tile_bytes) ++shift_;
     tiles_ = ((rows_ - 1) >> shift_) + 1;
     index_ = indices.data<int32_t>();
     std::vector<uint8_t> ascends(static_cast<size_t>(queries_));

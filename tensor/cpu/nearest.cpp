@@ -7,7 +7,6 @@
 // each score is (panels.h).
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -97,29 +96,30 @@ class Lists {
 
   int64_t parts() const { return parts_; }
 
-  /// Lists the rows of one part of the table for all queries.
-  void fill(int64_t part, const Rows& queries, const float* thresholds, const Rows& table) {
-    const int64_t panels = panel_count(table.count);
+  /// Lists the rows of one part of the table for queries begin to end (exclusive).
+  void fill(int64_t part, const Rows& queries, int64_t begin, int64_t end, const float* thresholds,
+            const Rows& table) {
+    const int64_t panels = panel_count(table.count), count = end - begin;
     const Tensor panel({panel_width, table.depth});
-    const int64_t bytes_ahead = (panel.numel() * 4 / queries.count + 63) / 64 * 64;
-    std::vector<List> lists(static_cast<size_t>(queries.count));
-    for (int64_t q = 0; q < queries.count; ++q) lists[static_cast<size_t>(q)] = list(part, q);
+    const int64_t bytes_ahead = (panel.numel() * 4 / count + 63) / 64 * 64;
+    std::vector<List> lists;
+    for (int64_t q = begin; q < end; ++q) lists.push_back(list(part, q));
     for (int64_t p = panels * part / parts_; p < panels * (part + 1) / parts_; ++p) {
       const int64_t first = p * panel_width;
       pack_panel(table[first], std::min<int64_t>(table.count - first, panel_width), table.depth, table.depth,
                  panel.data<float>());
-      score_rows(queries.data, queries.count, table.depth, panel.data<float>(), PanelScores{},
+      score_rows(queries[begin], count, table.depth, panel.data<float>(), PanelScores{},
                  [&](int64_t q, const PanelScores& s) {
                    prefetch(table[first + panel_width], q * bytes_ahead, bytes_ahead);  // packed next
                    List& list = lists[static_cast<size_t>(q)];
                    if (is_full(list)) return;
                    for (int v = 0; v < tile_vectors; ++v)
-                     list.append(s[v], thresholds[q], static_cast<int32_t>(first + v * simd_lanes));
+                     list.append(s[v], thresholds[begin + q], static_cast<int32_t>(first + v * simd_lanes));
                  });
     }
-    for (int64_t q = 0; q < queries.count; ++q) {
-      List& list = lists[static_cast<size_t>(q)];
-      sizes_[index(part, q)] = is_full(list) ? -1 : list.size;
+    for (int64_t q = 0; q < count; ++q) {
+      const List& list = lists[static_cast<size_t>(q)];
+      sizes_[index(part, begin + q)] = is_full(list) ? -1 : list.size;
     }
   }
 
@@ -220,8 +220,14 @@ class Search {
     const Rows queries{queries_[begin], end - begin, queries_.depth};
     const std::vector<float> thresholds = guess_thresholds(queries);
     Lists lists(std::min<int64_t>(num_threads(), most_parts), queries.count, capacity_);
-    parallel_for(lists.parts(), 1, [&](int64_t first, int64_t last) {
-      for (int64_t part = first; part < last; ++part) lists.fill(part, queries, thresholds.data(), table_);
+    const int64_t blocks =
+        std::min(num_threads() / lists.parts(), queries.count);  // where threads outnumber parts
+    parallel_for(lists.parts() * blocks, 1, [&](int64_t first, int64_t last) {
+      for (int64_t task = first; task < last; ++task) {
+        const int64_t part = task / blocks, block = task % blocks;
+        lists.fill(part, queries, queries.count * block / blocks, queries.count * (block + 1) / blocks,
+                   thresholds.data(), table_);
+      }
     });
     std::vector<uint8_t> done(static_cast<size_t>(queries.count), 0);
     parallel_for(queries.count, 1, [&](int64_t first, int64_t last) {

@@ -1,7 +1,5 @@
 // Selection on the CPU: the k largest, and the marks of close neighbors.
 #include <algorithm>
-#include <cstring>
-#include <vector>
 
 #include "tensor/cpu/cpu_backend.h"
 #include "tensor/cpu/indices.h"
