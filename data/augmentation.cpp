@@ -28,51 +28,92 @@ Crop random_crop(const AugmentationOptions& o, float height, float width, Random
   return {(width - w) / 2, (height - h) / 2, w, h};
 }
 
+/// A view in the making: planes of size * size pixels, one per channel, so that loops run over neighbors of
+/// the same channel. A grey view has only the first.
+struct Planes {
+  float* values;
+  size_t pixels;
+  int channels;
+
+  float* operator[](size_t channel) const { return values + channel * pixels; }
+};
+
+/// Memory for a view of this thread; valid until its next view.
+Planes planes_for(const Picture& picture, const AugmentationOptions& o) {
+  const auto channels = static_cast<size_t>(picture.channels);
+  check(o.mean.size() == channels && o.stddev.size() == channels,
+        "a picture has {} channels, but there are {} means and {} standard deviations", channels,
+        o.mean.size(), o.stddev.size());
+  thread_local std::vector<float> memory;
+  const size_t pixels = static_cast<size_t>(o.size) * static_cast<size_t>(o.size);
+  memory.resize(pixels * channels);
+  return {memory.data(), pixels, picture.channels};
+}
+
 template <class F>
-void for_each_rgb(float* view, int pixels, F f) {
-  for (int i = 0; i < pixels; ++i) {
-    const Rgb p = f(Rgb{view[3 * i], view[3 * i + 1], view[3 * i + 2]});
-    view[3 * i] = p.r;
-    view[3 * i + 1] = p.g;
-    view[3 * i + 2] = p.b;
+void for_each_rgb(const Planes& view, F f) {
+  float *r = view[0], *g = view[1], *b = view[2];
+#pragma omp simd
+  for (size_t i = 0; i < view.pixels; ++i) {
+    const Rgb p = f(Rgb{r[i], g[i], b[i]});
+    r[i] = p.r;
+    g[i] = p.g;
+    b[i] = p.b;
   }
 }
 
-float mean_luma(const float* view, int pixels, int channels) {
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (int i = 0; i < pixels; ++i)
-    sum += channels == 1 ? view[i] : pixel::luma({view[3 * i], view[3 * i + 1], view[3 * i + 2]});
-  return sum / static_cast<float>(pixels);
-}
-
-void blend_all(float* view, int values, float other, float amount) {
+void to_grey(Planes& view) {
+  float *r = view[0], *g = view[1], *b = view[2];
 #pragma omp simd
-  for (int i = 0; i < values; ++i) view[i] = pixel::blend(view[i], other, amount);
+  for (size_t i = 0; i < view.pixels; ++i) r[i] = pixel::luma({r[i], g[i], b[i]});
+  view.channels = 1;
 }
 
-void jitter(float* view, int pixels, int channels, const AugmentationPlan& plan) {
+float mean_luma(const Planes& view) {
+  float sum = 0.0f;
+  const float* r = view[0];
+  if (view.channels == 1) {
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < view.pixels; ++i) sum += r[i];
+  } else {
+    const float *g = view[1], *b = view[2];
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < view.pixels; ++i) sum += pixel::luma({r[i], g[i], b[i]});
+  }
+  return sum / static_cast<float>(view.pixels);
+}
+
+void blend_all(const Planes& view, float other, float amount) {
+  const size_t values = view.pixels * static_cast<size_t>(view.channels);
+#pragma omp simd
+  for (size_t i = 0; i < values; ++i) view.values[i] = pixel::blend(view.values[i], other, amount);
+}
+
+void jitter(const Planes& view, const AugmentationPlan& plan) {
   for (const uint8_t step : plan.order) {
-    if (step == 0 && plan.brightness != 1.0f) blend_all(view, pixels * channels, 0.0f, plan.brightness);
-    if (step == 1 && plan.contrast != 1.0f)
-      blend_all(view, pixels * channels, mean_luma(view, pixels, channels), plan.contrast);
-    if (channels == 1) continue;
+    if (step == 0 && plan.brightness != 1.0f) blend_all(view, 0.0f, plan.brightness);
+    if (step == 1 && plan.contrast != 1.0f) blend_all(view, mean_luma(view), plan.contrast);
+    if (view.channels == 1) continue;
     if (step == 2 && plan.saturation != 1.0f)
-      for_each_rgb(view, pixels, [&](Rgb p) {
+      for_each_rgb(view, [amount = plan.saturation](Rgb p) {
         const float grey = pixel::luma(p);
-        return Rgb{pixel::blend(p.r, grey, plan.saturation), pixel::blend(p.g, grey, plan.saturation),
-                   pixel::blend(p.b, grey, plan.saturation)};
+        return Rgb{pixel::blend(p.r, grey, amount), pixel::blend(p.g, grey, amount),
+                   pixel::blend(p.b, grey, amount)};
       });
     if (step == 3 && plan.hue != 0.0f)
-      for_each_rgb(view, pixels, [&](Rgb p) { return pixel::shift_hue(p, plan.hue); });
+      for_each_rgb(view, [hue = plan.hue](Rgb p) { return pixel::shift_hue(p, hue); });
   }
 }
 
-void normalize(float* view, int pixels, int channels, const AugmentationOptions& o) {
-  for (int i = 0; i < pixels; ++i)
-    for (int c = 0; c < channels; ++c)
-      view[i * channels + c] =
-          (view[i * channels + c] - o.mean[static_cast<size_t>(c)]) / o.stddev[static_cast<size_t>(c)];
+/// out: [size, size, channels of the picture]; they are all alike if the view is grey.
+void write_normalized(const Planes& view, const AugmentationOptions& o, float* out) {
+  const size_t channels = o.mean.size();
+  for (size_t c = 0; c < channels; ++c) {
+    const float* values = view[view.channels == 1 ? 0 : c];
+    const float mean = o.mean[c], stddev = o.stddev[c];
+#pragma omp simd
+    for (size_t i = 0; i < view.pixels; ++i) out[i * channels + c] = (values[i] - mean) / stddev;
+  }
 }
 
 }  // namespace
@@ -100,15 +141,11 @@ AugmentationPlan plan_augmentation(const AugmentationOptions& o, int picture_hei
 
 void augment(const Picture& picture, const AugmentationPlan& plan, const AugmentationOptions& o,
              float* view) {
-  const int pixels = o.size * o.size, channels = picture.channels;
-  resize_crop(picture, {plan.x, plan.y, plan.width, plan.height}, o.size, plan.flip, view);
-  jitter(view, pixels, channels, plan);
-  if (plan.grayscale && channels == 3)
-    for_each_rgb(view, pixels, [](Rgb p) {
-      const float grey = pixel::luma(p);
-      return Rgb{grey, grey, grey};
-    });
-  normalize(view, pixels, channels, o);
+  Planes planes = planes_for(picture, o);
+  resize_crop(picture, {plan.x, plan.y, plan.width, plan.height}, o.size, plan.flip, planes.values);
+  if (plan.grayscale && planes.channels == 3) to_grey(planes);
+  jitter(planes, plan);
+  write_normalized(planes, o, view);
 }
 
 void center_view(const Picture& picture, const AugmentationOptions& o, float* view) {
@@ -117,35 +154,44 @@ void center_view(const Picture& picture, const AugmentationOptions& o, float* vi
   const float side = static_cast<float>(std::min(picture.height, picture.width)) * (fits ? 1.0f : central);
   const Crop crop{(static_cast<float>(picture.width) - side) / 2,
                   (static_cast<float>(picture.height) - side) / 2, side, side};
-  resize_crop(picture, crop, o.size, false, view);
-  normalize(view, o.size * o.size, picture.channels, o);
+  const Planes planes = planes_for(picture, o);
+  resize_crop(picture, crop, o.size, false, planes.values);
+  write_normalized(planes, o, view);
 }
 
 ChannelStatistics channel_statistics(const Dataset& data) {
   constexpr int64_t enough = 10000;
-  const int64_t step = std::max<int64_t>(1, data.size() / enough);
+  const int64_t step = (data.size() + enough - 1) / enough;
   const auto channels = static_cast<size_t>(data.channels());
-  std::vector<double> sum(channels), squares(channels);
-  double count = 0;
+  std::vector<uint64_t> sum(channels), squares(channels);  // exact
+  std::vector<uint32_t> column_sum, column_squares;        // of one picture, for each value of a row
+  uint64_t pixels = 0;
   for (int64_t i = 0; i < data.size(); i += step) {
     const Picture p = data.picture(i);
-    const size_t pixels = static_cast<size_t>(p.height) * static_cast<size_t>(p.width);
-    std::vector<int64_t> s(channels), q(channels);
-    for (size_t at = 0; at < pixels * channels; ++at) {
-      s[at % channels] += p.pixels[at];
-      q[at % channels] += int64_t{p.pixels[at]} * p.pixels[at];
+    const size_t row = static_cast<size_t>(p.width) * channels;
+    column_sum.assign(row, 0);
+    column_squares.assign(row, 0);
+    for (size_t y = 0; y < static_cast<size_t>(p.height); ++y)
+#pragma omp simd
+      for (size_t x = 0; x < row; ++x) {
+        const uint32_t value = p.pixels[y * row + x];
+        column_sum[x] += value;
+        column_squares[x] += value * value;
+      }
+    for (size_t x = 0; x < row; ++x) {
+      sum[x % channels] += column_sum[x];
+      squares[x % channels] += column_squares[x];
     }
-    for (size_t c = 0; c < channels; ++c) {
-      sum[c] += static_cast<double>(s[c]) / 255;
-      squares[c] += static_cast<double>(q[c]) / (255.0 * 255.0);
-    }
-    count += static_cast<double>(pixels);
+    pixels += static_cast<uint64_t>(p.width) * static_cast<uint64_t>(p.height);
   }
   ChannelStatistics result;
   for (size_t c = 0; c < channels; ++c) {
-    const double mean = sum[c] / count, variance = std::max(0.0, squares[c] / count - mean * mean);
+    const double count = static_cast<double>(pixels);
+    const double mean = static_cast<double>(sum[c]) / count / 255;
+    const double variance = static_cast<double>(squares[c]) / count / (255.0 * 255.0) - mean * mean;
     result.mean.push_back(static_cast<float>(mean));
-    result.stddev.push_back(variance > 0 ? static_cast<float>(std::sqrt(variance)) : 1.0f);
+    // Rounding leaves a few 1e-16 where all pixels are alike; one grey level among 1e9 pixels is 1e-14.
+    result.stddev.push_back(variance > 1e-15 ? static_cast<float>(std::sqrt(variance)) : 1.0f);
   }
   return result;
 }

@@ -12,12 +12,15 @@
 namespace la {
 
 struct AugmentationOptions {
-  int size = 224;              // height and width of a view
-  float crop_min_area = 0.2f;  // area of the crop as a share of the picture's, uniform from here to 1
-  float crop_max_aspect = 4.0f / 3.0f;  // width / height of the crop, log-uniform from 1 / this to this
-  float flip = 0.5f;                    // probability of a mirror image
-  float jitter =
-      0.4f;  // brightness, contrast, saturation: factors uniform in [1 - j, 1 + j]; hue: turn in [-j, j]
+  int size = 224;  // height and width of a view
+  /// Area of the crop as a share of the picture's: uniform from here to 1.
+  float crop_min_area = 0.2f;
+  /// Width / height of the crop: log-uniform from 1 / this to this.
+  float crop_max_aspect = 4.0f / 3.0f;
+  float flip = 0.5f;  // probability of a mirror image
+  /// j: factors of brightness, contrast and saturation are uniform in [1 - j, 1 + j], the turn of the hue, as
+  /// a share of the color circle, in [-j, j].
+  float jitter = 0.4f;
   float grayscale = 0.2f;           // probability of losing the color
   std::vector<float> mean, stddev;  // per channel, of pixels in [0, 1]: a view is (pixel - mean) / stddev
 };
@@ -35,8 +38,11 @@ struct AugmentationPlan {
 AugmentationPlan plan_augmentation(const AugmentationOptions& options, int picture_height, int picture_width,
                                    uint64_t seed, int64_t epoch, int64_t index);
 
-/// Writes the view of `picture` that the plan says: f32 [size, size, channels], normalized. Grey pictures
-/// have only brightness and contrast. Shrinking averages over the area that becomes one pixel.
+/// Writes the view of `picture` that the plan says: f32 [size, size, channels], normalized. As in the
+/// original implementation the color is lost first, if at all, then brightness, contrast, saturation and hue
+/// change, in the order of the plan; views without color have only brightness and contrast. Shrinking
+/// averages over the area that becomes one pixel. An Error unless there are a mean and a stddev for each
+/// channel.
 void augment(const Picture& picture, const AugmentationPlan& plan, const AugmentationOptions& options,
              float* view);
 

@@ -1,5 +1,7 @@
 // CIFAR-10 and CIFAR-100 in their binary version (Krizhevsky 2009): records of one label (CIFAR-100: a coarse
 // and a fine one, of which the fine one counts) and 32 x 32 pixels as three planes.
+#include <algorithm>
+
 #include "data/formats.h"
 
 namespace la {
@@ -12,38 +14,42 @@ struct Records {
   int largest_label;
 };
 
-/// Appends the records of a file.
-void read_records(const std::string& path, const Records& format, std::vector<uint8_t>& pixels,
-                  std::vector<int>& labels) {
-  const int64_t record = format.label_bytes + picture_bytes, bytes = file_size(path);
+int64_t record_bytes(const Records& format) { return format.label_bytes + picture_bytes; }
+
+int64_t count_records(const std::string& path, const Records& format) {
+  const int64_t record = record_bytes(format), bytes = file_size(path);
   check(bytes > 0 && bytes % record == 0, "{}: has {} bytes, expected a multiple of {}", path, bytes, record);
+  return bytes / record;
+}
+
+/// The first `count` records of a file: writes their pixels to `pixels` and appends their labels.
+void read_records(const std::string& path, const Records& format, int64_t count, uint8_t* pixels,
+                  std::vector<int>& labels) {
   FileReader file(path);
-  std::vector<uint8_t> buffer(static_cast<size_t>(record));
-  for (int64_t i = 0; i < bytes / record; ++i) {
-    file.read(buffer.data(), buffer.size());
-    const int label = buffer[static_cast<size_t>(format.label_bytes - 1)];
+  std::vector<uint8_t> record(static_cast<size_t>(record_bytes(format)));
+  for (int64_t i = 0; i < count; ++i) {
+    file.read(record.data(), record.size());
+    const int label = record[static_cast<size_t>(format.label_bytes - 1)];
     check(label <= format.largest_label, "{}: record {} has label {}, expected 0 to {}", path, i, label,
           format.largest_label);
     labels.push_back(label);
-    pixels.resize(pixels.size() + picture_bytes);
-    interleave(buffer.data() + format.label_bytes, channels, side, side, false,
-               pixels.data() + pixels.size() - picture_bytes);
+    interleave(record.data() + format.label_bytes, channels, side, side, false, pixels + i * picture_bytes);
   }
 }
 
 std::unique_ptr<Dataset> read_split(const std::vector<std::string>& paths, const Records& format,
                                     int64_t limit) {
-  std::vector<uint8_t> pixels;
+  int64_t total = 0;
+  for (const std::string& path : paths) total += count_records(path, format);
+  if (limit > 0) total = std::min(total, limit);
+  const Tensor pixels({total, side, side, channels}, DType::u8);
   std::vector<int> labels;
-  for (const std::string& path : paths) read_records(path, format, pixels, labels);
-  auto count = static_cast<int64_t>(labels.size());
-  if (limit > 0 && limit < count) {
-    count = limit;
-    labels.resize(static_cast<size_t>(count));
-    pixels.resize(static_cast<size_t>(count * picture_bytes));
+  for (const std::string& path : paths) {
+    const auto done = static_cast<int64_t>(labels.size());
+    const int64_t count = std::min(count_records(path, format), total - done);
+    read_records(path, format, count, pixels.data<uint8_t>() + done * picture_bytes, labels);
   }
-  return std::make_unique<PictureArray>(Tensor::from(pixels, {count, side, side, channels}),
-                                        std::move(labels));
+  return std::make_unique<PictureArray>(pixels, std::move(labels));
 }
 
 /// The test split is optional.

@@ -61,7 +61,8 @@ std::string PictureArray::description() const {
 }
 
 DataSource open_data(const std::string& path, const std::string& format, int64_t limit) {
-  check(std::filesystem::is_directory(path), "{}: there is no such folder of pictures", path);
+  std::error_code ignored;
+  check(std::filesystem::is_directory(path, ignored), "{}: there is no such folder of pictures", path);
   DataSource source = find_format(path, format).open(path, limit);
   check(source.train->size() > 0, "{}: there are no training pictures", path);
   source.name = std::filesystem::path(path).lexically_normal().filename().string();

@@ -11,13 +11,12 @@
 
 namespace la {
 
-/// One picture: rows of pixels from top to bottom, channels interleaved. The pixels live as long as `owner`
-/// and the data set.
+/// One picture: rows of pixels from top to bottom, channels interleaved. The pixels live as long as `owner`,
+/// which has those that were decoded for this picture, or the data set if there is no owner.
 struct Picture {
   const uint8_t* pixels = nullptr;
   int height = 0, width = 0, channels = 0;
-  std::shared_ptr<const void>
-      owner;  // of pixels that were decoded for this picture; null if the data set owns them
+  std::shared_ptr<const void> owner;
 };
 
 constexpr int unlabeled = -1;
@@ -26,6 +25,7 @@ class Dataset {
  public:
   virtual ~Dataset() = default;
   virtual int64_t size() const = 0;
+  /// Of every picture: 1 (grey) or 3 (red, green, blue).
   virtual int channels() const = 0;
   /// Picture i; may be called from several threads at once.
   virtual Picture picture(int64_t i) const = 0;

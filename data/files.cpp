@@ -1,7 +1,9 @@
 // Reading files, for all formats.
 #include <zlib.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 
@@ -9,7 +11,10 @@
 
 namespace la {
 
-bool file_exists(const std::string& path) { return std::filesystem::is_regular_file(path); }
+bool file_exists(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored);
+}
 
 int64_t file_size(const std::string& path) {
   std::error_code error;
@@ -18,28 +23,42 @@ int64_t file_size(const std::string& path) {
   return static_cast<int64_t>(size);
 }
 
-FileReader::FileReader(std::string path) : path_(std::move(path)), file_(gzopen(path_.c_str(), "rb")) {
+// zlib would read plain files too, but decompresses whatever begins with the two bytes of gzip's magic
+// number, and raw pixels may.
+FileReader::FileReader(std::string path)
+    : path_(std::move(path)), compressed_(path_.ends_with(".gz")), file_(nullptr, [](void*) {}) {
+  if (compressed_)
+    file_ = {gzopen(path_.c_str(), "rb"), [](void* file) { gzclose(static_cast<gzFile>(file)); }};
+  else
+    file_ = {std::fopen(path_.c_str(), "rb"), [](void* file) { std::fclose(static_cast<std::FILE*>(file)); }};
   check(file_ != nullptr, "{}: cannot be opened: {}", path_, std::strerror(errno));
-  gzbuffer(static_cast<gzFile>(file_), 1u << 17);
 }
 
-FileReader::~FileReader() { gzclose(static_cast<gzFile>(file_)); }
+size_t FileReader::read_some(void* to, size_t bytes) {
+  if (!compressed_) {
+    auto* file = static_cast<std::FILE*>(file_.get());
+    const size_t got = std::fread(to, 1, bytes, file);
+    check(got > 0 || !std::ferror(file), "{}: cannot be read after {} bytes: {}", path_, position_,
+          std::strerror(errno));
+    return got;
+  }
+  auto* file = static_cast<gzFile>(file_.get());
+  const int got = gzread(file, to, static_cast<unsigned>(std::min<size_t>(bytes, 1u << 30)));
+  if (got > 0) return static_cast<size_t>(got);
+  int code = Z_OK;
+  const char* message = gzerror(file, &code);  // Z_BUF_ERROR: the compressed data have no end
+  check(code == Z_OK, "{}: damaged after {} decompressed bytes: {}", path_, position_, message);
+  return 0;
+}
 
 void FileReader::read(void* to, size_t bytes) {
   auto* target = static_cast<char*>(to);
   while (bytes > 0) {
-    const auto part = static_cast<unsigned>(std::min<size_t>(bytes, 1u << 30));
-    const int got = gzread(static_cast<gzFile>(file_), target, part);
-    if (got <= 0) {
-      int code = Z_OK;
-      const char* message = gzerror(static_cast<gzFile>(file_), &code);
-      if (code != Z_OK && code != Z_BUF_ERROR)
-        fail("{}: damaged after {} bytes: {}", path_, position_, message);
-      fail("{}: ends after {} bytes, {} more were expected", path_, position_, bytes);
-    }
+    const size_t got = read_some(target, bytes);
+    check(got > 0, "{}: ends after {} bytes, {} more were expected", path_, position_, bytes);
     target += got;
-    position_ += static_cast<size_t>(got);
-    bytes -= static_cast<size_t>(got);
+    position_ += got;
+    bytes -= got;
   }
 }
 
@@ -51,9 +70,7 @@ uint32_t FileReader::read_big_endian_u32() {
 
 void FileReader::expect_end() {
   char byte;
-  const int got = gzread(static_cast<gzFile>(file_), &byte, 1);
-  check(got == 0, "{}: {} after {} bytes, where its end was expected", path_,
-        got > 0 ? "goes on" : "is damaged", position_);
+  check(read_some(&byte, 1) == 0, "{}: goes on after {} bytes, where its end was expected", path_, position_);
 }
 
 void interleave(const uint8_t* planes, int64_t channels, int64_t height, int64_t width, bool columns_first,

@@ -1,6 +1,7 @@
 // The formats that dataset.cpp knows, and what their readers share.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "data/dataset.h"
@@ -15,26 +16,28 @@ DataSource open_stl10(const std::string& folder, int64_t limit);
 
 bool file_exists(const std::string& path);
 
-/// Reads a file from the beginning to the end; a file whose name ends in .gz is decompressed. Every failure,
-/// also a file that is shorter or longer than its reader expects, is an Error that names the file.
+/// Reads a file from the beginning to the end; a file whose name ends in .gz is decompressed, any other is
+/// read as it is. Every failure, also a file that is shorter or longer than its reader expects, is an Error
+/// that names the file.
 class FileReader {
  public:
   explicit FileReader(std::string path);
-  ~FileReader();
-  FileReader(const FileReader&) = delete;
-  FileReader& operator=(const FileReader&) = delete;
 
   /// Reads exactly `bytes` bytes.
   void read(void* to, size_t bytes);
   uint32_t read_big_endian_u32();
-  /// An Error if there is more to read.
+  /// An Error if there is more to read, or if a .gz lacks its end or does not have the checksum that it says.
   void expect_end();
   const std::string& path() const { return path_; }
 
  private:
+  /// Up to `bytes` bytes; 0 at the end of the file.
+  size_t read_some(void* to, size_t bytes);
+
   std::string path_;
-  void* file_;  // of zlib, which reads plain files as they are
-  size_t position_ = 0;
+  bool compressed_;
+  std::unique_ptr<void, void (*)(void*)> file_;  // zlib's gzFile, or a FILE
+  size_t position_ = 0;                          // in the decompressed file
 };
 
 /// Bytes of an uncompressed file.

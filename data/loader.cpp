@@ -1,6 +1,7 @@
 #include "data/loader.h"
 
 #include <chrono>
+#include <limits>
 #include <numeric>
 
 #include "tensor/random.h"
@@ -8,7 +9,9 @@
 namespace la {
 namespace {
 
-constexpr int64_t batches_ahead = 4;
+/// Batches that may be ready or in the making: one for each thread, and some in store for when a batch takes
+/// longer than others.
+int64_t batches_ahead(int threads) { return threads + 3; }
 
 std::vector<int32_t> shuffled(int64_t n, const RandomKey& key) {
   std::vector<int32_t> order(static_cast<size_t>(n));
@@ -24,18 +27,21 @@ std::vector<int32_t> shuffled(int64_t n, const RandomKey& key) {
 Loader::Loader(const Dataset& data, AugmentationOptions options, int64_t batch, int threads, uint64_t seed)
     : data_(data), options_(std::move(options)), batch_(batch), thread_count_(threads), seed_(seed) {
   check(batch >= 1 && batch <= data.size(), "a batch of {} from {} pictures", batch, data.size());
+  check(data.size() <= std::numeric_limits<int32_t>::max(), "{} pictures are more than an i32 can number",
+        data.size());
   check(threads >= 1, "the loader needs at least one thread, got {}", threads);
 }
 
 Loader::~Loader() { stop(); }
 
 void Loader::start_epoch(int64_t epoch, int64_t first_step) {
+  check(epoch >= 0 && first_step >= 0 && first_step <= steps_per_epoch(),
+        "epoch {} cannot begin at step {}; an epoch has {} steps", epoch, first_step, steps_per_epoch());
   stop();
   epoch_ = epoch;
   order_ = shuffled(data_.size(), {seed_, Purpose::shuffle, static_cast<uint64_t>(epoch)});
   ready_.clear();
   next_claimed_ = next_returned_ = first_step;
-  failure_ = nullptr;
   stopping_ = false;
   for (int t = 0; t < thread_count_; ++t) threads_.emplace_back([this] { work(); });
 }
@@ -53,20 +59,19 @@ void Loader::stop() {
 void Loader::work() {
   std::unique_lock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return stopping_ || next_claimed_ < next_returned_ + batches_ahead; });
+    changed_.wait(
+        lock, [this] { return stopping_ || next_claimed_ < next_returned_ + batches_ahead(thread_count_); });
     if (stopping_ || next_claimed_ >= steps_per_epoch()) return;
     const int64_t step = next_claimed_++;
     lock.unlock();
-    Batch batch;
-    std::exception_ptr failure;
+    Prepared prepared;
     try {
-      batch = prepare(step);
+      prepared.batch = prepare(step);
     } catch (...) {
-      failure = std::current_exception();
+      prepared.failure = std::current_exception();
     }
     lock.lock();
-    if (failure) failure_ = failure;
-    ready_.emplace(step, std::move(batch));
+    ready_.emplace(step, std::move(prepared));
     changed_.notify_all();
   }
 }
@@ -91,10 +96,12 @@ Batch Loader::next() {
   std::unique_lock lock(mutex_);
   check(!threads_.empty() && next_returned_ < steps_per_epoch(),
         "the loader has no further batch; start_epoch comes first");
-  changed_.wait(lock, [this] { return failure_ || ready_.contains(next_returned_); });
+  changed_.wait(lock, [this] { return ready_.contains(next_returned_); });
   seconds_waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  if (failure_) std::rethrow_exception(failure_);
-  Batch batch = std::move(ready_.extract(next_returned_).mapped());
+  const auto found = ready_.find(next_returned_);
+  if (found->second.failure) std::rethrow_exception(found->second.failure);
+  Batch batch = std::move(found->second.batch);
+  ready_.erase(found);
   ++next_returned_;
   changed_.notify_all();
   return batch;

@@ -21,7 +21,8 @@ struct Batch {
 
 class Loader {
  public:
-  /// `data` must outlive the loader. threads: how many prepare batches.
+  /// `data` must outlive the loader. threads: how many prepare batches; some three batches more than threads
+  /// are kept in memory.
   Loader(const Dataset& data, AugmentationOptions options, int64_t batch, int threads, uint64_t seed);
   ~Loader();
   Loader(const Loader&) = delete;
@@ -29,14 +30,20 @@ class Loader {
 
   /// Full batches of an epoch; the pictures that are left over, others in every epoch, are not used in it.
   int64_t steps_per_epoch() const { return data_.size() / batch_; }
-  /// Begins an epoch at a step of it.
+  /// Begins an epoch at a step of it, wherever the epoch before was.
   void start_epoch(int64_t epoch, int64_t first_step = 0);
-  /// The next batch, in order; an Error that a thread met in preparing it is thrown here.
+  /// The next batch, in order. An Error that a thread met in preparing it is thrown here, and again by each
+  /// further call until an epoch is started.
   Batch next();
   /// How long next() has waited, since the loader was made.
   double seconds_waited() const { return seconds_waited_; }
 
  private:
+  struct Prepared {
+    Batch batch;
+    std::exception_ptr failure;  // in place of a batch
+  };
+
   Batch prepare(int64_t step) const;
   void work();
   void stop();
@@ -53,10 +60,9 @@ class Loader {
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
-  std::map<int64_t, Batch> ready_;
+  std::map<int64_t, Prepared> ready_;
   int64_t next_claimed_ = 0;   // step that the next free thread prepares
   int64_t next_returned_ = 0;  // step that next() returns
-  std::exception_ptr failure_;
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };

@@ -22,19 +22,22 @@ LA_HD float blend(float x, float other, float amount) {
   return clamp01(amount * x + (1.0f - amount) * other);
 }
 
-/// The color with its hue turned by `shift` of a full circle (through HSV).
+/// The color with its hue turned by `shift` of a full circle (through HSV). Without branches, and without
+/// fmax and fmin, whose treatment of NaN keeps loops from vectorizing.
 LA_HD Rgb shift_hue(Rgb p, float shift) {
-  const float high = fmaxf(p.r, fmaxf(p.g, p.b)), low = fminf(p.r, fminf(p.g, p.b)), range = high - low;
-  if (range <= 0.0f) return p;
-  float sixth = high == p.r   ? (p.g - p.b) / range
-                : high == p.g ? 2.0f + (p.b - p.r) / range
-                              : 4.0f + (p.r - p.g) / range;
+  const float high_rg = p.r > p.g ? p.r : p.g, low_rg = p.r < p.g ? p.r : p.g;
+  const float high = high_rg > p.b ? high_rg : p.b, low = low_rg < p.b ? low_rg : p.b;
+  const float range = high - low;
+  const float inverse = range > 0.0f ? 1.0f / range : 0.0f;  // a grey pixel stays as it is
+  float sixth = high == p.r   ? (p.g - p.b) * inverse
+                : high == p.g ? 2.0f + (p.b - p.r) * inverse
+                              : 4.0f + (p.r - p.g) * inverse;
   sixth += 6.0f * shift;
   sixth -= 6.0f * floorf(sixth / 6.0f);  // in [0, 6)
   // Each channel is a trapezoid over the circle: high for a third of it, low for a third.
   const auto channel = [=](float center) {
-    float distance = fabsf(sixth - center);
-    distance = fminf(distance, 6.0f - distance);
+    const float apart = fabsf(sixth - center), around = 6.0f - apart;
+    const float distance = apart < around ? apart : around;
     return low + range * clamp01(2.0f - distance);
   };
   return {channel(0.0f), channel(2.0f), channel(4.0f)};

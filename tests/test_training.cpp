@@ -18,6 +18,7 @@
 #include "la/evaluation.h"
 #include "la/trainer.h"
 #include "tensor/random.h"
+#include "tests/idx_files.h"
 #include "tests/temporary_folder.h"
 
 using namespace la;
@@ -43,29 +44,21 @@ std::vector<uint8_t> bar_picture(int c, RandomStream& random) {
   return pixels;
 }
 
-void put_big_endian(std::ofstream& file, uint32_t value) {
-  for (int shift = 24; shift >= 0; shift -= 8) file.put(static_cast<char>(value >> shift & 255));
-}
-
-/// Writes pictures and labels as IDX files, as MNIST's are.
-void write_idx(const fs::path& folder, const std::string& prefix, int count, uint64_t seed) {
-  std::ofstream images(folder / (prefix + "-images-idx3-ubyte"), std::ios::binary);
-  std::ofstream labels(folder / (prefix + "-labels-idx1-ubyte"), std::ios::binary);
-  put_big_endian(images, 0x803);
-  for (const int extent : {count, side, side}) put_big_endian(images, static_cast<uint32_t>(extent));
-  put_big_endian(labels, 0x801);
-  put_big_endian(labels, static_cast<uint32_t>(count));
+/// Writes bars of each class in turn as IDX files.
+void write_bars(const std::string& folder, const std::string& prefix, int count, uint64_t seed) {
   RandomStream random({.seed = seed});
+  std::vector<uint8_t> pixels, labels;
   for (int i = 0; i < count; ++i) {
-    const int c = i % classes;
-    for (const uint8_t pixel : bar_picture(c, random)) images.put(static_cast<char>(pixel));
-    labels.put(static_cast<char>(c));
+    const std::vector<uint8_t> picture = bar_picture(i % classes, random);
+    pixels.insert(pixels.end(), picture.begin(), picture.end());
+    labels.push_back(static_cast<uint8_t>(i % classes));
   }
+  write_idx(folder, prefix, side, side, pixels, labels);
 }
 
 DataSource bars(const TemporaryFolder& folder, int train, int test) {
-  write_idx(folder.path(), "train", train, 1);
-  write_idx(folder.path(), "t10k", test, 2);
+  write_bars(folder.path(), "train", train, 1);
+  write_bars(folder.path(), "t10k", test, 2);
   return open_data(folder.path(), "idx", 0);
 }
 
