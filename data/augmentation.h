@@ -21,8 +21,9 @@ struct AugmentationOptions {
   /// j: factors of brightness, contrast and saturation are uniform in [1 - j, 1 + j], the turn of the hue, as
   /// a share of the color circle, in [-j, j].
   float jitter = 0.4f;
-  float grayscale = 0.2f;           // probability of losing the color
-  std::vector<float> mean, stddev;  // per channel, of pixels in [0, 1]: a view is (pixel - mean) / stddev
+  float grayscale = 0.2f;  // probability of losing the color
+  /// Per channel, of pixels in [0, 1]: a view is (pixel - mean) / stddev.
+  std::vector<float> mean = {}, stddev = {};
 };
 
 /// What chance decides for one view; a pure function of (seed, epoch, index of the picture).
