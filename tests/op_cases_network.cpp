@@ -269,6 +269,12 @@ void add_convolution_cases(OpCases& cases) {
       {{1, 11, 10, 2},
        {4, 3, 2, 2},
        {.stride = 3, .padding = 1, .dilation = 2}},  // rows that no window reaches
+      // Channels that fill the tiles of the weight gradient; odd rows, tiles of output channels cut short.
+      {{3, 5, 7, 32}, {40, 3, 3, 32}, {.padding = 1}},
+      {{2, 9, 9, 32}, {16, 3, 3, 32}, {.stride = 2, .padding = 1}},
+      {{1, 11, 14, 40}, {33, 5, 3, 40}, {.stride = 3, .padding = 2, .dilation = 2}},
+      {{1, 2, 2, 32}, {32, 3, 3, 32}, {.padding = 3}},  // more padding than picture
+      {{19, 16, 18, 8}, {48, 1, 3, 8}, {}},             // several blocks of pictures
   };
   for (const Convolution& c : all) add_convolution(c, cases);
 
