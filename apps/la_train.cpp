@@ -86,16 +86,16 @@ void Run::begin() {
   if (config_.resume) return resume();
 
   folder_.write_config(to_toml(config_));
-  if (evaluator_.available()) {
-    say("raw pixels");
-    say(fmt::format("  {}: {:.1f} %", evaluator_.pixel_protocol(), 100 * evaluator_.pixel_accuracy()));
-    say("untrained network");
-    evaluate();
-  }
   if (config_.bank_init == BankInit::forward) {
     say("filling the bank with the embeddings of the untrained network");
     trainer_.fill_bank();
   }
+  save();  // whatever happens from here on, the run can be resumed
+  if (!evaluator_.available()) return;
+  say("raw pixels");
+  say(fmt::format("  {}: {:.1f} %", evaluator_.pixel_protocol(), 100 * evaluator_.pixel_accuracy()));
+  say("untrained network");
+  evaluate();
 }
 
 void Run::resume() {

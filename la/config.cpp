@@ -8,34 +8,31 @@
 namespace la {
 namespace {
 
+constexpr int64_t imagenet_pictures = 1'281'167;
+
+/// H and m of the paper.
 struct Clustering {
-  int clusterings;  // H
-  int clusters;     // m
-  const char* why_clusterings;
-  const char* why_clusters;
+  int clusterings, clusters;
 };
 
-/// The paper's H and m where there are about as many pictures as in ImageNet (1,281,167); with fewer, so many
-/// clusters would leave hardly any picture in each.
-Clustering scaled_clustering(const std::string& network, int64_t pictures) {
-  constexpr int64_t imagenet_scale = 1'000'000;
-  if (pictures < imagenet_scale)
-    return {3, static_cast<int>(std::max<int64_t>(pictures / 100, 2)), "the fewest in the paper",
-            "a hundred pictures a cluster"};
-  constexpr const char* why = "the paper's for this network";
-  if (network.starts_with("resnet")) return {10, 30'000, why, why};
-  if (network.starts_with("vgg")) return {6, 10'000, why, why};
-  return {3, 30'000, why, why};  // AlexNet
+Clustering papers_clustering(const std::string& network) {
+  if (network.starts_with("resnet")) return {10, 30'000};
+  if (network.starts_with("vgg")) return {6, 10'000};
+  return {3, 30'000};  // AlexNet
 }
 
-/// The paper's 4096, unless that is a large part of the data set.
-int scaled_4096(int64_t pictures, int64_t at_least) {
-  return static_cast<int>(std::clamp<int64_t>(pictures / 10, at_least, 4096));
+/// The paper's value for ImageNet; in proportion for fewer pictures, so that a neighborhood and a cluster are
+/// the same share of the data.
+int in_proportion(int papers, int64_t pictures, int64_t at_least) {
+  if (pictures >= imagenet_pictures) return papers;
+  const int64_t scaled = (papers * pictures + imagenet_pictures / 2) / imagenet_pictures;
+  return static_cast<int>(std::max(scaled, std::min(at_least, pictures)));
 }
 
-std::string explain_4096(const char* name, int value, int64_t pictures) {
-  return value == 4096 ? fmt::format("{} = 4096: the paper's", name)
-                       : fmt::format("{} = {}: a tenth of {} pictures", name, value, pictures);
+std::string explain(const char* name, int value, int papers, int64_t pictures) {
+  return value == papers ? fmt::format("{} = {}: the paper's", name, value)
+                         : fmt::format("{} = {}: the paper's {} for ImageNet, in proportion to {} pictures",
+                                       name, value, papers, pictures);
 }
 
 std::string comma_list(const std::vector<int>& numbers) {
@@ -54,24 +51,33 @@ std::vector<int> default_drops(int epochs) {
 }
 
 void choose_neighbors(Config& config, int64_t pictures, std::vector<std::string>& lines) {
-  const Clustering scaled = scaled_clustering(config.network, pictures);
+  constexpr int papers_background = 4096, fewest_background = 16, fewest_clusters = 2;
+  if (config.background == 0) {
+    config.background = in_proportion(papers_background, pictures, fewest_background);
+    lines.push_back(explain("background k", config.background, papers_background, pictures));
+  }
+  const Clustering papers = papers_clustering(config.network);
+  const int clusters = in_proportion(papers.clusters, pictures, fewest_clusters);
   if (config.close_neighbors == CloseNeighborKind::knn) {
     if (config.close_count != 0) return;
     // Fewer than k: if every background neighbor were a close one too, the loss would be 0.
-    const int64_t average = pictures / scaled.clusters;
     config.close_count =
-        static_cast<int>(std::clamp<int64_t>(average, 1, std::max(config.background - 1, 1)));
+        static_cast<int>(std::clamp<int64_t>(pictures / clusters, 1, std::max(config.background - 1, 1)));
     lines.push_back(
         fmt::format("close-count = {}: about as many as a k-means cluster would have", config.close_count));
     return;
   }
   if (config.clusterings == 0) {
-    config.clusterings = scaled.clusterings;
-    lines.push_back(fmt::format("clusterings H = {}: {}", config.clusterings, scaled.why_clusterings));
+    constexpr int64_t worth_many_clusterings = 1'000'000;  // pictures
+    constexpr int fewest_in_paper = 3;
+    const bool many = pictures >= worth_many_clusterings;
+    config.clusterings = many ? papers.clusterings : fewest_in_paper;
+    lines.push_back(fmt::format("clusterings H = {}: the {}", config.clusterings,
+                                many ? "paper's for this network" : "fewest in the paper"));
   }
   if (config.clusters == 0) {
-    config.clusters = scaled.clusters;
-    lines.push_back(fmt::format("clusters m = {}: {}", config.clusters, scaled.why_clusters));
+    config.clusters = clusters;
+    lines.push_back(explain("clusters m", config.clusters, papers.clusters, pictures));
   }
 }
 
@@ -111,14 +117,12 @@ void validate(const Config& config, int64_t pictures) {
 
 std::vector<std::string> choose_defaults(Config& config, int64_t pictures) {
   std::vector<std::string> lines;
-  if (config.background == 0) {
-    config.background = scaled_4096(pictures, 2);  // itself and another
-    lines.push_back(explain_4096("background k", config.background, pictures));
-  }
   choose_neighbors(config, pictures, lines);
   if (config.ir_loss == IrLoss::nce && config.noise == 0) {
-    config.noise = scaled_4096(pictures, 1);
-    lines.push_back(explain_4096("noise", config.noise, pictures));
+    constexpr int papers_noise = 4096;
+    config.noise = static_cast<int>(std::clamp<int64_t>(pictures / 10, 1, papers_noise));
+    lines.push_back(fmt::format("noise = {}: {}", config.noise,
+                                config.noise == papers_noise ? "the paper's" : "a tenth of the pictures"));
   }
   if (config.schedule == ScheduleKind::step && config.learning_rate_drops.empty()) {
     config.learning_rate_drops = default_drops(config.epochs);

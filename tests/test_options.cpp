@@ -296,8 +296,9 @@ TEST_CASE("options: a run is resumed with its own configuration") {
 TEST_CASE("config: what depends on the data is chosen from the number of pictures") {
   Config config;
   const auto lines = choose_defaults(config, 60'000);
-  CHECK(config.background == 4096);
-  CHECK(config.clusters == 600);
+  CHECK(config.background == 192);  // 4096 of 1,281,167
+  CHECK(config.clusters == 1405);   // 30,000
+  CHECK(lines[0] == "background k = 192: the paper's 4096 for ImageNet, in proportion to 60000 pictures");
   CHECK(config.clusterings == 3);
   CHECK(config.noise == 4096);
   CHECK(config.learning_rate_drops == std::vector<int>{120, 160});
@@ -307,14 +308,15 @@ TEST_CASE("config: what depends on the data is chosen from the number of picture
 
   Config imagenet;
   imagenet.network = "resnet18";
-  choose_defaults(imagenet, 1'281'167);
+  CHECK(choose_defaults(imagenet, 1'281'167)[0] == "background k = 4096: the paper's");
   CHECK(imagenet.background == 4096);
   CHECK(imagenet.clusters == 30'000);
   CHECK(imagenet.clusterings == 10);
 }
 
 TEST_CASE("config: what is chosen is valid for every number of pictures") {
-  for (int64_t pictures : {2, 3, 10, 19, 99, 100, 101, 1000, 40'959, 999'999, 1'000'000, 100'000'000})
+  for (int64_t pictures :
+       {2, 3, 10, 19, 99, 100, 101, 1000, 40'959, 999'999, 1'000'000, 1'281'167, 100'000'000})
     for (CloseNeighborKind kind : {CloseNeighborKind::kmeans, CloseNeighborKind::knn})
       for (int epochs : {1, 2, 3, 10}) {
         Config config;

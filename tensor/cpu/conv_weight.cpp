@@ -219,8 +219,10 @@ class WeightGradient {
 }  // namespace
 
 bool has_fast_weight_gradient(const Shape& x_shape, const Shape& weight_shape, DType dtype) {
+  constexpr bool measured = simd_lanes == 16;  // with narrower registers it has not been compared
   const int64_t channels = x_shape[3], taps = weight_shape[1] * weight_shape[2];
-  return taps > 1 && channels % tile_in == 0 && channels >= (dtype == DType::bf16 ? tile_in : 4 * tile_in);
+  const int64_t fewest = dtype == DType::bf16 ? tile_in : 4 * tile_in;
+  return measured && taps > 1 && channels % tile_in == 0 && channels >= fewest;
 }
 
 void fast_weight_gradient(const Tensor& dy, const Tensor& x, const ConvGeometry& geometry,

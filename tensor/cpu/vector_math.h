@@ -10,8 +10,10 @@ namespace la {
 
 #ifdef __AVX512F__
 constexpr int simd_lanes = 16;  // floats in a register
-#else
+#elif defined(__AVX__)
 constexpr int simd_lanes = 8;
+#else
+constexpr int simd_lanes = 4;
 #endif
 
 // GCC's vector types: arithmetic, comparisons and ?: act lane by lane.
@@ -42,8 +44,9 @@ inline Floats add_lanes_at(Floats x) {
 
 /// The sum of all lanes.
 inline float sum_lanes(Floats x) {
-  if constexpr (simd_lanes == 16) x = add_lanes_at<8>(x);
-  return add_lanes_at<1>(add_lanes_at<2>(add_lanes_at<4>(x)))[0];
+  if constexpr (simd_lanes > 8) x = add_lanes_at<8>(x);
+  if constexpr (simd_lanes > 4) x = add_lanes_at<4>(x);
+  return add_lanes_at<1>(add_lanes_at<2>(x))[0];
 }
 
 /// a . b. The order of the sum depends on n alone.
