@@ -56,7 +56,7 @@ class Run {
 
  private:
   void begin();
-  void resume();
+  bool resume();
   bool train_epoch();
   void end();
   void evaluate();
@@ -83,30 +83,37 @@ void Run::begin() {
   for (const std::string& note : notes_) say("           " + note);
   for (const std::string& line : describe_run(config_, data_, trainer_, view_.size, choices_)) say(line);
   if (!evaluator_.available()) say("accuracy   not available: " + evaluator_.why_not());
-  if (config_.resume) return resume();
+  if (config_.resume && resume()) return;
 
   folder_.write_config(to_toml(config_));
+  if (evaluator_.available()) {
+    say("raw pixels");
+    say(fmt::format("  {}: {:.1f} %", evaluator_.pixel_protocol(), 100 * evaluator_.pixel_accuracy()));
+    say("untrained network, random bank");
+    evaluate();
+  }
   if (config_.bank_init == BankInit::forward) {
     say("filling the bank with the embeddings of the untrained network");
     trainer_.fill_bank();
   }
-  save();  // whatever happens from here on, the run can be resumed
-  if (!evaluator_.available()) return;
-  say("raw pixels");
-  say(fmt::format("  {}: {:.1f} %", evaluator_.pixel_protocol(), 100 * evaluator_.pixel_accuracy()));
-  say("untrained network");
-  evaluate();
 }
 
-void Run::resume() {
+/// Goes back to the newest checkpoint; false if the run ended before its first.
+bool Run::resume() {
   const auto warn = [this](const std::string& line) { say("warning: " + line); };
   const std::optional<Checkpoint> checkpoint = newest_checkpoint(folder_.path(), warn);
-  check(checkpoint.has_value(), "{}: there is no checkpoint to resume from", folder_.path());
+  if (!checkpoint) {
+    say("there is no checkpoint yet: beginning at the start");
+    constexpr int before_all_epochs = -1;
+    folder_.truncate_metrics(before_all_epochs, 0);
+    return false;
+  }
   trainer_.restore(checkpoint->file);
   folder_.truncate_metrics(checkpoint->epoch, checkpoint->step);
   folder_.write_config(to_toml(config_));  // the number of epochs may have grown
   say(fmt::format("resumed from {}: {} epochs and {} steps are done", checkpoint->file.path, trainer_.epoch(),
                   trainer_.step()));
+  return true;
 }
 
 /// Trains to the end of the epoch; false if the user interrupted it.
