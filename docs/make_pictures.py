@@ -44,13 +44,13 @@ def write_png(path, pixels):
 
 
 def neighbors(run, out, queries=10, shown=9):
-    """One line a class: a picture, its nearest by pixels, its nearest by embedding; a frame tells right from wrong."""
+    """One line a class: its first picture, the nearest by pixels and by embedding; a frame tells right from wrong."""
     images = read_idx(DATA + "images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
     labels = read_idx(DATA + "labels-idx1-ubyte.gz", 8)
     pixels = images.reshape(len(images), -1).astype(np.float32)
     pixels -= pixels.mean(0)
     pixels /= np.linalg.norm(pixels, axis=1, keepdims=True)
-    chosen = [np.flatnonzero(labels == c)[100] for c in range(queries)]
+    chosen = [np.flatnonzero(labels == c)[0] for c in range(queries)]
 
     def nearest(vectors):
         scores = vectors[chosen] @ vectors.T
@@ -75,25 +75,25 @@ def neighbors(run, out, queries=10, shown=9):
 
 
 def accuracy(out, runs):
-    """One line a run."""
+    """One line a run, from its first epoch on."""
     curves = {}
     for argument in runs:
         name, run = argument.split("=", 1)
         with open(run + "/metrics.jsonl") as file:
             points = [json.loads(line) for line in file]
-        curves[name] = [(p["epoch"], 100 * p["knn200"]) for p in points if "knn200" in p]
+        curves[name] = [(p["epoch"], 100 * p["knn200"]) for p in points if "knn200" in p and p["epoch"] > 0]
     every = [point for curve in curves.values() for point in curve]
     last = max(x for x, _ in every)
     low, high = int(min(y for _, y in every)), int(max(y for _, y in every)) + 1
     width, height, left, bottom = 640, 320, 50, 40
-    to_x = lambda x: left + (width - left - 20) * x / last
+    to_x = lambda x: left + (width - left - 20) * (x - 1) / max(last - 1, 1)
     to_y = lambda y: height - bottom - (height - bottom - 20) * (y - low) / (high - low)
     svg = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
            'font-size="12"><rect width="100%" height="100%" fill="white"/>']
     for y in range(low, high + 1, max(1, (high - low) // 8)):
         svg.append(f'<line x1="{left}" x2="{width - 20}" y1="{to_y(y):.1f}" y2="{to_y(y):.1f}" stroke="#ddd"/>'
                    f'<text x="{left - 6}" y="{to_y(y) + 4:.1f}" text-anchor="end">{y} %</text>')
-    for x in range(0, last + 1, max(1, last // 10)):
+    for x in range(1, last + 1, max(1, last // 10)):
         svg.append(f'<text x="{to_x(x):.1f}" y="{height - bottom + 16}" text-anchor="middle">{x}</text>')
     svg.append(f'<text x="{(left + width) / 2}" y="{height - 6}" text-anchor="middle">epochs</text>')
     for i, (name, curve) in enumerate(curves.items()):
