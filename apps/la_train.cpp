@@ -17,8 +17,6 @@ using namespace la;
 
 namespace {
 
-constexpr int exit_interrupted = 130;
-
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -31,6 +29,15 @@ Device find_device(const std::string& name) {
   return Device::cpu();
 }
 
+/// The device for values that fit the data; anything else is wrong usage, and found before the run has a
+/// folder.
+Device checked_device(const Config& config, const Dataset& train) try {
+  validate(config, train.size());
+  return find_device(config.device);
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
 /// A run under way: the trainer and everything that reports on it.
 class Run {
  public:
@@ -39,23 +46,26 @@ class Run {
         notes_(options.notes),
         data_(std::move(data)),
         choices_(choose_defaults(config_, data_.train->size())),
-        folder_((validate(config_, data_.train->size()),
-                 config_.resume ? RunFolder::open(config_.run) : RunFolder::create(config_))),
-        progress_(stdout, [this](std::string_view line) { folder_.log(line); }),
+        device_(checked_device(config_, *data_.train)),
         view_(augmentation_for(config_, *data_.train)),
-        trainer_(config_, *data_.train, view_, find_device(config_.device)),
-        evaluator_(data_.train.get(), data_.test.get(), view_, trainer_.precision()) {}
+        trainer_(config_, *data_.train, view_, device_),
+        evaluator_(data_.train.get(), data_.test.get(), view_, trainer_.precision()),
+        folder_(config_.resume ? RunFolder::open(config_.run) : RunFolder::create(config_)),
+        progress_(stdout, [this](std::string_view line) { folder_.log(line); }) {
+    if (!config_.resume) folder_.write_config(to_toml(config_));  // from here on the run can be resumed
+  }
 
   int operator()() {
     begin();
     while (!trainer_.finished())
-      if (!train_epoch()) return exit_interrupted;
+      if (!train_epoch()) return 128 + interrupted();  // as a shell reports a signal
     end();
     return 0;
   }
 
  private:
   void begin();
+  bool stopped();
   bool resume();
   bool train_epoch();
   void end();
@@ -69,11 +79,12 @@ class Run {
   std::vector<std::string> notes_;  // where the configuration comes from
   DataSource data_;
   std::vector<std::string> choices_;
-  RunFolder folder_;
-  Progress progress_;
+  Device device_;
   AugmentationOptions view_;
   Trainer trainer_;
   Evaluator evaluator_;
+  RunFolder folder_;
+  Progress progress_;
   SmoothedRate images_, waiting_, in_la_;  // per second of training
   double start_ = now();
 };
@@ -85,7 +96,6 @@ void Run::begin() {
   if (!evaluator_.available()) say("accuracy   not available: " + evaluator_.why_not());
   if (config_.resume && resume()) return;
 
-  folder_.write_config(to_toml(config_));
   if (evaluator_.available()) {
     say("raw pixels");
     say(fmt::format("  {}: {:.1f} %", evaluator_.pixel_protocol(), 100 * evaluator_.pixel_accuracy()));
@@ -100,6 +110,7 @@ void Run::begin() {
 
 /// Goes back to the newest checkpoint; false if the run ended before its first.
 bool Run::resume() {
+  folder_.write_config(to_toml(config_));  // the number of epochs may have grown
   const auto warn = [this](const std::string& line) { say("warning: " + line); };
   const std::optional<Checkpoint> checkpoint = newest_checkpoint(folder_.path(), warn);
   if (!checkpoint) {
@@ -110,14 +121,22 @@ bool Run::resume() {
   }
   trainer_.restore(checkpoint->file);
   folder_.truncate_metrics(checkpoint->epoch, checkpoint->step);
-  folder_.write_config(to_toml(config_));  // the number of epochs may have grown
   say(fmt::format("resumed from {}: {} epochs and {} steps are done", checkpoint->file.path, trainer_.epoch(),
                   trainer_.step()));
   return true;
 }
 
+/// Whether the user interrupted the run, which is then saved.
+bool Run::stopped() {
+  if (!interrupted()) return false;
+  save();
+  say(fmt::format("interrupted; go on with: la_train --resume --run {}", folder_.path()));
+  return true;
+}
+
 /// Trains to the end of the epoch; false if the user interrupted it.
 bool Run::train_epoch() {
+  if (stopped()) return false;
   const int epoch = trainer_.epoch();
   const Phase phase = trainer_.phase();
   const double cluster_start = now();
@@ -125,11 +144,7 @@ bool Run::train_epoch() {
   if (!clusterings.empty()) say(describe_clusterings(clusterings, now() - cluster_start));
 
   for (bool more = true; more;) {
-    if (interrupted()) {
-      save();
-      say(fmt::format("interrupted; go on with: la_train --resume --run {}", folder_.path()));
-      return false;
-    }
+    if (stopped()) return false;
     const int64_t step_of_epoch = trainer_.step() + 1;
     StepReport step;
     more = trainer_.train_step(step);

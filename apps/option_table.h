@@ -13,8 +13,11 @@ namespace la {
 
 struct Option {
   enum class Kind { text, number, flag, list };
-  enum class Stored { yes, no };       // no: it says what to do now, and does not belong to a configuration
-  enum class OnResume { same, free };  // free: may change when a run is continued, for it changes no result
+  enum class Stored { yes, no };  // no: it says what to do now, and does not belong to a configuration
+  enum class OnResume {
+    same,
+    free
+  };  // free: may change when a run is continued, though last bits may differ
 
   std::string group, name, help;
   std::string type;   // for the help: "INT", or the values that there are

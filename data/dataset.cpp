@@ -9,22 +9,23 @@ namespace {
 
 struct Format {
   const char* name;
-  const char* telltale;  // a file that only a folder of this format has, perhaps with .gz
+  const char* telltale;  // a file that only a folder of this format has
+  bool compressed;       // whether it may be there with .gz
   DataSource (*open)(const std::string& folder, int64_t limit);
 };
 
 constexpr Format formats[] = {
-    {"idx", "train-images-idx3-ubyte", open_idx},
-    {"cifar10", "data_batch_1.bin", open_cifar10},
-    {"cifar100", "train.bin", open_cifar100},
-    {"stl10", "unlabeled_X.bin", open_stl10},
+    {"idx", "train-images-idx3-ubyte", true, open_idx},
+    {"cifar10", "data_batch_1.bin", false, open_cifar10},
+    {"cifar100", "train.bin", false, open_cifar100},
+    {"stl10", "unlabeled_X.bin", false, open_stl10},
 };
 
 const Format& find_format(const std::string& path, const std::string& name) {
   for (const Format& format : formats) {
     const std::string telltale = path + "/" + format.telltale;
-    if (name == format.name || (name == "auto" && (file_exists(telltale) || file_exists(telltale + ".gz"))))
-      return format;
+    const bool there = file_exists(telltale) || (format.compressed && file_exists(telltale + ".gz"));
+    if (name == format.name || (name == "auto" && there)) return format;
   }
   std::string known;
   for (const Format& format : formats)

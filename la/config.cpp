@@ -93,6 +93,8 @@ void validate(const Config& config) {
   const auto& drops = config.learning_rate_drops;
   check(std::adjacent_find(drops.begin(), drops.end(), std::greater_equal()) == drops.end(),
         "--learning-rate-drops {} must increase", comma_list(drops));
+  check(config.background != 1,
+        "--background 1 makes each picture its own only neighbor, and the loss 0; use at least 2");
   check(config.clusters != 1,
         "--clusters 1 makes every picture a close neighbor of every other, and the loss 0; use at least 2");
 }
@@ -113,6 +115,9 @@ void validate(const Config& config, int64_t pictures) {
   if (config.ir_loss == IrLoss::nce && config.warm_start_epochs > 0)
     check(config.noise < pictures, "--noise {} must be smaller than the number of training pictures, {}",
           config.noise, pictures);
+  const int64_t candidates = int64_t{config.batch} * (int64_t{config.noise} + 1);
+  check(candidates <= INT32_MAX, "--batch {} with --noise {} makes {} candidates; expected at most {}",
+        config.batch, config.noise, candidates, INT32_MAX);
 }
 
 std::vector<std::string> choose_defaults(Config& config, int64_t pictures) {
@@ -124,6 +129,13 @@ std::vector<std::string> choose_defaults(Config& config, int64_t pictures) {
     lines.push_back(fmt::format("noise = {}: {}", config.noise,
                                 config.noise == papers_noise ? "the paper's" : "a tenth of the pictures"));
   }
+  constexpr float papers_temperature = 0.07f;
+  constexpr int papers_dim = 128;
+  if (config.ir_loss == IrLoss::nce && config.nce_constant == NceConstant::original &&
+      (config.temperature != papers_temperature || config.dim != papers_dim))
+    lines.push_back(
+        "Z of nce is the original program's, for temperature 0.07 and 128 dimensions; --nce-constant "
+        "estimate fits any");
   if (config.schedule == ScheduleKind::step && config.learning_rate_drops.empty()) {
     config.learning_rate_drops = default_drops(config.epochs);
     lines.push_back(fmt::format("learning-rate-drops = {}: after 60 % and 80 % of {} epochs",

@@ -1,5 +1,5 @@
 // Config: every option of a training run, with its default. The names are those of the command line
-// (`--bank-momentum` is bank_momentum); apps/options.cpp says what each one means to a user.
+// (`--bank-momentum` is bank_momentum); apps/option_table.cpp says what each one means to a user.
 #pragma once
 
 #include <array>

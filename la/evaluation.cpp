@@ -29,6 +29,31 @@ LabeledVectors with_labels(const LabeledVectors& all) {
   return result;
 }
 
+/// The pictures of a data set that have a label: the others need no embedding to evaluate.
+class LabeledPart final : public Dataset {
+ public:
+  explicit LabeledPart(const Dataset& all) : all_(all) {
+    for (int64_t i = 0; i < all.size(); ++i)
+      if (all.label(i) != unlabeled) rows_.push_back(i);
+  }
+  int64_t size() const override { return static_cast<int64_t>(rows_.size()); }
+  int channels() const override { return all_.channels(); }
+  Picture picture(int64_t i) const override { return all_.picture(rows_[static_cast<size_t>(i)]); }
+  bool has_labels() const override { return true; }
+  int label(int64_t i) const override { return all_.label(rows_[static_cast<size_t>(i)]); }
+  std::string description() const override { return all_.description(); }
+  size_t memory_bytes() const override { return 0; }
+
+ private:
+  const Dataset& all_;
+  std::vector<int64_t> rows_;
+};
+
+std::shared_ptr<const Dataset> labeled_part(const Dataset* all) {
+  if (all == nullptr || !all->has_labels()) return nullptr;
+  return std::make_shared<LabeledPart>(*all);
+}
+
 }  // namespace
 
 Tensor embed(Module& network, const Dataset& dataset, const AugmentationOptions& view, DType precision,
@@ -87,7 +112,12 @@ double knn_accuracy(const LabeledVectors& all_train, const LabeledVectors& all_t
 
 Evaluator::Evaluator(const Dataset* train, const Dataset* test, const AugmentationOptions& view,
                      DType precision)
-    : train_(train), test_(test), view_(view), precision_(precision) {}
+    : train_(train),
+      test_(test),
+      labeled_train_(labeled_part(train)),
+      labeled_test_(labeled_part(test)),
+      view_(view),
+      precision_(precision) {}
 
 std::string Evaluator::why_not() const {
   if (!train_->has_labels()) return "the training pictures have no labels";
@@ -97,28 +127,32 @@ std::string Evaluator::why_not() const {
 
 Accuracy Evaluator::evaluate(Module& network, const MemoryBank& bank) const {
   const Device device = bank.vectors().device();
-  const std::vector<int32_t> train_labels = labels_of(*train_);
-  const LabeledVectors test{embed(network, *test_, view_, precision_, device), labels_of(*test_)};
-  const LabeledVectors recomputed{embed(network, *train_, view_, precision_, device), train_labels};
-  return {.knn200 = knn_accuracy(recomputed, test, knn_),
-          .knn1 = knn_accuracy({bank.vectors(), train_labels}, test, {.neighbors = 1})};
+  const auto embedded = [&](const Dataset& data) {
+    return LabeledVectors{embed(network, data, view_, precision_, device), labels_of(data)};
+  };
+  const LabeledVectors test = embedded(*labeled_test_);
+  return {.knn200 = knn_accuracy(embedded(*labeled_train_), test, knn_),
+          .knn1 = knn_accuracy({bank.vectors(), labels_of(*train_)}, test, {.neighbors = 1})};
 }
 
 double Evaluator::pixel_accuracy() const {
-  return knn_accuracy({pixel_vectors(*train_, view_), labels_of(*train_)},
-                      {pixel_vectors(*test_, view_), labels_of(*test_)}, knn_);
+  const auto pixels = [&](const Dataset& data) {
+    return LabeledVectors{pixel_vectors(data, view_), labels_of(data)};
+  };
+  return knn_accuracy(pixels(*labeled_train_), pixels(*labeled_test_), knn_);
 }
 
 std::string Evaluator::protocol(const char* vectors) const {
-  return fmt::format("kNN top-1 (k={}, tau={}, {}, {} test images)", std::min(knn_.neighbors, train_->size()),
-                     knn_.temperature, vectors, test_->size());
+  return fmt::format("kNN top-1 (k={}, tau={}, {}, {} test images)",
+                     std::min(knn_.neighbors, labeled_train_->size()), knn_.temperature, vectors,
+                     labeled_test_->size());
 }
 
 std::string Evaluator::knn_protocol() const { return protocol("train embeddings recomputed"); }
 std::string Evaluator::pixel_protocol() const { return protocol("normalized pixels of unit length"); }
 
 std::string Evaluator::bank_protocol() const {
-  return fmt::format("1-NN top-1 (nearest vector of the memory bank, {} test images)", test_->size());
+  return fmt::format("1-NN top-1 (nearest vector of the memory bank, {} test images)", labeled_test_->size());
 }
 
 }  // namespace la

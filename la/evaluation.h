@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -70,6 +71,8 @@ class Evaluator {
 
   const Dataset* train_;
   const Dataset* test_;
+  std::shared_ptr<const Dataset> labeled_train_,
+      labeled_test_;  // their pictures that have a label; may be null
   AugmentationOptions view_;
   DType precision_;
   KnnOptions knn_;

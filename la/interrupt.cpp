@@ -1,5 +1,6 @@
 #include "la/interrupt.h"
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -9,25 +10,28 @@
 namespace la {
 namespace {
 
-volatile std::sig_atomic_t received = 0;
+std::atomic<int> received = 0;  // any thread may be the one that is interrupted
+static_assert(std::atomic<int>::is_always_lock_free);
+constexpr int caught[] = {SIGINT, SIGTERM, SIGHUP};
+
+void handle(int signal, void (*handler)(int)) {
+  struct sigaction action = {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  check(sigaction(signal, &action, nullptr) == 0, "cannot catch signal {}: {}", signal, std::strerror(errno));
+}
 
 }  // namespace
 
 void catch_interrupts() {
-  for (int signal : {SIGINT, SIGTERM}) {
-    struct sigaction action = {};
-    // Whichever comes first, both have their usual effect again from then on.
-    action.sa_handler = [](int) {
-      received = 1;
-      std::signal(SIGINT, SIG_DFL);
-      std::signal(SIGTERM, SIG_DFL);
-    };
-    action.sa_flags = SA_RESTART;
-    check(sigaction(signal, &action, nullptr) == 0, "cannot catch signal {}: {}", signal,
-          std::strerror(errno));
-  }
+  for (int signal : caught)
+    handle(signal, [](int which) {
+      received = which;
+      for (int each : caught) std::signal(each, SIG_DFL);  // whichever comes first
+    });
+  handle(SIGPIPE, SIG_IGN);
 }
 
-bool interrupted() { return received != 0; }
+int interrupted() { return received; }
 
 }  // namespace la

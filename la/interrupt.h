@@ -1,10 +1,13 @@
-// Interrupt: Ctrl-C (SIGINT) and SIGTERM ask a run to stop at the next step, after a checkpoint.
+// Interrupt: Ctrl-C (SIGINT), SIGTERM and a closed terminal (SIGHUP) ask a run to stop at the next step,
+// after a checkpoint.
 #pragma once
 
 namespace la {
 
-/// From now on the first SIGINT or SIGTERM makes interrupted() true, and the second ends the program at once.
+/// From now on the first of these signals makes interrupted() true, and the second ends the program at once;
+/// a reader of the output that went away (SIGPIPE) ends nothing.
 void catch_interrupts();
-bool interrupted();
+/// The signal that came, or 0.
+int interrupted();
 
 }  // namespace la

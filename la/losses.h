@@ -34,7 +34,8 @@ Variable instance_nce_loss(const Variable& v, const MemoryBank& bank, const Tens
 /// For each picture of i32 [B]: itself, then m noise pictures. i32 [B, 1 + m]. step keys the random numbers.
 Tensor nce_candidates(const Tensor& pictures, int64_t m, int64_t bank_size, uint64_t seed, uint64_t step);
 
-/// The constant Z of the original program, 2876934.2 for the 1,281,167 pictures of ImageNet, scaled to N.
+/// The constant Z of the original program, 2876934.2 for the 1,281,167 pictures of ImageNet, scaled to N. It
+/// fits tau = 0.07 in 128 dimensions: N exp(1 / (2 D tau^2)) is the mean over random vectors.
 double original_nce_constant(int64_t bank_size);
 /// Z estimated from a batch: N times the mean of exp(v-bar_j . v / tau) over its noise.
 double estimate_nce_constant(const Tensor& v, const MemoryBank& bank, const Tensor& candidates,

@@ -36,7 +36,7 @@ class RunFolder {
   void append_metrics(const nlohmann::ordered_json& object) const;
   /// Drops the lines that lie after (epoch, step), and what is no whole line, so that a run that continues
   /// from that checkpoint writes no line twice. What belongs to a checkpoint must be appended before it is
-  /// saved. Step -1 of epoch 0 drops them all. Returns the number of lines dropped.
+  /// saved. Epoch -1 drops them all. Returns the number of lines dropped.
   int64_t truncate_metrics(int epoch, int64_t step) const;
 
  private:

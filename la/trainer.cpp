@@ -8,7 +8,6 @@
 #include "la/losses.h"
 #include "la/neighbors.h"
 #include "layers/networks.h"
-#include "layers/state_dict.h"
 #include "tensor/ops.h"
 
 namespace la {
@@ -121,9 +120,8 @@ bool Trainer::train_step(StepReport& report) {
   const Variable loss = phase() == Phase::ir ? instance_loss(v, pictures) : aggregation_loss(v, pictures);
   report.loss = loss.value().item();
   check(std::isfinite(report.loss),
-        "the loss became {} in epoch {}, step {}, at learning rate {}; the last checkpoint is intact: try a "
-        "smaller "
-        "--learning-rate",
+        "the loss became {} in epoch {}, step {}, at learning rate {}; earlier checkpoints stay. Begin a new "
+        "run with a smaller --learning-rate",
         report.loss, epoch_ + 1, step_ + 1, learning_rate());
   bank_.update(pictures, v.value());
   report.la_seconds = now() - loss_begin;

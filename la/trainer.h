@@ -57,12 +57,14 @@ class Trainer {
   /// Steps since the start of the run.
   int64_t total_steps() const { return epoch_ * steps_per_epoch() + step_; }
   int64_t steps_per_epoch() const { return loader_.steps_per_epoch(); }
-  bool finished() const { return epoch_ == config_.epochs; }
+  bool finished() const { return epoch_ >= config_.epochs; }
   Phase phase() const { return epoch_ < config_.warm_start_epochs ? Phase::ir : Phase::la; }
   /// Mean loss over the completed steps of the epoch under way, or over the last epoch at its end.
   double epoch_loss() const { return loss_steps_ == 0 ? 0.0 : loss_sum_ / static_cast<double>(loss_steps_); }
 
-  /// Fills the bank with the embeddings of the untrained network (the option bank_init = forward).
+  /// Fills the bank with the embeddings of the untrained network (the option bank_init = forward), from one
+  /// pass over the first epoch's batches in training mode. What is left over beyond whole batches keeps its
+  /// random vectors.
   void fill_bank();
 
   /// Begins an epoch, or goes on with one that was restored. An LA epoch begins with new clusters where they

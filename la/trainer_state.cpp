@@ -59,6 +59,9 @@ void Trainer::restore(const SafetensorsFile& checkpoint) {
   loss_sum_ = number_in<double>(checkpoint, "loss_sum");
   loss_steps_ = number_in<int64_t>(checkpoint, "loss_steps");
   nce_constant_ = number_in<double>(checkpoint, "nce_constant");
+  check(epoch_ >= 0 && epoch_ <= config_.epochs && step_ >= 0 && step_ < steps_per_epoch(),
+        "{}: is at epoch {}, step {}; expected at most {} epochs of {} steps", checkpoint.path, epoch_, step_,
+        config_.epochs, steps_per_epoch());
 }
 
 }  // namespace la
