@@ -49,7 +49,9 @@ std::vector<std::string> describe_run(const Config& config, const DataSource& da
                               config.warm_start_epochs, name_of(config.ir_loss),
                               config.epochs - config.warm_start_epochs, trainer.steps_per_epoch(),
                               config.batch));
-  for (const std::string& choice : choices) lines.push_back("           " + choice);
+  lines.push_back(fmt::format("           background k = {}, clusterings H = {}, clusters m = {}",
+                              config.background, config.clusterings, config.clusters));
+  for (const std::string& choice : choices) lines.push_back("           chosen: " + choice);
   lines.push_back(fmt::format("memory     pictures {}, bank {}, cluster labels {}, activations about {}",
                               memory_text(data.train->memory_bytes()),
                               memory_text(trainer.bank().vectors().bytes()),
