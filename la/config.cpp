@@ -81,8 +81,9 @@ void choose_neighbors(Config& config, int64_t pictures, std::vector<std::string>
   }
 }
 
-void check_at_most(const char* option, int64_t value, int64_t pictures) {
-  check(value <= pictures, "--{} {} is more than the {} training pictures", option, value, pictures);
+void check_at_most(const char* option, int64_t value, int64_t pictures, const char* advice = "") {
+  check(value <= pictures, "--{} {} is more than the {} training pictures{}", option, value, pictures,
+        advice);
 }
 
 }  // namespace
@@ -102,10 +103,11 @@ void validate(const Config& config) {
 void validate(const Config& config, int64_t pictures) {
   validate(config);
   check(pictures >= 2, "training needs at least 2 pictures, got {}", pictures);
+  constexpr const char* zero_chooses = "; 0 chooses it from their number";
   check_at_most("batch", config.batch, pictures);
-  check_at_most("background", config.background, pictures);
+  check_at_most("background", config.background, pictures, zero_chooses);
   if (config.close_neighbors == CloseNeighborKind::kmeans) {
-    check_at_most("clusters", config.clusters, pictures);
+    check_at_most("clusters", config.clusters, pictures, zero_chooses);
   } else {
     check(config.close_count < config.background,
           "--close-count {} must be smaller than the number of background neighbors, --background {}: if all "

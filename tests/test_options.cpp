@@ -345,9 +345,9 @@ TEST_CASE("config: values that do not fit the data name option, value and bound"
   };
   CHECK(message([](Config&) {}) == "");
   CHECK(message([](Config& c) { c.background = 501; }) ==
-        "--background 501 is more than the 500 training pictures");
+        "--background 501 is more than the 500 training pictures; 0 chooses it from their number");
   CHECK(message([](Config& c) { c.clusters = 501; }) ==
-        "--clusters 501 is more than the 500 training pictures");
+        "--clusters 501 is more than the 500 training pictures; 0 chooses it from their number");
   CHECK(message([](Config& c) { c.batch = 501; }) == "--batch 501 is more than the 500 training pictures");
   CHECK(message([](Config& c) { c.noise = 500; }).find("--noise 500") != std::string::npos);
   CHECK(message([](Config& c) {
