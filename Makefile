@@ -21,10 +21,35 @@ CXXFLAGS += -std=c++20 $(OPTIMIZE) -g -march=$(MARCH) -mprefer-vector-width=512 
 LDFLAGS += -fopenmp $(SANITIZE)
 LDLIBS += -ldnnl -lfmt -lz -lpthread
 
+# ---- CUDA: what there is ---------------------------------------------------------------------------------------------
+
+# CUDA=1 builds the CUDA backend, which is not complete yet.
+NVCC ?= $(or $(shell command -v nvcc 2>/dev/null),$(wildcard $(CUDA_HOME)/bin/nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
+CUDA ?= 0
+ifeq ($(CUDA),1)
+  ifeq ($(NVCC),)
+    $(error CUDA=1, but nvcc is neither on PATH nor in CUDA_HOME)
+  endif
+  CUDA_ROOT := $(abspath $(dir $(realpath $(NVCC)))/..)
+  # Machine code for the GPUs of this machine; where there is none, for compute capability 8.0 and 9.0, and PTX from
+  # which the driver makes that of later GPUs.
+  CUDA_ARCH ?= $(or $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u),80 90 90+PTX)
+  cuda_code = $(if $(findstring +PTX,$(1)),-gencode arch=compute_$(1:%+PTX=%)$(comma)code=compute_$(1:%+PTX=%),-gencode arch=compute_$(1)$(comma)code=sm_$(1))
+  comma := ,
+  # fmt 9 leaves out, under nvcc, the constexpr that its own checks need.
+  NVCCFLAGS += -std=c++20 -O3 -g -lineinfo -I. -ccbin $(CXX) --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1 -MMD -MP \
+               $(foreach a,$(CUDA_ARCH),$(call cuda_code,$(a))) -Xcompiler -Wall,-Wextra -Werror all-warnings
+  CXXFLAGS += -I$(CUDA_ROOT)/include
+  LDLIBS += $(firstword $(wildcard $(CUDA_ROOT)/lib64/libcudart_static.a $(CUDA_ROOT)/lib/libcudart_static.a)) -ldl -lrt
+endif
+
 # ---- What is built -------------------------------------------------------------------------------------------------
 
 FLOORS := tensor tensor/cpu autograd layers data la
 LIB_SOURCES := $(sort $(wildcard $(FLOORS:%=%/*.cpp)))
+CUDA_SOURCES := $(filter-out %/absent.cpp,$(sort $(wildcard tensor/cuda/*.cpp)))
+KERNELS := $(sort $(wildcard tensor/cuda/*.cu))
+EMULATED_SOURCES := tensor/cuda/cuda_backend.cpp $(sort $(wildcard tensor/cuda/emulated/*.cpp))
 APP_MAINS := $(sort $(wildcard apps/la_*.cpp))
 APP_SHARED := $(filter-out $(APP_MAINS),$(sort $(wildcard apps/*.cpp)))
 BENCH_MAINS := $(sort $(wildcard bench/bench_*.cpp))
@@ -35,9 +60,18 @@ object = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 # Programs go to this folder; those of a build into another folder (BUILD=...) stay there.
 BIN := $(if $(filter build,$(BUILD)),.,$(BUILD))
 LIB := $(BUILD)/liblocalaggregation.a
+# What every program needs besides: the CUDA backend, or what says that there is none; in the tests of kernels, the
+# kernels compiled for the host.
+ifeq ($(CUDA),1)
+  DEVICE := $(call object,$(CUDA_SOURCES)) $(KERNELS:%.cu=$(BUILD)/%.o)
+else
+  DEVICE := $(BUILD)/tensor/cuda/absent.o
+endif
+EMULATED := $(call object,$(EMULATED_SOURCES)) $(KERNELS:%.cu=$(BUILD)/%.host.o)
 PROGRAMS := $(APP_MAINS:apps/%.cpp=$(BIN)/%)
 BENCHES := $(BENCH_MAINS:bench/%.cpp=$(BUILD)/%)
 TESTS := $(BUILD)/run_tests
+EMULATED_TESTS := $(BUILD)/run_tests_emulated
 
 .PHONY: all programs benches deps config test test-sanitize check check-floors format bench clean help
 all: programs
@@ -53,11 +87,13 @@ define link
 	@$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 endef
 
-$(PROGRAMS): $(BIN)/%: $(BUILD)/apps/%.o $(call object,$(APP_SHARED)) $(LIB)
+$(PROGRAMS): $(BIN)/%: $(BUILD)/apps/%.o $(call object,$(APP_SHARED)) $(DEVICE) $(LIB)
 	$(link)
-$(BENCHES): $(BUILD)/%: $(BUILD)/bench/%.o $(call object,$(APP_SHARED) $(OP_CASES)) $(LIB)
+$(BENCHES): $(BUILD)/%: $(BUILD)/bench/%.o $(call object,$(APP_SHARED) $(OP_CASES)) $(DEVICE) $(LIB)
 	$(link)
-$(TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(LIB)
+$(TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(DEVICE) $(LIB)
+	$(link)
+$(EMULATED_TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(EMULATED) $(LIB)
 	$(link)
 
 # Tests are many and run once: compiling them fast matters more than running them fast.
@@ -67,6 +103,16 @@ $(BUILD)/%.o: %.cpp | config
 	@mkdir -p $(@D)
 	@echo "  compile  $<"
 	@$(CXX) $(CXXFLAGS) -c -o $@ $<
+
+$(BUILD)/%.o: %.cu | config
+	@mkdir -p $(@D)
+	@echo "  compile  $<"
+	@$(NVCC) $(NVCCFLAGS) -c -o $@ $<
+
+$(BUILD)/%.host.o: %.cu | config
+	@mkdir -p $(@D)
+	@echo "  compile  $< for the host"
+	@$(CXX) $(CXXFLAGS) -x c++ -c -o $@ $<
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 

@@ -7,9 +7,12 @@
 namespace la {
 
 Backend& backend(Device device) {
-  check(device.is_cpu(), "device {} is not available: this build has only the CPU", device);
-  static CpuBackend* cpu = new CpuBackend;  // never destroyed: tensors in static objects may outlive main
-  return *cpu;
+  // Never destroyed: tensors in static objects may outlive main.
+  static Backend* const cpu = new CpuBackend;
+  if (device.is_cpu()) return *cpu;
+  check(device.index == 0, "device {}: a process uses one GPU, which it sees as cuda:0", device);
+  static Backend* const cuda = make_cuda_backend().release();
+  return *cuda;
 }
 
 MemoryStats memory_stats(Device device) { return backend(device).allocator().stats(); }

@@ -3,6 +3,8 @@
 // checked and the outputs (the last parameters) allocated, with undefined contents unless said otherwise.
 #pragma once
 
+#include <memory>
+
 #include "tensor/allocator.h"
 #include "tensor/op_types.h"
 #include "tensor/random.h"
@@ -105,5 +107,8 @@ class Backend {
 
 /// The backend of a device; an Error if this build or this machine does not have it.
 Backend& backend(Device device);
+
+/// A new CUDA backend; an Error with the reason if there can be none.
+std::unique_ptr<Backend> make_cuda_backend();
 
 }  // namespace la

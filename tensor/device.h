@@ -19,6 +19,10 @@ struct Device {
   std::string str() const { return is_cpu() ? "cpu" : fmt::format("cuda:{}", index); }
 };
 
+/// Why Device::cuda() cannot be used here: no GPU, an old driver, a missing library, a build without CUDA.
+/// Empty if it can.
+std::string cuda_problem();
+
 /// Sets the number of CPU threads that the ops use; by default, all cores that the process may use.
 void set_num_threads(int threads);
 int num_threads();

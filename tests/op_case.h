@@ -71,7 +71,7 @@ void add_table_cases(OpCases& cases);
 void add_loss_cases(OpCases& cases);
 OpCases all_op_cases();
 
-/// The devices of this build and machine.
+/// The devices of this build and machine; LA_TEST_DEVICE=cpu or cuda in the environment leaves one of them.
 std::vector<Device> available_devices();
 
 /// Runs the case on a device with two and with three threads, the second time with inputs that are aligned to

@@ -31,6 +31,8 @@ void check_cases(void (*add)(OpCases&)) {
 
 }  // namespace
 
+TEST_SUITE_BEGIN("devices");
+
 TEST_CASE("ops: filling, copying, random numbers, pointwise") { check_cases(add_pointwise_cases); }
 TEST_CASE("ops: rows, channels, matrix products, SGD") { check_cases(add_row_cases); }
 TEST_CASE("ops: convolution") { check_cases(add_convolution_cases); }
@@ -38,6 +40,8 @@ TEST_CASE("ops: pooling") { check_cases(add_pooling_cases); }
 TEST_CASE("ops: batch normalization") { check_cases(add_batch_norm_cases); }
 TEST_CASE("ops: tables, selection, k-means") { check_cases(add_table_cases); }
 TEST_CASE("ops: losses over rows") { check_cases(add_loss_cases); }
+
+TEST_SUITE_END();
 
 TEST_CASE("nearest_centroid: a NaN shows in the distance of its row alone") {
   std::vector<float> x(6, 1.0f);

@@ -1,0 +1,283 @@
+// Blocks of threads as fibers (ucontext). The fibers of a warp run until all of them wait for the block or
+// are done; what they wait for within the warp is resolved on the way.
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tensor/cuda/emulated/cuda.h"
+#include "tensor/error.h"
+
+namespace la::cuda::emulated {
+namespace {
+
+constexpr int lanes = 32;
+constexpr size_t stack_bytes = 256 << 10;  // sanitizers make frames large; untouched pages cost nothing
+constexpr int poison = 0xff;
+constexpr size_t shared_capacity = 227 << 10;  // of a block on compute capability 9.0
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+bool reversed() {
+  static const std::string order = environment("LA_EMULATED_ORDER");
+  check(order.empty() || order == "forward" || order == "reverse",
+        "LA_EMULATED_ORDER is \"{}\", expected forward or reverse", order);
+  return order == "reverse";
+}
+
+/// "file:line" of a barrier; true if the environment asks to leave it out.
+bool skipped(const Site& site) {
+  static const std::string skip = environment("LA_SKIP_BARRIER"), list = environment("LA_LIST_BARRIERS");
+  if (skip.empty() && list.empty()) return false;
+  const std::string name = fmt::format("{}:{}", site.file, site.line);
+  static std::set<std::string> met;
+  if (!list.empty() && met.insert(name).second) {
+    std::FILE* file = std::fopen(list.c_str(), "a");
+    check(file != nullptr, "cannot write {}", list);
+    fmt::print(file, "{}\n", name);
+    std::fclose(file);
+  }
+  return name == skip;
+}
+
+enum class State { ready, at_warp, at_block, done };
+
+struct Fiber {
+  ucontext_t context;
+  State state = State::done;
+  const char* operation = nullptr;  // that it waits for within the warp
+  unsigned mask = 0;
+  const void* value = nullptr;
+  size_t bytes = 0;
+};
+
+struct Warp {
+  alignas(16) std::byte exchanged[lanes][most_exchanged_bytes];
+};
+
+class Block {
+ public:
+  void run(const Shape& shape, dim3 index, const std::function<void()>& kernel) {
+    start(shape, kernel);
+    blockDim = dim3(static_cast<unsigned>(shape.threads));
+    gridDim = shape.blocks;
+    blockIdx = index;
+    const int warps = (threads_ + lanes - 1) / lanes;
+    while (true) {
+      for (int w = 0; w < warps; ++w) run_warp(reversed() ? warps - 1 - w : w);
+      if (!release_block()) return;
+    }
+  }
+
+  void wait(State state) {
+    Fiber& self = fibers_[static_cast<size_t>(current_)];
+    self.state = state;
+    swapcontext(&self.context, &scheduler_);
+  }
+  void wait_for_warp(const char* operation, unsigned mask, const void* value, size_t bytes) {
+    check(bytes <= most_exchanged_bytes, "{}: {} bytes", operation, bytes);
+    Fiber& self = fibers_[static_cast<size_t>(current_)];
+    check(mask >> (current_ % lanes) & 1u, "{}: lane {} is not in its own mask {:#x}", operation,
+          current_ % lanes, mask);
+    self.operation = operation;
+    self.mask = mask;
+    self.value = value;
+    self.bytes = bytes;
+    wait(State::at_warp);
+  }
+  const std::byte* exchanged() const { return warps_[static_cast<size_t>(current_ / lanes)].exchanged[0]; }
+
+  void* shared_object(const void* type, size_t bytes) {
+    const auto [found, is_new] = objects_.try_emplace(type, used_shared_);
+    if (is_new) {
+      used_shared_ += (bytes + 15) / 16 * 16;
+      check(used_shared_ <= shared_.size(), "a block uses {} bytes of shared memory, more than there are",
+            used_shared_);
+    }
+    return shared_.data() + found->second;
+  }
+  void* dynamic_shared() { return shared_.data(); }
+
+ private:
+  void start(const Shape& shape, const std::function<void()>& kernel) {
+    check(shape.threads >= 1 && shape.threads <= 1024, "a block of {} threads, expected 1 to 1024",
+          shape.threads);
+    kernel_ = &kernel;
+    threads_ = shape.threads;
+    warps_.resize(static_cast<size_t>((threads_ + lanes - 1) / lanes));
+    while (fibers_.size() < static_cast<size_t>(threads_)) add_fiber();
+    for (int t = 0; t < threads_; ++t) fibers_[static_cast<size_t>(t)].state = State::ready;
+    shared_.resize(shared_capacity);
+    std::memset(shared_.data(), poison, std::max(used_shared_, shape.shared_bytes));
+    objects_.clear();
+    used_shared_ = (shape.shared_bytes + 15) / 16 * 16;
+    check(used_shared_ <= shared_capacity, "a block uses {} bytes of shared memory, more than there are",
+          used_shared_);
+  }
+
+  void add_fiber() {
+    void* stack = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    check(stack != MAP_FAILED, "no memory for the stack of a fiber");
+    Fiber& fiber = fibers_.emplace_back();
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = stack;
+    fiber.context.uc_stack.ss_size = stack_bytes;
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, &Block::live, 0);
+  }
+
+  /// A fiber runs one thread after the other: that of the block under way, then that of the next.
+  static void live();
+
+  void run_warp(int warp) {
+    const int first = warp * lanes, count = std::min(threads_ - first, lanes);
+    do {
+      for (int i = 0; i < count; ++i) {
+        const int t = first + (reversed() ? count - 1 - i : i);
+        if (fibers_[static_cast<size_t>(t)].state == State::ready) resume(t);
+      }
+    } while (release_warp(first, count));
+  }
+
+  void resume(int thread) {
+    current_ = thread;
+    threadIdx = dim3(static_cast<unsigned>(thread), 0, 0);
+    swapcontext(&scheduler_, &fibers_[static_cast<size_t>(thread)].context);
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+  }
+
+  /// Lets those lanes go on that have all met; false if there are none.
+  bool release_warp(int first, int count) {
+    bool released = false;
+    for (int i = 0; i < count; ++i) {
+      const Fiber& waiting = fibers_[static_cast<size_t>(first + i)];
+      if (waiting.state != State::at_warp || !all_met(waiting, first, count)) continue;
+      const unsigned mask = waiting.mask;
+      std::byte(*slots)[most_exchanged_bytes] = warps_[static_cast<size_t>(first / lanes)].exchanged;
+      for (int lane = 0; lane < count; ++lane) {
+        if (!(mask >> lane & 1u)) continue;
+        Fiber& fiber = fibers_[static_cast<size_t>(first + lane)];
+        if (fiber.bytes > 0) std::memcpy(slots[lane], fiber.value, fiber.bytes);
+        fiber.state = State::ready;
+      }
+      released = true;
+    }
+    return released;
+  }
+
+  bool all_met(const Fiber& one, int first, int count) const {
+    for (int lane = 0; lane < lanes; ++lane) {
+      if (!(one.mask >> lane & 1u)) continue;
+      check(lane < count, "{}: lane {} of the mask {:#x} is not in the block of {} threads", one.operation,
+            lane, one.mask, threads_);
+      const Fiber& other = fibers_[static_cast<size_t>(first + lane)];
+      check(other.state != State::done, "{}: lane {} of the mask {:#x} has ended", one.operation, lane,
+            one.mask);
+      if (other.state != State::at_warp) return false;
+      check(std::string_view(other.operation) == one.operation && other.mask == one.mask,
+            "lanes of a warp meet in {} ({:#x}) and {} ({:#x})", one.operation, one.mask, other.operation,
+            other.mask);
+    }
+    return true;
+  }
+
+  /// Lets the block go on past a barrier; false if it is done.
+  bool release_block() {
+    int at_block = 0, done = 0;
+    for (int t = 0; t < threads_; ++t) {
+      at_block += fibers_[static_cast<size_t>(t)].state == State::at_block;
+      done += fibers_[static_cast<size_t>(t)].state == State::done;
+    }
+    if (done == threads_) return false;
+    check(at_block == threads_, "{} threads of a block wait at a barrier, {} have ended, {} wait in a warp",
+          at_block, done, threads_ - at_block - done);
+    for (int t = 0; t < threads_; ++t) fibers_[static_cast<size_t>(t)].state = State::ready;
+    return true;
+  }
+
+  const std::function<void()>* kernel_ = nullptr;
+  int threads_ = 0, current_ = 0;
+  ucontext_t scheduler_;
+  std::vector<Fiber> fibers_ = [] {
+    std::vector<Fiber> fibers;
+    fibers.reserve(1024);  // contexts must not move
+    return fibers;
+  }();
+  std::vector<Warp> warps_;
+  std::vector<std::byte> shared_;
+  size_t used_shared_ = 0;
+  std::map<const void*, size_t> objects_;  // where each type's object lies
+  std::exception_ptr failure_;
+};
+
+/// A block that failed leaves fibers in the middle of their work, which cannot be used again.
+std::unique_ptr<Block>& block() {
+  static auto block = std::make_unique<Block>();
+  return block;
+}
+
+void Block::live() {
+  while (true) {
+    Block& self = *block();
+    try {
+      (*self.kernel_)();
+    } catch (...) {
+      self.failure_ = std::current_exception();
+    }
+    self.wait(State::done);
+  }
+}
+
+}  // namespace
+
+namespace {
+
+void run(const char* name, const Shape& shape, const std::function<void()>& kernel) try {
+  const uint64_t blocks = uint64_t{shape.blocks.x} * shape.blocks.y * shape.blocks.z;
+  check(shape.blocks.y <= 65535 && shape.blocks.z <= 65535, "{} by {} blocks, expected at most 65535",
+        shape.blocks.y, shape.blocks.z);
+  for (uint64_t i = 0; i < blocks; ++i) {
+    const uint64_t b = reversed() ? blocks - 1 - i : i, row = b / shape.blocks.x;
+    block()->run(shape,
+                 dim3(static_cast<unsigned>(b % shape.blocks.x), static_cast<unsigned>(row % shape.blocks.y),
+                      static_cast<unsigned>(row / shape.blocks.y)),
+                 kernel);
+  }
+} catch (const std::exception& error) {
+  (void)block().release();
+  block() = std::make_unique<Block>();
+  fail("kernel {}: {}", name, error.what());
+}
+
+}  // namespace
+
+void launch(const char* name, const Shape& shape, const std::function<void()>& kernel) {
+  enqueue([=] { run(name, shape, kernel); });
+}
+
+void* shared_object(const void* type, size_t bytes) { return block()->shared_object(type, bytes); }
+void* dynamic_shared() { return block()->dynamic_shared(); }
+
+void block_barrier(const Site& site) {
+  if (!skipped(site)) block()->wait(State::at_block);
+}
+void warp_barrier(const Site& site, unsigned mask) {
+  if (!skipped(site)) block()->wait_for_warp("syncwarp", mask, nullptr, 0);
+}
+const std::byte* exchange(const char* operation, unsigned mask, const void* value, size_t bytes) {
+  block()->wait_for_warp(operation, mask, value, bytes);
+  return block()->exchanged();
+}
+
+}  // namespace la::cuda::emulated

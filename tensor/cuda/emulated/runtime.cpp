@@ -1,0 +1,138 @@
+// The CUDA runtime, played on the host: device memory is host memory, and work is done when it is enqueued,
+// unless a graph records it. Convolutions and matrix products, which a GPU has from cuDNN and cuBLAS, are the
+// CPU backend's.
+#include "tensor/cuda/runtime.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "tensor/backend.h"
+#include "tensor/cuda/cuda_backend.h"
+#include "tensor/cuda/emulated/cuda.h"
+#include "tensor/error.h"
+
+namespace la {
+namespace cuda {
+namespace {
+
+using Work = std::vector<std::function<void()>>;
+
+Work* recording = nullptr;  // of the graph that is being recorded
+
+void check_not_recording(const char* what) {
+  check(recording == nullptr, "{} while a graph is being recorded", what);
+}
+
+struct EmulatedGraph final : Graph {
+  Work work;
+  void run() override {
+    for (const auto& one : work) one();
+  }
+};
+
+}  // namespace
+
+std::string problem() { return ""; }
+
+const DeviceProperties& device_properties() {
+  static const DeviceProperties properties{.name = "GPU emulated on the host",
+                                           .driver = "none",
+                                           .compute_capability = 90,
+                                           .multiprocessors = 2,
+                                           .memory = size_t{1} << 32};
+  return properties;
+}
+
+CUstream_st* stream() { return nullptr; }
+void check_launch(const char*) {}
+
+void* allocate(size_t bytes) {
+  constexpr size_t alignment = 256;  // as cudaMalloc
+  void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  check(block != nullptr, "out of memory: {} bytes were asked for", bytes);
+  return block;
+}
+void release(void* block) { std::free(block); }
+void* allocate_pinned(size_t bytes) { return allocate(bytes); }
+void release_pinned(void* block) { release(block); }
+
+void emulated::enqueue(const std::function<void()>& work) {
+  if (recording)
+    recording->push_back(work);
+  else
+    work();
+}
+
+void copy_from_host(void* to, const void* from, size_t bytes) {
+  check_not_recording("a copy from the host");
+  if (bytes > 0) std::memcpy(to, from, bytes);
+}
+void copy_to_host(void* to, const void* from, size_t bytes) {
+  wait();
+  if (bytes > 0) std::memcpy(to, from, bytes);
+}
+void copy_on_device(void* to, const void* from, size_t bytes) {
+  emulated::enqueue([=] {
+    if (bytes > 0) std::memmove(to, from, bytes);
+  });
+}
+
+void wait() {
+  check_not_recording("waiting for the device");
+  Fault* fault = fault_record();
+  if (std::exchange(fault->is_set, 0) == 0) return;
+  fail(fmt::runtime(fault->text), fault->first, fault->second);
+}
+
+Fault* fault_record() {
+  static Fault fault{};
+  return &fault;
+}
+
+struct Upload::Events {};
+Upload::Upload() = default;
+Upload::~Upload() = default;
+void Upload::start(void* to, const void* from, size_t bytes) { copy_from_host(to, from, bytes); }
+void Upload::use() {}
+void Upload::wait() {}
+
+std::unique_ptr<Graph> record_graph(const std::function<void()>& work) {
+  check_not_recording("recording a graph");
+  auto graph = std::make_unique<EmulatedGraph>();
+  recording = &graph->work;
+  try {
+    work();
+  } catch (...) {
+    recording = nullptr;
+    throw;
+  }
+  recording = nullptr;
+  return graph;
+}
+
+Range::Range(const char*) {}
+Range::~Range() = default;
+
+}  // namespace cuda
+
+using cuda::emulated::enqueue;
+
+void CudaBackend::matmul(const Tensor& a, const Tensor& b, const MatmulOptions& options, const Tensor& c) {
+  enqueue([=] { backend(Device::cpu()).matmul(a, b, options, c); });
+}
+void CudaBackend::conv2d(const Tensor& x, const Tensor& weight, const ConvGeometry& geometry,
+                         const Tensor& y) {
+  enqueue([=] { backend(Device::cpu()).conv2d(x, weight, geometry, y); });
+}
+void CudaBackend::conv2d_backward_data(const Tensor& dy, const Tensor& weight, const ConvGeometry& geometry,
+                                       const Tensor& dx) {
+  enqueue([=] { backend(Device::cpu()).conv2d_backward_data(dy, weight, geometry, dx); });
+}
+void CudaBackend::conv2d_backward_weight(const Tensor& dy, const Tensor& x, const ConvGeometry& geometry,
+                                         const Tensor& dweight) {
+  enqueue([=] { backend(Device::cpu()).conv2d_backward_weight(dy, x, geometry, dweight); });
+}
+
+}  // namespace la

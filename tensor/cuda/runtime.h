@@ -1,0 +1,97 @@
+// The CUDA runtime as the backend uses it: one device, one stream for all work, memory, and graphs of
+// recorded work. runtime.cpp implements it with CUDA, emulated/runtime.cpp on the host.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+struct CUstream_st;
+
+namespace la::cuda {
+
+/// Why this machine has no GPU that can be used; empty if it has one.
+std::string problem();
+
+struct DeviceProperties {
+  std::string name;
+  std::string driver;          // highest CUDA version that the driver supports
+  int compute_capability = 0;  // 90 is 9.0
+  int multiprocessors = 1;
+  size_t memory = 0;  // bytes
+};
+const DeviceProperties& device_properties();
+
+/// The stream on which all work is enqueued.
+CUstream_st* stream();
+
+/// An Error that names the kernel if its launch failed; with LA_CUDA_DEBUG=1 in the environment, waits for it
+/// and checks how it ended.
+void check_launch(const char* kernel);
+
+void* allocate(size_t bytes);
+void release(void* block);
+
+/// Page-locked host memory, from which copies run beside the host's and the device's work.
+void* allocate_pinned(size_t bytes);
+void release_pinned(void* block);
+
+/// Copies and fills, in the order of the stream. `from` may be reused at once.
+void copy_from_host(void* to, const void* from, size_t bytes);
+/// Waits for the device; an Error if a kernel reported a fault.
+void copy_to_host(void* to, const void* from, size_t bytes);
+void copy_on_device(void* to, const void* from, size_t bytes);
+void wait();
+
+/// Copies from page-locked memory, on a stream of their own. The host must leave `from` alone until the copy
+/// is done; work that is enqueued after the call of use() sees its result.
+class Upload {
+ public:
+  Upload();
+  ~Upload();
+  Upload(const Upload&) = delete;
+  Upload& operator=(const Upload&) = delete;
+
+  /// Starts the copy once the work enqueued so far, which may still read `to`, is done.
+  void start(void* to, const void* from, size_t bytes);
+  /// Lets the stream wait for the copy.
+  void use();
+  /// Lets the host wait for the copy.
+  void wait();
+
+ private:
+  struct Events;
+  std::unique_ptr<Events> events_;
+};
+
+/// What a kernel found wrong.
+struct Fault {
+  int is_set;
+  const char* text;
+  int64_t first, second;
+};
+Fault* fault_record();
+
+/// Work that was recorded once and is enqueued as a whole. Everything that changes from run to run must lie
+/// in device memory: pointers and numbers are those of the recording.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  virtual void run() = 0;
+};
+/// Calls `work` and records what it enqueues, without running it. Copies from and to the host and waiting are
+/// Errors meanwhile.
+std::unique_ptr<Graph> record_graph(const std::function<void()>& work);
+
+/// A named range of a profile (NVTX), from construction to destruction.
+class Range {
+ public:
+  explicit Range(const char* name);
+  ~Range();
+  Range(const Range&) = delete;
+  Range& operator=(const Range&) = delete;
+};
+
+}  // namespace la::cuda
