@@ -23,10 +23,12 @@ double now() {
 
 const char* phase_name(Phase phase) { return phase == Phase::ir ? "ir" : "la"; }
 
-/// The device that the user asked for; "auto" takes the best there is.
+/// The device that the user asked for; "auto" takes a GPU if there is one.
 Device find_device(const std::string& name) {
-  check(name != "cuda", "--device cuda: this build has only the CPU backend");
-  return Device::cpu();
+  if (name == "cpu") return Device::cpu();
+  const std::string problem = cuda_problem();
+  check(name != "cuda" || problem.empty(), "--device cuda: {}", problem);
+  return problem.empty() ? Device::cuda() : Device::cpu();
 }
 
 /// The device for values that fit the data; anything else is wrong usage, and found before the run has a
@@ -87,6 +89,13 @@ class Run {
   Progress progress_;
   SmoothedRate images_, waiting_, in_la_;  // per second of training
   double start_ = now();
+
+  /// What has happened since progress was last reported.
+  struct {
+    double since = 0;
+    int64_t steps = 0;
+    double waiting_seconds = 0, la_seconds = 0;
+  } unreported_;
 };
 
 void Run::begin() {
@@ -143,6 +152,7 @@ bool Run::train_epoch() {
   const std::vector<KMeansResult> clusterings = trainer_.begin_epoch();
   if (!clusterings.empty()) say(describe_clusterings(clusterings, now() - cluster_start));
 
+  unreported_ = {.since = now()};
   for (bool more = true; more;) {
     if (stopped()) return false;
     const int64_t step_of_epoch = trainer_.step() + 1;
@@ -163,10 +173,22 @@ bool Run::train_epoch() {
 }
 
 void Run::report_step(const StepReport& step, Phase phase, int epoch, int64_t step_of_epoch) {
-  images_.add(config_.batch, step.seconds);
-  waiting_.add(step.waiting_seconds, step.seconds);
-  in_la_.add(step.la_seconds, step.seconds);
+  ++unreported_.steps;
+  unreported_.waiting_seconds += step.waiting_seconds;
+  unreported_.la_seconds += step.la_seconds;
+  constexpr int64_t steps_between_metrics = 50;
   const int64_t steps = trainer_.steps_per_epoch();
+  const bool epoch_done = step_of_epoch == steps;
+  const bool metrics_due = epoch_done || step_of_epoch % steps_between_metrics == 0;
+  if (!metrics_due && !progress_.due()) return;
+
+  const double loss = trainer_.epoch_loss();  // waits for the device, so that the time is that of the steps
+  const double seconds = now() - unreported_.since;
+  images_.add(static_cast<double>(unreported_.steps * config_.batch), seconds);
+  waiting_.add(unreported_.waiting_seconds, seconds);
+  in_la_.add(unreported_.la_seconds, seconds);
+  unreported_ = {.since = now()};
+
   const int64_t steps_left = steps * config_.epochs - trainer_.total_steps();
   const ProgressState state{
       .phase = phase == Phase::ir ? "IR" : "LA",
@@ -174,19 +196,16 @@ void Run::report_step(const StepReport& step, Phase phase, int epoch, int64_t st
       .epochs = config_.epochs,
       .step = step_of_epoch,
       .steps = steps,
-      .loss = trainer_.epoch_loss(),
+      .loss = loss,
       .learning_rate = step.learning_rate,
       .images_per_second = images_.value(),
       .waiting_share = waiting_.value(),
-      .la_share = in_la_.value(),
+      .la_share = device_.is_cpu() ? in_la_.value() : -1,
       .seconds_left = static_cast<double>(steps_left * config_.batch) / images_.value()};
-  const bool epoch_done = step_of_epoch == steps;
   epoch_done ? progress_.epoch_end(state) : progress_.update(state);
-
-  constexpr int64_t steps_between_metrics = 50;
-  if (!epoch_done && step_of_epoch % steps_between_metrics != 0) return;
+  if (!metrics_due) return;
   nlohmann::ordered_json line = place(phase);
-  line["loss"] = trainer_.epoch_loss();
+  line["loss"] = loss;
   line["learning_rate"] = step.learning_rate;
   line["images_per_second"] = images_.value();
   folder_.append_metrics(line);

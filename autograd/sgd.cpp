@@ -13,17 +13,18 @@ Sgd::Sgd(std::vector<Slot> slots, float momentum) : slots_(std::move(slots)), mo
   const Device device = slots_.front().parameter.value().device();
   for (const Slot& slot : slots_)
     velocities_.push_back(Tensor::zeros(slot.parameter.shape(), DType::f32, device));
-  learning_rate_ = Tensor({1}, DType::f32, device);
+  learning_rate_ = Tensor::zeros({1}, DType::f32, device);
 }
 
-void Sgd::step(float learning_rate) {
+void Sgd::set_learning_rate(float learning_rate) { ops::fill(learning_rate_, learning_rate); }
+
+void Sgd::step() {
   std::vector<SgdSlot> work;
   for (size_t i = 0; i < slots_.size(); ++i) {
     const Variable& parameter = slots_[i].parameter;
     if (parameter.grad().defined())
       work.push_back({parameter.value(), parameter.grad(), velocities_[i], slots_[i].weight_decay});
   }
-  ops::fill(learning_rate_, learning_rate);
   ops::sgd_step(work, learning_rate_, momentum_);
   for (Slot& slot : slots_) slot.parameter.clear_grad();
 }

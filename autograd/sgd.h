@@ -18,9 +18,11 @@ class Sgd {
 
   Sgd(std::vector<Slot> slots, float momentum);
 
+  /// The learning rate of the steps from here on.
+  void set_learning_rate(float learning_rate);
   /// One step with the gradients that backward() has left, which are cleared. A parameter without one stays
-  /// as it is.
-  void step(float learning_rate);
+  /// as it is. The learning rate is read on the device, when the step happens there.
+  void step();
 
   /// One velocity for each parameter, in the order of the slots: the optimizer's state.
   const std::vector<Tensor>& velocities() const { return velocities_; }

@@ -30,6 +30,7 @@ void measure(const std::string& name, int64_t size, int64_t channels, DType prec
   std::vector<Sgd::Slot> slots;
   for (const auto& p : network->parameters()) slots.push_back({*p.variable, p.decays ? 1e-4f : 0.0f});
   Sgd sgd(slots, 0.9f);
+  sgd.set_learning_rate(0.01f);
 
   const Tensor images = ops::random_normal({batch, size, size, channels}, {.seed = 1});
   const Variable target(ops::random_normal({batch, 128}, {.seed = 2}));
@@ -37,7 +38,7 @@ void measure(const std::string& name, int64_t size, int64_t channels, DType prec
   for (int step = -2; step < steps; ++step) {  // the first two make primitives and fill the allocator
     const double begin = now();
     backward(mean(multiply(l2_normalize((*network)(cast(Variable(images), precision))), target)));
-    sgd.step(0.01f);
+    sgd.step();
     if (step >= 0) rates.push_back(static_cast<double>(batch) / (now() - begin));
   }
   std::sort(rates.begin(), rates.end());

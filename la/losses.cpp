@@ -51,14 +51,11 @@ Variable instance_nce_loss(const Variable& v, const MemoryBank& bank, const Tens
   return mean_over_batch("instance_nce_loss", v, rows, through_rows_of(bank, candidates));
 }
 
-Tensor nce_candidates(const Tensor& pictures, int64_t m, int64_t bank_size, uint64_t seed, uint64_t step) {
-  const int64_t batch = pictures.numel();
-  const RandomKey key{seed, Purpose::noise_samples, step};
-  Tensor candidates = ops::random_below({batch, 1 + m}, bank_size, key, pictures.device());
-  std::vector<int32_t> first_of_row;
-  for (int64_t row = 0; row < batch; ++row) first_of_row.push_back(static_cast<int32_t>(row * (1 + m)));
-  ops::scatter_rows(candidates.reshape({-1}), Tensor::from(first_of_row, {batch}, pictures.device()),
-                    pictures);
+Tensor nce_candidates(const Tensor& pictures, int64_t m, int64_t bank_size, uint64_t seed,
+                      const Tensor& step) {
+  const Tensor candidates = ops::random_below({pictures.numel(), 1 + m}, bank_size,
+                                              {.seed = seed, .purpose = Purpose::noise_samples}, step);
+  ops::set_column(candidates, 0, pictures);
   return candidates;
 }
 

@@ -31,8 +31,10 @@ Variable instance_softmax_loss(const Variable& v, const MemoryBank& bank, const 
 Variable instance_nce_loss(const Variable& v, const MemoryBank& bank, const Tensor& candidates, double z,
                            float temperature);
 
-/// For each picture of i32 [B]: itself, then m noise pictures. i32 [B, 1 + m]. step keys the random numbers.
-Tensor nce_candidates(const Tensor& pictures, int64_t m, int64_t bank_size, uint64_t seed, uint64_t step);
+/// For each picture of i32 [B]: itself, then m noise pictures. i32 [B, 1 + m]. step, i64 of one element, keys
+/// the random numbers.
+Tensor nce_candidates(const Tensor& pictures, int64_t m, int64_t bank_size, uint64_t seed,
+                      const Tensor& step);
 
 /// The constant Z of the original program, 2876934.2 for the 1,281,167 pictures of ImageNet, scaled to N. It
 /// fits tau = 0.07 in 128 dimensions: N exp(1 / (2 D tau^2)) is the mean over random vectors.

@@ -39,7 +39,8 @@ std::string progress_text(const ProgressState& state, size_t width) {
                                  state.phase, state.epoch, state.epochs, state.step, state.steps, state.loss,
                                  state.learning_rate, state.images_per_second);
   if (state.seconds_left >= 0) text += fmt::format(", {} left", duration_text(state.seconds_left));
-  text += fmt::format(", {:.0f}% LA, {:.0f}% waiting", 100 * state.la_share, 100 * state.waiting_share);
+  if (state.la_share >= 0) text += fmt::format(", {:.0f}% LA", 100 * state.la_share);
+  text += fmt::format(", {:.0f}% waiting", 100 * state.waiting_share);
   return text.substr(0, width);
 }
 
@@ -59,6 +60,11 @@ Progress::Progress(std::FILE* stream, Log log, Clock clock)
 Progress::~Progress() {
   if (!current_.empty()) std::fputs("\n", stream_);
   std::fflush(stream_);
+}
+
+bool Progress::due() {
+  const std::lock_guard lock(mutex_);
+  return clock_() >= next_;
 }
 
 void Progress::update(const ProgressState& state) {

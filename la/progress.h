@@ -21,7 +21,7 @@ struct ProgressState {
   double learning_rate = 0;
   double images_per_second = 0;
   double waiting_share = 0;  // of the time, in [0, 1]: waiting for pictures
-  double la_share = 0;       // of the time, in [0, 1]: neighbors, clustering, bank and loss
+  double la_share = -1;      // of the time, in [0, 1]: neighbors, bank and loss; negative if unknown
   double seconds_left = -1;  // of the whole run; negative if unknown
 };
 
@@ -54,7 +54,9 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  /// To be called at every step; shows it 10 times a second on a terminal, else once in 30 seconds.
+  /// Whether update() would show a state now: 10 times a second on a terminal, else once in 30 seconds.
+  bool due();
+  /// Shows the state if one is due.
   void update(const ProgressState& state);
   /// Shows the state at the end of an epoch in a line that stays.
   void epoch_end(const ProgressState& state);

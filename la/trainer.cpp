@@ -1,7 +1,9 @@
 #include "la/trainer.h"
 
+#include <array>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "autograd/functions.h"
 #include "la/evaluation.h"
@@ -65,29 +67,33 @@ Trainer::Trainer(const Config& config, const Dataset& data, const AugmentationOp
       data_(data),
       view_(augmentation),
       device_(device),
-      loader_(data, augmentation, config.batch, config.loader_threads, config.seed),
+      feed_(make_feed(data, augmentation, config.batch, config.loader_threads, config.seed, device)),
       network_(make_initialized(config, data, augmentation.size, device)),
       sgd_(make_sgd(*network_, config)),
       schedule_(make_schedule(config)),
-      bank_(data.size(), config.dim, config.bank_momentum, config.seed, device) {
+      bank_(data.size(), config.dim, config.bank_momentum, config.seed, device),
+      work_(device, !config.no_graph),
+      total_steps_({1}, DType::i64, device),
+      step_of_epoch_({1}, DType::i32, device),
+      losses_({steps_per_epoch()}, DType::f32, device) {
   if (config.nce_constant == NceConstant::original) nce_constant_ = original_nce_constant(data.size());
 }
 
 void Trainer::fill_bank() {
   NoGrad no_grad;
-  loader_.start_epoch(0);
+  feed_->start_epoch(0, 0);
   for (int64_t step = 0; step < steps_per_epoch(); ++step) {
-    const Batch batch = loader_.next();
-    const Variable images(batch.images.to(device_));
-    bank_.assign(batch.indices.to(device_), l2_normalize((*network_)(cast(images, precision()))).value());
+    feed_->next();
+    const Variable images = cast(Variable(feed_->images()), precision());
+    bank_.assign(feed_->pictures(), l2_normalize((*network_)(images)).value());
   }
 }
 
 std::vector<KMeansResult> Trainer::begin_epoch() {
-  loader_.start_epoch(epoch_, step_);
+  feed_->start_epoch(epoch_, step_);
   if (step_ > 0) return {};  // in the middle of an epoch, whose clusters were restored
   loss_sum_ = 0;
-  loss_steps_ = 0;
+  losses_read_ = losses_made_ = 0;
   if (phase() == Phase::ir || config_.close_neighbors != CloseNeighborKind::kmeans) return {};
   const bool due = (epoch_ - config_.warm_start_epochs) % config_.cluster_every == 0;
   return due || !cluster_labels_.defined() ? cluster_bank() : std::vector<KMeansResult>();
@@ -95,7 +101,8 @@ std::vector<KMeansResult> Trainer::begin_epoch() {
 
 std::vector<KMeansResult> Trainer::cluster_bank() {
   if (config_.bank_refresh) bank_.assign_all(embed(*network_, data_, view_, precision(), device_));
-  cluster_labels_ = Tensor({config_.clusterings, bank_.size()}, DType::i32, device_);
+  if (!cluster_labels_.defined())
+    cluster_labels_ = Tensor({config_.clusterings, bank_.size()}, DType::i32, device_);
   std::vector<KMeansResult> results;
   for (int h = 0; h < config_.clusterings; ++h) {
     const auto number =
@@ -110,51 +117,73 @@ std::vector<KMeansResult> Trainer::cluster_bank() {
 }
 
 bool Trainer::train_step(StepReport& report) {
-  const double begin = now(), waited = loader_.seconds_waited();
-  const Batch batch = loader_.next();
-  report.waiting_seconds = loader_.seconds_waited() - waited;
-  const Tensor pictures = batch.indices.to(device_);
-
-  const Variable v = l2_normalize((*network_)(cast(Variable(batch.images.to(device_)), precision())));
-  const double loss_begin = now();
-  const Variable loss = phase() == Phase::ir ? instance_loss(v, pictures) : aggregation_loss(v, pictures);
-  report.loss = loss.value().item();
-  check(std::isfinite(report.loss),
-        "the loss became {} in epoch {}, step {}, at learning rate {}; earlier checkpoints stay. Begin a new "
-        "run with a smaller --learning-rate",
-        report.loss, epoch_ + 1, step_ + 1, learning_rate());
-  bank_.update(pictures, v.value());
-  report.la_seconds = now() - loss_begin;
-
-  backward(loss);
+  const double waited = feed_->seconds_waited();
+  feed_->next();
+  report.waiting_seconds = feed_->seconds_waited() - waited;
   report.learning_rate = learning_rate();
-  sgd_.step(report.learning_rate);
+  sgd_.set_learning_rate(report.learning_rate);
+  total_steps_.copy_from_host(std::array{total_steps()}.data());
+  step_of_epoch_.copy_from_host(std::array{static_cast<int32_t>(step_)}.data());
 
-  loss_sum_ += report.loss;
-  ++loss_steps_;
-  report.seconds = now() - begin;
-  if (++step_ < steps_per_epoch()) return true;
+  if (phase() != work_phase_) work_.reset();
+  work_phase_ = phase();
+  work_.run([this] { compute_step(); });
+  report.la_seconds = std::exchange(la_seconds_, 0.0);
+
+  losses_made_ = ++step_;
+  if (device_.is_cpu()) read_losses();  // which costs nothing there
+  if (step_ < steps_per_epoch()) return true;
   ++epoch_;
   step_ = 0;
   return false;
 }
 
-Variable Trainer::instance_loss(const Variable& v, const Tensor& pictures) {
+// All that the device does in a step. It may be recorded, so it depends on the step only through tensors.
+void Trainer::compute_step() {
+  const Variable v = l2_normalize((*network_)(cast(Variable(feed_->images()), precision())));
+  const double begin = now();
+  const Variable loss = phase() == Phase::ir ? instance_loss(v) : aggregation_loss(v);
+  ops::scatter_rows(losses_, step_of_epoch_, loss.value());
+  bank_.update(feed_->pictures(), v.value());
+  if (device_.is_cpu()) la_seconds_ = now() - begin;
+  backward(loss);
+  sgd_.step();
+}
+
+Variable Trainer::instance_loss(const Variable& v) {
+  const Tensor pictures = feed_->pictures();
   if (config_.ir_loss == IrLoss::softmax)
     return instance_softmax_loss(v, bank_, pictures, config_.temperature);
-  const Tensor candidates = nce_candidates(pictures, config_.noise, bank_.size(), config_.seed,
-                                           static_cast<uint64_t>(total_steps()));
+  const Tensor candidates = nce_candidates(pictures, config_.noise, bank_.size(), config_.seed, total_steps_);
   if (nce_constant_ == 0)
     nce_constant_ = estimate_nce_constant(v.value(), bank_, candidates, config_.temperature);
   return instance_nce_loss(v, bank_, candidates, nce_constant_, config_.temperature);
 }
 
-Variable Trainer::aggregation_loss(const Variable& v, const Tensor& pictures) const {
+Variable Trainer::aggregation_loss(const Variable& v) const {
+  const Tensor pictures = feed_->pictures();
   const TopK background = background_neighbors(bank_, v.value(), pictures, config_.background);
   const Tensor close = config_.close_neighbors == CloseNeighborKind::kmeans
                            ? close_by_clusters(cluster_labels_, pictures, background)
                            : close_by_distance(background, config_.close_count);
   return local_aggregation_loss(v, bank_, background, close, config_.temperature);
+}
+
+void Trainer::read_losses() {
+  for (const float loss : losses_.rows(losses_read_, losses_made_).to_vector<float>()) {
+    ++losses_read_;
+    const int64_t number = losses_read_;
+    check(std::isfinite(loss),
+          "the loss became {} in epoch {}, step {}, at learning rate {}; earlier checkpoints stay. Begin a "
+          "new run with a smaller --learning-rate",
+          loss, step_ == 0 ? epoch_ : epoch_ + 1, number, learning_rate());
+    loss_sum_ += loss;
+  }
+}
+
+double Trainer::epoch_loss() {
+  read_losses();
+  return losses_read_ == 0 ? 0.0 : loss_sum_ / static_cast<double>(losses_read_);
 }
 
 float Trainer::learning_rate() const {

@@ -13,12 +13,13 @@
 #include <vector>
 
 #include "autograd/sgd.h"
-#include "data/loader.h"
+#include "data/feed.h"
 #include "la/config.h"
 #include "la/kmeans.h"
 #include "la/memory_bank.h"
 #include "la/safetensors.h"
 #include "layers/module.h"
+#include "tensor/repeated_work.h"
 
 namespace la {
 
@@ -28,11 +29,9 @@ AugmentationOptions augmentation_for(const Config& config, const Dataset& data);
 enum class Phase { ir, la };
 
 struct StepReport {
-  float loss = 0;
   float learning_rate = 0;
-  double seconds = 0;          // of the whole step
-  double waiting_seconds = 0;  // for the loader
-  double la_seconds = 0;       // neighbors, loss and bank
+  double waiting_seconds = 0;  // for pictures
+  double la_seconds = 0;       // neighbors, loss and bank; not known on a GPU, which works on its own
 };
 
 /// All that a run consists of besides its configuration and data: the network's tensors under torchvision's
@@ -56,11 +55,12 @@ class Trainer {
   int64_t step() const { return step_; }
   /// Steps since the start of the run.
   int64_t total_steps() const { return epoch_ * steps_per_epoch() + step_; }
-  int64_t steps_per_epoch() const { return loader_.steps_per_epoch(); }
+  int64_t steps_per_epoch() const { return feed_->steps_per_epoch(); }
   bool finished() const { return epoch_ >= config_.epochs; }
   Phase phase() const { return epoch_ < config_.warm_start_epochs ? Phase::ir : Phase::la; }
-  /// Mean loss over the completed steps of the epoch under way, or over the last epoch at its end.
-  double epoch_loss() const { return loss_steps_ == 0 ? 0.0 : loss_sum_ / static_cast<double>(loss_steps_); }
+  /// Mean loss over the completed steps of the epoch under way, or over the last epoch at its end. Waits for
+  /// the device. A loss that is not finite is an Error.
+  double epoch_loss();
 
   /// Fills the bank with the embeddings of the untrained network (the option bank_init = forward), from one
   /// pass over the first epoch's batches in training mode. What is left over beyond whole batches keeps its
@@ -70,25 +70,28 @@ class Trainer {
   /// Begins an epoch, or goes on with one that was restored. An LA epoch begins with new clusters where they
   /// are due; returns how each clustering went.
   std::vector<KMeansResult> begin_epoch();
-  /// One step of the epoch; false once all of them are done, which completes it. A loss that is not finite is
-  /// an Error.
+  /// One step of the epoch; false once all of them are done, which completes it. A GPU may still be at work
+  /// when it returns.
   bool train_step(StepReport& report);
 
+  /// An Error if a loss was not finite.
   TrainerState state();
   /// Goes on from a state that was saved; an Error that names what is missing or doesn't fit.
   void restore(const SafetensorsFile& checkpoint);
 
  private:
   std::vector<KMeansResult> cluster_bank();
-  Variable instance_loss(const Variable& v, const Tensor& pictures);
-  Variable aggregation_loss(const Variable& v, const Tensor& pictures) const;
+  void compute_step();
+  Variable instance_loss(const Variable& v);
+  Variable aggregation_loss(const Variable& v) const;
+  void read_losses();
   float learning_rate() const;
 
   Config config_;
   const Dataset& data_;
   AugmentationOptions view_;
   Device device_;
-  Loader loader_;
+  std::unique_ptr<Feed> feed_;
   std::unique_ptr<Module> network_;
   Sgd sgd_;
   Schedule schedule_;
@@ -97,8 +100,18 @@ class Trainer {
   double nce_constant_ = 0;  // Z; 0 until it is estimated
   int epoch_ = 0;
   int64_t step_ = 0;
+
+  // A step as the device does it: what changes from step to step lies in tensors.
+  RepeatedWork work_;
+  Phase work_phase_ = Phase::ir;
+  Tensor total_steps_;    // i64 [1]
+  Tensor step_of_epoch_;  // i32 [1]
+  Tensor losses_;         // f32 [steps of an epoch]
+  double la_seconds_ = 0;
+
+  // The losses of the epoch that have been read from the device.
   double loss_sum_ = 0;
-  int64_t loss_steps_ = 0;
+  int64_t losses_read_ = 0, losses_made_ = 0;
 };
 
 }  // namespace la

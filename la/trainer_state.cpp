@@ -27,6 +27,7 @@ T number_in(const SafetensorsFile& file, const std::string& name) {
 }  // namespace
 
 TrainerState Trainer::state() {
+  read_losses();
   TrainerState state;
   for (auto& [name, tensor] : state_dict(*network_)) state.tensors.push_back({name, tensor});
   const auto parameters = network_->parameters();
@@ -37,7 +38,7 @@ TrainerState Trainer::state() {
   state.metadata = {{"epoch", fmt::format("{}", epoch_)},
                     {"step", fmt::format("{}", step_)},
                     {"loss_sum", fmt::format("{}", loss_sum_)},
-                    {"loss_steps", fmt::format("{}", loss_steps_)},
+                    {"loss_steps", fmt::format("{}", losses_read_)},
                     {"nce_constant", fmt::format("{}", nce_constant_)}};
   return state;
 }
@@ -57,8 +58,10 @@ void Trainer::restore(const SafetensorsFile& checkpoint) {
   epoch_ = number_in<int>(checkpoint, "epoch");
   step_ = number_in<int64_t>(checkpoint, "step");
   loss_sum_ = number_in<double>(checkpoint, "loss_sum");
-  loss_steps_ = number_in<int64_t>(checkpoint, "loss_steps");
+  losses_read_ = losses_made_ = number_in<int64_t>(checkpoint, "loss_steps");
   nce_constant_ = number_in<double>(checkpoint, "nce_constant");
+  check(losses_read_ >= 0 && losses_read_ <= steps_per_epoch(), "{}: \"loss_steps\" is {}; expected 0 to {}",
+        checkpoint.path, losses_read_, steps_per_epoch());
   check(epoch_ >= 0 && epoch_ <= config_.epochs && step_ >= 0 && step_ < steps_per_epoch(),
         "{}: is at epoch {}, step {}; expected at most {} epochs of {} steps", checkpoint.path, epoch_, step_,
         config_.epochs, steps_per_epoch());

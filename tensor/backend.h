@@ -8,6 +8,8 @@
 #include "tensor/allocator.h"
 #include "tensor/op_types.h"
 #include "tensor/random.h"
+#include "tensor/repeated_work.h"
+#include "tensor/uploader.h"
 
 namespace la {
 
@@ -21,13 +23,17 @@ class Backend {
   virtual void copy_to_host(void* destination, const void* source, size_t bytes) = 0;  // waits for the device
   virtual void copy(void* destination, const void* source, size_t bytes) = 0;          // within the device
   virtual void synchronize() = 0;
+  virtual std::unique_ptr<Uploader> make_uploader() = 0;
+  /// Calls `work` and records what it enqueues, without running it; null where the device cannot.
+  virtual std::unique_ptr<Recording> record(const std::function<void()>& work) = 0;
 
   // Filling, converting, random numbers.
   virtual void fill(float value, const Tensor& y) = 0;  // any dtype
   virtual void cast(const Tensor& x, const Tensor& y) = 0;
   virtual void random_uniform(float low, float high, const RandomKey& key, const Tensor& y) = 0;
   virtual void random_normal(const RandomKey& key, const Tensor& y) = 0;
-  virtual void random_below(int64_t n, const RandomKey& key, const Tensor& y) = 0;
+  /// `step` may be undefined: then it is 0.
+  virtual void random_below(int64_t n, const RandomKey& key, const Tensor& step, const Tensor& y) = 0;
 
   // Pointwise. y may be one of the inputs.
   virtual void unary(Unary op, const Tensor& x, const Tensor& y) = 0;
@@ -75,6 +81,7 @@ class Backend {
   // Tables.
   virtual void gather_rows(const Tensor& table, const Tensor& rows, const Tensor& y) = 0;
   virtual void scatter_rows(const Tensor& rows, const Tensor& source, const Tensor& table) = 0;
+  virtual void set_column(const Tensor& values, int64_t column, const Tensor& matrix) = 0;
   virtual void blend_normalized_rows(const Tensor& rows, const Tensor& source, float keep,
                                      const Tensor& table) = 0;
   virtual void gather_dot(const Tensor& queries, const Tensor& table, const Tensor& indices,

@@ -30,6 +30,9 @@ Tensor random_uniform(const Shape& shape, float low, float high, const RandomKey
 Tensor random_normal(const Shape& shape, const RandomKey& key, Device device = {});
 /// i32, uniform in {0, ..., n - 1}.
 Tensor random_below(const Shape& shape, int64_t n, const RandomKey& key, Device device = {});
+/// The same for the key whose index is greater by `step`, i64 of one element, on whose device the result is:
+/// in work that is repeated, new numbers for each step.
+Tensor random_below(const Shape& shape, int64_t n, const RandomKey& key, const Tensor& step);
 
 // --- Pointwise (float)
 // -------------------------------------------------------------------------------------------
@@ -119,6 +122,8 @@ BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const 
 Tensor gather_rows(const Tensor& table, const Tensor& rows);
 /// table[rows[i]] <- source[i]; the rows are distinct.
 void scatter_rows(const Tensor& table, const Tensor& rows, const Tensor& source);
+/// matrix[i][column] <- values[i]: i32 [R, C] and [R].
+void set_column(const Tensor& matrix, int64_t column, const Tensor& values);
 /// table[rows[i]] <- normalize(keep * table[rows[i]] + (1 - keep) * source[i]); the rows are distinct.
 void blend_normalized_rows(const Tensor& table, const Tensor& rows, const Tensor& source, float keep);
 /// scores_ij = queries_i . table[indices_ij]: [R, D], [N, D], [R, K] -> [R, K].

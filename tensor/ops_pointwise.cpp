@@ -62,7 +62,16 @@ Tensor random_normal(const Shape& shape, const RandomKey& key, Device device) {
 Tensor random_below(const Shape& shape, int64_t n, const RandomKey& key, Device device) {
   check(n >= 1 && n <= INT32_MAX, "random_below: n is {}, expected 1 to 2^31 - 1", n);
   Tensor y(shape, DType::i32, device);
-  backend(device).random_below(n, key, y);
+  backend(device).random_below(n, key, Tensor(), y);
+  return y;
+}
+
+Tensor random_below(const Shape& shape, int64_t n, const RandomKey& key, const Tensor& step) {
+  check(n >= 1 && n <= INT32_MAX, "random_below: n is {}, expected 1 to 2^31 - 1", n);
+  check_dtype("random_below", "the step", step, DType::i64);
+  check(step.numel() == 1, "random_below: the step has shape {}, expected one element", step.shape());
+  Tensor y(shape, DType::i32, step.device());
+  backend(step.device()).random_below(n, key, step, y);
   return y;
 }
 

@@ -83,6 +83,14 @@ void scatter_rows(const Tensor& table, const Tensor& rows, const Tensor& source)
   backend(table.device()).scatter_rows(rows, source, table);
 }
 
+void set_column(const Tensor& matrix, int64_t column, const Tensor& values) {
+  expect("set_column", "matrix", matrix, DType::i32, {any, any}, matrix);
+  expect("set_column", "values", values, DType::i32, {matrix.size(0)}, matrix);
+  check(column >= 0 && column < matrix.size(1), "set_column: column {} of a matrix of shape {}", column,
+        matrix.shape());
+  backend(matrix.device()).set_column(values, column, matrix);
+}
+
 void blend_normalized_rows(const Tensor& table, const Tensor& rows, const Tensor& source, float keep) {
   constexpr auto op = "blend_normalized_rows";
   expect_matrix(op, "table", table, any, any, table);

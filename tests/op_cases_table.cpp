@@ -41,6 +41,21 @@ OpCase scatter_rows_case(const Shape& table, DType dtype, int64_t count) {
           }};
 }
 
+OpCase set_column_case(int64_t rows, int64_t columns, int64_t column) {
+  return {.op = "set_column",
+          .options = fmt::format("column={}", column),
+          .inputs = {below({rows, columns}, 1000), below({rows}, 1000)},
+          .run = [=](const Tensors& in) -> Tensors {
+            ops::set_column(in[0], column, in[1]);
+            return {in[0]};
+          },
+          .reference = [=](const Arrays& in) -> Arrays {
+            Array y = in[0];
+            for (int64_t i = 0; i < rows; ++i) y[i * columns + column] = in[1][i];
+            return {y};
+          }};
+}
+
 OpCase blend_normalized_rows_case(int64_t n, int64_t depth, int64_t count, float keep) {
   return {.op = "blend_normalized_rows",
           .options = fmt::format("keep={}", keep),
@@ -215,6 +230,9 @@ void add_table_cases(OpCases& cases) {
       cases.push_back(gather_rows_case(table, dtype, table[0] / 2 + 77));
       cases.push_back(scatter_rows_case(table, dtype, (table[0] + 2) / 3));
     }
+  cases.push_back(set_column_case(1, 1, 0));
+  cases.push_back(set_column_case(300, 17, 0));
+  cases.push_back(set_column_case(33, 5, 4));
   for (float keep : {0.0f, 0.5f, 1.0f})
     for (int64_t depth : {1, 17, 128}) cases.push_back(blend_normalized_rows_case(90, depth, 31, keep));
 

@@ -160,6 +160,7 @@ TEST_CASE("ten steps of training agree with PyTorch") {
   std::vector<Sgd::Slot> slots;
   for (const Module::Parameter& p : net.parameters()) slots.push_back({*p.variable, p.decays ? 1e-4f : 0.0f});
   Sgd sgd(slots, 0.9f);
+  sgd.set_learning_rate(0.03f);
 
   constexpr int steps = 10, batch = 8;
   std::vector<float> losses;
@@ -174,7 +175,7 @@ TEST_CASE("ten steps of training agree with PyTorch") {
     const Variable loss = instance_softmax_loss(v, bank, pictures, 0.2f);
     losses.push_back(loss.value().item());
     backward(loss);
-    sgd.step(0.03f);
+    sgd.step();
     bank.update(pictures, v.value());
   }
   fixture.check_equal("losses", Tensor::from(losses, {steps}));

@@ -53,6 +53,8 @@ std::set<int32_t> nearest_by_sorting(const std::vector<float>& v, size_t q, cons
   return {order.begin(), order.begin() + static_cast<int64_t>(k)};
 }
 
+Tensor step_two() { return Tensor::from(std::vector<int64_t>{2}, {1}); }
+
 }  // namespace
 
 TEST_CASE("the bank starts on the sphere and moves by its rule") {
@@ -171,7 +173,7 @@ TEST_CASE("the LA loss is -log(P(C and B | v) / P(B | v)), with its gradient") {
 TEST_CASE("both losses of instance recognition agree with finite differences") {
   const MemoryBank bank = bank_of(unit_rows(60, 12, 11));
   const Tensor v = unit_rows(4, 12, 12), pictures = i32({3, 9, 20, 59});
-  const Tensor candidates = nce_candidates(pictures, 15, 60, 1, 2);
+  const Tensor candidates = nce_candidates(pictures, 15, 60, 1, step_two());
   CHECK(
       check_gradients(
           [&](const std::vector<Variable>& in) { return instance_softmax_loss(in[0], bank, pictures, tau); },
@@ -188,7 +190,7 @@ TEST_CASE("the NCE loss follows its formula, and Z is what it says") {
   const MemoryBank bank = bank_of(vectors);
   const Tensor v = unit_rows(2, 12, 12);
   const int64_t m = 15;
-  const Tensor candidates = nce_candidates(i32({3, 9}), m, 60, 1, 2);
+  const Tensor candidates = nce_candidates(i32({3, 9}), m, 60, 1, step_two());
   const auto chosen = candidates.to_vector<int32_t>();
   CHECK(chosen[0] == 3);
   CHECK(chosen[16] == 9);

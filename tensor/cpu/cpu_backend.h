@@ -16,12 +16,14 @@ class CpuBackend final : public Backend {
   void copy_to_host(void* destination, const void* source, size_t bytes) override;
   void copy(void* destination, const void* source, size_t bytes) override;
   void synchronize() override {}
+  std::unique_ptr<Uploader> make_uploader() override;
+  std::unique_ptr<Recording> record(const std::function<void()>&) override { return nullptr; }
 
   void fill(float value, const Tensor& y) override;
   void cast(const Tensor& x, const Tensor& y) override;
   void random_uniform(float low, float high, const RandomKey& key, const Tensor& y) override;
   void random_normal(const RandomKey& key, const Tensor& y) override;
-  void random_below(int64_t n, const RandomKey& key, const Tensor& y) override;
+  void random_below(int64_t n, const RandomKey& key, const Tensor& step, const Tensor& y) override;
 
   void unary(Unary op, const Tensor& x, const Tensor& y) override;
   void binary(Binary op, const Tensor& a, const Tensor& b, const Tensor& y) override;
@@ -62,6 +64,7 @@ class CpuBackend final : public Backend {
 
   void gather_rows(const Tensor& table, const Tensor& rows, const Tensor& y) override;
   void scatter_rows(const Tensor& rows, const Tensor& source, const Tensor& table) override;
+  void set_column(const Tensor& values, int64_t column, const Tensor& matrix) override;
   void blend_normalized_rows(const Tensor& rows, const Tensor& source, float keep,
                              const Tensor& table) override;
   void gather_dot(const Tensor& queries, const Tensor& table, const Tensor& indices,

@@ -20,6 +20,11 @@ void* allocate(size_t bytes) {
   return block;
 }
 
+/// What is in host memory is where it should be.
+struct NoUploader final : Uploader {
+  Tensor upload(const Tensor& host) override { return host; }
+};
+
 }  // namespace
 
 CpuBackend::CpuBackend() : allocator_(allocate, [](void* block, size_t) { std::free(block); }) {}
@@ -33,5 +38,7 @@ void CpuBackend::copy_to_host(void* destination, const void* source, size_t byte
 void CpuBackend::copy(void* destination, const void* source, size_t bytes) {
   if (bytes > 0) std::memcpy(destination, source, bytes);
 }
+
+std::unique_ptr<Uploader> CpuBackend::make_uploader() { return std::make_unique<NoUploader>(); }
 
 }  // namespace la

@@ -48,9 +48,11 @@ void CpuBackend::random_normal(const RandomKey& key, const Tensor& y) {
   });
 }
 
-void CpuBackend::random_below(int64_t n, const RandomKey& key, const Tensor& y) {
+void CpuBackend::random_below(int64_t n, const RandomKey& key, const Tensor& step, const Tensor& y) {
   int32_t* to = y.data<int32_t>();
-  for_each_bits(y.numel(), key, [=](int64_t e, uint32_t bits) {
+  RandomKey key_of_step = key;
+  if (step.defined()) key_of_step.index += static_cast<uint64_t>(step.data<int64_t>()[0]);
+  for_each_bits(y.numel(), key_of_step, [=](int64_t e, uint32_t bits) {
     to[e] = static_cast<int32_t>(below_from(bits, static_cast<uint32_t>(n)));
   });
 }

@@ -59,6 +59,12 @@ void CpuBackend::scatter_rows(const Tensor& rows, const Tensor& source, const Te
   });
 }
 
+void CpuBackend::set_column(const Tensor& values, int64_t column, const Tensor& matrix) {
+  const int32_t* from = values.data<int32_t>();
+  int32_t* to = matrix.data<int32_t>() + column;
+  for (int64_t i = 0; i < values.numel(); ++i) to[i * matrix.size(1)] = from[i];
+}
+
 void CpuBackend::blend_normalized_rows(const Tensor& rows, const Tensor& source, float keep,
                                        const Tensor& table) {
   check_indices("blend_normalized_rows", rows, table.size(0));

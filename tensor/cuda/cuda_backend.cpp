@@ -1,8 +1,55 @@
 #include "tensor/cuda/cuda_backend.h"
 
+#include <cstring>
+#include <utility>
+
 namespace la {
 
 CudaBackend::CudaBackend() : allocator_(cuda::allocate, [](void* block, size_t) { cuda::release(block); }) {}
+
+namespace {
+
+/// Page-locked memory and a tensor, each as large as what was uploaded last. Two of them are used in turn:
+/// one is filled while the other is read.
+class CudaUploader final : public Uploader {
+ public:
+  ~CudaUploader() override {
+    for (Slot& slot : slots_) {
+      slot.copy.wait();
+      cuda::release_pinned(slot.pinned);
+    }
+  }
+
+  Tensor upload(const Tensor& host) override {
+    slots_[next_].copy.release();  // its reader, enqueued since the call before the last
+    next_ = 1 - next_;
+    Slot& slot = slots_[next_];
+    slot.copy.wait();
+    if (!slot.tensor.defined() || slot.tensor.shape() != host.shape() ||
+        slot.tensor.dtype() != host.dtype()) {
+      slot.tensor = Tensor(host.shape(), host.dtype(), Device::cuda());
+      cuda::release_pinned(std::exchange(slot.pinned, nullptr));
+      slot.pinned = cuda::allocate_pinned(host.bytes());
+      slot.copy.release();  // the tensor's memory may be in use by work that is enqueued
+    }
+    std::memcpy(slot.pinned, host.raw(), host.bytes());
+    slot.copy.start(slot.tensor.raw(), slot.pinned, host.bytes());
+    return slot.tensor;
+  }
+
+ private:
+  struct Slot {
+    cuda::Upload copy;
+    void* pinned = nullptr;
+    Tensor tensor;
+  };
+  Slot slots_[2];
+  int next_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Uploader> CudaBackend::make_uploader() { return std::make_unique<CudaUploader>(); }
 
 std::string cuda_problem() { return cuda::problem(); }
 

@@ -11,9 +11,11 @@ using namespace cuda;
 
 constexpr int threads = 256;
 
-/// y[e] = make(e, bits of element e). Writes y once.
+/// y[e] = make(e, bits of element e), for the key whose index is greater by *step if there is one. Writes y
+/// once.
 template <class T, class Make>
-__global__ void random_kernel(int64_t n, RandomKey key, T* y, Make make) {
+__global__ void random_kernel(int64_t n, RandomKey key, const int64_t* step, T* y, Make make) {
+  if (step != nullptr) key.index += static_cast<uint64_t>(*step);
   for (int64_t block = global_thread(); 4 * block < n; block += global_threads()) {
     const Random4 random = philox(key, static_cast<uint32_t>(block));
     for (int lane = 0; lane < 4; ++lane)
@@ -22,8 +24,9 @@ __global__ void random_kernel(int64_t n, RandomKey key, T* y, Make make) {
 }
 
 template <class T, class Make>
-void fill_randomly(const char* name, const RandomKey& key, const Tensor& y, Make make) {
-  launch(name, random_kernel<T, Make>, {blocks_for(y.numel(), 4 * threads), threads}, y.numel(), key,
+void fill_randomly(const char* name, const RandomKey& key, const Tensor& y, Make make,
+                   const int64_t* step = nullptr) {
+  launch(name, random_kernel<T, Make>, {blocks_for(y.numel(), 4 * threads), threads}, y.numel(), key, step,
          y.data<T>(), make);
 }
 
@@ -70,8 +73,9 @@ void CudaBackend::random_normal(const RandomKey& key, const Tensor& y) {
          y.data<float>());
 }
 
-void CudaBackend::random_below(int64_t n, const RandomKey& key, const Tensor& y) {
-  fill_randomly<int32_t>("random_below", key, y, Below{static_cast<uint32_t>(n)});
+void CudaBackend::random_below(int64_t n, const RandomKey& key, const Tensor& step, const Tensor& y) {
+  fill_randomly<int32_t>("random_below", key, y, Below{static_cast<uint32_t>(n)},
+                         step.defined() ? step.data<int64_t>() : nullptr);
 }
 
 void CudaBackend::dropout(const Tensor& x, float p, const RandomKey& key, const Tensor& y) {

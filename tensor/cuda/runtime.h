@@ -8,6 +8,8 @@
 #include <memory>
 #include <string>
 
+#include "tensor/repeated_work.h"
+
 struct CUstream_st;
 
 namespace la::cuda {
@@ -45,8 +47,8 @@ void copy_to_host(void* to, const void* from, size_t bytes);
 void copy_on_device(void* to, const void* from, size_t bytes);
 void wait();
 
-/// Copies from page-locked memory, on a stream of their own. The host must leave `from` alone until the copy
-/// is done; work that is enqueued after the call of use() sees its result.
+/// A copy from page-locked memory to the device on a stream of its own, done again and again with the same
+/// two blocks of memory.
 class Upload {
  public:
   Upload();
@@ -54,11 +56,12 @@ class Upload {
   Upload(const Upload&) = delete;
   Upload& operator=(const Upload&) = delete;
 
-  /// Starts the copy once the work enqueued so far, which may still read `to`, is done.
+  /// Starts the copy, once the work that release() marked is done; the stream of all work waits for the copy
+  /// before what is enqueued from now on.
   void start(void* to, const void* from, size_t bytes);
-  /// Lets the stream wait for the copy.
-  void use();
-  /// Lets the host wait for the copy.
+  /// Marks the work enqueued so far as the last that reads what the copy has brought.
+  void release();
+  /// Lets the host wait until the copy is done, and `from` may be written again.
   void wait();
 
  private:
@@ -74,16 +77,9 @@ struct Fault {
 };
 Fault* fault_record();
 
-/// Work that was recorded once and is enqueued as a whole. Everything that changes from run to run must lie
-/// in device memory: pointers and numbers are those of the recording.
-class Graph {
- public:
-  virtual ~Graph() = default;
-  virtual void run() = 0;
-};
 /// Calls `work` and records what it enqueues, without running it. Copies from and to the host and waiting are
 /// Errors meanwhile.
-std::unique_ptr<Graph> record_graph(const std::function<void()>& work);
+std::unique_ptr<Recording> record_graph(const std::function<void()>& work);
 
 /// A named range of a profile (NVTX), from construction to destruction.
 class Range {

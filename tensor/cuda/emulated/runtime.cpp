@@ -25,7 +25,7 @@ void check_not_recording(const char* what) {
   check(recording == nullptr, "{} while a graph is being recorded", what);
 }
 
-struct EmulatedGraph final : Graph {
+struct EmulatedGraph final : Recording {
   Work work;
   void run() override {
     for (const auto& one : work) one();
@@ -95,10 +95,10 @@ struct Upload::Events {};
 Upload::Upload() = default;
 Upload::~Upload() = default;
 void Upload::start(void* to, const void* from, size_t bytes) { copy_from_host(to, from, bytes); }
-void Upload::use() {}
+void Upload::release() {}
 void Upload::wait() {}
 
-std::unique_ptr<Graph> record_graph(const std::function<void()>& work) {
+std::unique_ptr<Recording> record_graph(const std::function<void()>& work) {
   check_not_recording("recording a graph");
   auto graph = std::make_unique<EmulatedGraph>();
   recording = &graph->work;

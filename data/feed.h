@@ -1,0 +1,34 @@
+// Feed: brings the pictures of each training step to the device that trains.
+#pragma once
+
+#include <memory>
+
+#include "data/loader.h"
+#include "tensor/uploader.h"
+
+namespace la {
+
+class Feed {
+ public:
+  virtual ~Feed() = default;
+
+  /// As those of Loader.
+  virtual int64_t steps_per_epoch() const = 0;
+  virtual void start_epoch(int64_t epoch, int64_t first_step) = 0;
+  virtual double seconds_waited() const = 0;
+
+  /// Makes pictures() and images() those of the next step, in order. On a GPU this enqueues the copies and
+  /// does not wait for them.
+  virtual void next() = 0;
+  /// Which pictures of the data set they are: i32 [B], the same tensor at every step.
+  virtual Tensor pictures() const = 0;
+  /// Their augmented views: f32 [B, S, S, C]. Only a function of tensors that stay the same, so that work
+  /// which calls it can be recorded on devices that record.
+  virtual Tensor images() const = 0;
+};
+
+/// `data` must outlive the feed; the parameters are those of Loader.
+std::unique_ptr<Feed> make_feed(const Dataset& data, const AugmentationOptions& options, int64_t batch,
+                                int threads, uint64_t seed, Device device);
+
+}  // namespace la

@@ -1,0 +1,21 @@
+// Uploader: brings arrays from the host to a device while the device works on others.
+#pragma once
+
+#include <memory>
+
+#include "tensor/tensor.h"
+
+namespace la {
+
+class Uploader {
+ public:
+  virtual ~Uploader() = default;
+  /// The host tensor on the device, from a memory of two arrays that are filled in turn: valid until the call
+  /// after the next. The host tensor may be reused at once.
+  virtual Tensor upload(const Tensor& host) = 0;
+};
+
+/// On the CPU, upload() returns the tensor itself.
+std::unique_ptr<Uploader> make_uploader(Device device);
+
+}  // namespace la
