@@ -14,6 +14,7 @@
 #include "layers/resnet.h"
 #include "layers/state_dict.h"
 #include "tensor/ops.h"
+#include "tests/op_case.h"
 #include "tests/with_threads.h"
 
 using namespace la;
@@ -60,16 +61,17 @@ struct SigmoidLayer : Module {
 };
 
 /// Sets the module's state, runs it forward and backward, and compares everything that the fixture has.
-void check_module(const std::string& name, Module& module) {
+void check_module(const std::string& name, Module& module, Device device) {
   const WithThreads one(1);  // the tensors are small, and the calls many
   const Fixture fixture(name);
   load_state_dict(module, fixture.starting_with("state."));
-  const Variable x(fixture["x"], true);
+  module.to(device);
+  const Variable x(fixture["x"].to(device), true);
   const Variable y = module(x);
   const auto elements = static_cast<float>(y.shape().numel());
   fixture.check_equal("y", y.value());
   // mean(dy * y) * elements is dy . y, whose gradient with respect to y is dy.
-  const Variable dy(fixture["dy"].reshape(y.shape()));
+  const Variable dy(fixture["dy"].reshape(y.shape()).to(device));
   backward(scale(mean(multiply(y, dy)), elements));
   fixture.check_equal("dx", x.grad());
 
@@ -82,16 +84,82 @@ void check_module(const std::string& name, Module& module) {
   if (!fixture.contains("y_eval")) return;
   module.set_training(false);
   const NoGrad no_grad;
-  fixture.check_equal("y_eval", module(Variable(fixture["x"])).value());
+  fixture.check_equal("y_eval", module(Variable(fixture["x"].to(device))).value());
 }
 
 template <class M, class... Args>
-void check_module_of(const std::string& name, Args&&... args) {
-  M module(std::forward<Args>(args)...);
-  check_module(name, module);
+void check_module_of(const std::string& name, const Args&... args) {
+  for (Device device : available_devices()) {
+    CAPTURE(device.str());
+    M module(args...);
+    check_module(name, module, device);
+  }
+}
+
+/// The losses and their gradients for the fixture's embeddings, bank and neighbors.
+void check_losses(Device device) {
+  constexpr float tau = 0.07f;
+  const Fixture fixture("losses");
+  const auto on_device = [&](const char* name) { return fixture[name].to(device); };
+  MemoryBank bank(fixture["bank"].size(0), fixture["bank"].size(1), 0.5f, 0, device);
+  bank.assign_all(on_device("bank"));
+  const TopK background{on_device("similarities"), on_device("background")};
+
+  const auto check = [&](const std::string& name, const std::function<Variable(const Variable&)>& loss) {
+    const Variable v(on_device("v"), true);
+    const Variable value = loss(v);
+    fixture.check_equal(name, value.value());
+    backward(value);
+    fixture.check_equal(name + ".dv", v.grad());
+  };
+  check("local_aggregation", [&](const Variable& v) {
+    return local_aggregation_loss(v, bank, background, on_device("close"), tau);
+  });
+  check("instance_softmax",
+        [&](const Variable& v) { return instance_softmax_loss(v, bank, on_device("pictures"), tau); });
+  check("instance_nce", [&](const Variable& v) {
+    return instance_nce_loss(v, bank, on_device("candidates"), 5000.0, tau);
+  });
+}
+
+/// Ten steps from the fixture's start; compares the losses and all that is there afterwards.
+void check_training(Device device) {
+  const WithThreads one(1);
+  const Fixture fixture("training");
+  ResNet net({.blocks = {1, 1, 1}, .width = 2, .stem = Stem::small, .dim = 8});
+  load_state_dict(net, fixture.starting_with("state."));
+  net.to(device);
+  MemoryBank bank(16, 8, 0.5f, 0, device);
+  bank.assign_all(fixture["bank"].to(device));
+  std::vector<Sgd::Slot> slots;
+  for (const Module::Parameter& p : net.parameters()) slots.push_back({*p.variable, p.decays ? 1e-4f : 0.0f});
+  Sgd sgd(slots, 0.9f);
+  sgd.set_learning_rate(0.03f);
+
+  constexpr int steps = 10, batch = 8;
+  std::vector<float> losses;
+  for (int step = 0; step < steps; ++step) {
+    std::vector<int32_t> rows;
+    std::vector<float> values;
+    for (int i = 0; i < batch; ++i) rows.push_back(i + step % 2 * batch);
+    for (uint8_t level : fixture["pictures"].rows(rows.front(), rows.back() + 1).to_vector<uint8_t>())
+      values.push_back((static_cast<float>(level) - 128) / 64);
+    const Tensor pictures = Tensor::from(rows, {batch}, device);
+    const Variable v = l2_normalize(net(Variable(Tensor::from(values, {batch, 12, 12, 3}, device))));
+    const Variable loss = instance_softmax_loss(v, bank, pictures, 0.2f);
+    losses.push_back(loss.value().item());
+    backward(loss);
+    sgd.step();
+    bank.update(pictures, v.value());
+  }
+  fixture.check_equal("losses", Tensor::from(losses, {steps}));
+  fixture.check_equal("bank_after", bank.vectors());
+  for (const auto& [name, tensor] : state_dict(net)) fixture.check_equal("after." + name, tensor);
 }
 
 }  // namespace
+
+TEST_SUITE_BEGIN("devices");
 
 TEST_CASE("layers agree with PyTorch") {
   check_module_of<Conv2d>("conv2d", 3, 5, Conv2d::Options{.kernel = 3, .stride = 2, .padding = 1});
@@ -128,57 +196,11 @@ TEST_CASE("residual networks agree with PyTorch") {
 }
 
 TEST_CASE("the losses agree with the paper's equations in PyTorch") {
-  constexpr float tau = 0.07f;
-  const Fixture fixture("losses");
-  MemoryBank bank(fixture["bank"].size(0), fixture["bank"].size(1), 0.5f, 0);
-  ops::copy_into(bank.vectors(), fixture["bank"]);
-  const TopK background{fixture["similarities"], fixture["background"]};
-
-  const auto check = [&](const std::string& name, const std::function<Variable(const Variable&)>& loss) {
-    const Variable v(fixture["v"], true);
-    const Variable value = loss(v);
-    fixture.check_equal(name, value.value());
-    backward(value);
-    fixture.check_equal(name + ".dv", v.grad());
-  };
-  check("local_aggregation", [&](const Variable& v) {
-    return local_aggregation_loss(v, bank, background, fixture["close"], tau);
-  });
-  check("instance_softmax",
-        [&](const Variable& v) { return instance_softmax_loss(v, bank, fixture["pictures"], tau); });
-  check("instance_nce",
-        [&](const Variable& v) { return instance_nce_loss(v, bank, fixture["candidates"], 5000.0, tau); });
+  for (Device device : available_devices()) check_losses(device);
 }
 
 TEST_CASE("ten steps of training agree with PyTorch") {
-  const WithThreads one(1);
-  const Fixture fixture("training");
-  ResNet net({.blocks = {1, 1, 1}, .width = 2, .stem = Stem::small, .dim = 8});
-  load_state_dict(net, fixture.starting_with("state."));
-  MemoryBank bank(16, 8, 0.5f, 0);
-  ops::copy_into(bank.vectors(), fixture["bank"]);
-  std::vector<Sgd::Slot> slots;
-  for (const Module::Parameter& p : net.parameters()) slots.push_back({*p.variable, p.decays ? 1e-4f : 0.0f});
-  Sgd sgd(slots, 0.9f);
-  sgd.set_learning_rate(0.03f);
-
-  constexpr int steps = 10, batch = 8;
-  std::vector<float> losses;
-  for (int step = 0; step < steps; ++step) {
-    std::vector<int32_t> rows;
-    std::vector<float> values;
-    for (int i = 0; i < batch; ++i) rows.push_back(i + step % 2 * batch);
-    for (uint8_t level : fixture["pictures"].rows(rows.front(), rows.back() + 1).to_vector<uint8_t>())
-      values.push_back((static_cast<float>(level) - 128) / 64);
-    const Tensor pictures = Tensor::from(rows, {batch});
-    const Variable v = l2_normalize(net(Variable(Tensor::from(values, {batch, 12, 12, 3}))));
-    const Variable loss = instance_softmax_loss(v, bank, pictures, 0.2f);
-    losses.push_back(loss.value().item());
-    backward(loss);
-    sgd.step();
-    bank.update(pictures, v.value());
-  }
-  fixture.check_equal("losses", Tensor::from(losses, {steps}));
-  fixture.check_equal("bank_after", bank.vectors());
-  for (const auto& [name, tensor] : state_dict(net)) fixture.check_equal("after." + name, tensor);
+  for (Device device : available_devices()) check_training(device);
 }
+
+TEST_SUITE_END();

@@ -19,6 +19,7 @@
 #include "la/trainer.h"
 #include "tensor/random.h"
 #include "tests/idx_files.h"
+#include "tests/op_case.h"
 #include "tests/temporary_folder.h"
 
 using namespace la;
@@ -148,12 +149,15 @@ std::string bytes_of(const fs::path& file) {
 
 }  // namespace
 
-TEST_CASE("training improves kNN over its start") {
+namespace {
+
+/// Trains on bars; kNN must be better than that of the untrained network.
+void check_learning(Device device) {
   const TemporaryFolder folder;
   const DataSource data = bars(folder, 960, 240);
   const Config config = small_config(data.train->size());
   const AugmentationOptions view = augmentation_for(config, *data.train);
-  Trainer trainer(config, *data.train, view, Device::cpu());
+  Trainer trainer(config, *data.train, view, device);
   const Evaluator evaluator(data.train.get(), data.test.get(), view, trainer.precision());
   REQUIRE(evaluator.available());
   trainer.fill_bank();
@@ -171,6 +175,108 @@ TEST_CASE("training improves kNN over its start") {
   CHECK(after.knn200 > before.knn200);
   CHECK(after.knn1 > before.knn1);
   CHECK(after.knn1 > 0.8);  // chance is 1 in 6
+}
+
+/// A short run with both phases and both kinds of random numbers of a step, in steps enough to be recorded.
+Config tiny_config(Precision precision) {
+  Config config;
+  config.precision = precision;
+  config.dim = 16;
+  config.batch = 8;
+  config.epochs = 4;
+  config.warm_start_epochs = 2;
+  config.learning_rate = 0.1f;
+  config.clusters = 6;
+  config.clusterings = 2;
+  config.background = 12;
+  config.noise = 10;
+  config.cluster_iterations = 3;
+  return config;
+}
+
+std::unique_ptr<Trainer> tiny_trainer(const Config& config, const DataSource& data, Device device) {
+  Config chosen = config;
+  choose_defaults(chosen, data.train->size());
+  return std::make_unique<Trainer>(chosen, *data.train, augmentation_for(chosen, *data.train), device);
+}
+
+/// Trains to the end of the run, or until `steps` steps are done in all.
+void train(Trainer& trainer, int64_t steps = INT64_MAX) {
+  while (!trainer.finished() && trainer.total_steps() < steps) {
+    trainer.begin_epoch();
+    StepReport step;
+    while (trainer.total_steps() < steps && trainer.train_step(step)) {
+    }
+  }
+}
+
+/// All bytes of a state, by name.
+std::map<std::string, std::vector<uint8_t>> bytes_of(const TrainerState& state) {
+  std::map<std::string, std::vector<uint8_t>> bytes;
+  for (const NamedTensor& t : state.tensors) {
+    const auto* begin = static_cast<const uint8_t*>(t.tensor.raw());
+    bytes[t.name] = {begin, begin + t.tensor.bytes()};
+  }
+  for (const auto& [name, value] : state.metadata) bytes["metadata " + name] = {value.begin(), value.end()};
+  return bytes;
+}
+
+}  // namespace
+
+TEST_CASE("training improves kNN over its start" * doctest::test_suite("training")) {
+  for (Device device : available_devices()) check_learning(device);
+}
+
+TEST_CASE("a recorded step gives the same bytes as one that is not" * doctest::test_suite("devices")) {
+  const TemporaryFolder folder;
+  const DataSource data = bars(folder, 40, 10);
+  for (Device device : available_devices())
+    for (Precision precision : {Precision::f32, Precision::bf16}) {
+      Config config = tiny_config(precision);
+      const auto recorded = tiny_trainer(config, data, device);
+      config.no_graph = true;
+      const auto launched = tiny_trainer(config, data, device);
+      train(*recorded);
+      train(*launched);
+      CHECK(recorded->finished());
+      CHECK(bytes_of(recorded->state()) == bytes_of(launched->state()));
+    }
+}
+
+TEST_CASE("a restored trainer goes on to the same bytes" * doctest::test_suite("devices")) {
+  const TemporaryFolder folder;
+  const DataSource data = bars(folder, 40, 10);
+  const Config config = tiny_config(Precision::f32);
+  for (Device device : available_devices()) {
+    const auto undisturbed = tiny_trainer(config, data, device);
+    train(*undisturbed);
+    for (const int64_t stop : {3, 10, 14}) {  // within an epoch of IR, at the start of LA, within an epoch of LA
+      const auto first = tiny_trainer(config, data, device);
+      train(*first, stop);
+      const TrainerState state = first->state();
+      const auto second = tiny_trainer(config, data, device);
+      second->restore({.path = "a state in memory", .tensors = state.tensors, .metadata = state.metadata});
+      CHECK(second->total_steps() == stop);
+      train(*second);
+      CHECK(bytes_of(second->state()) == bytes_of(undisturbed->state()));
+    }
+  }
+}
+
+TEST_CASE("a loss that is not finite stops a run" * doctest::test_suite("devices")) {
+  const TemporaryFolder folder;
+  const DataSource data = bars(folder, 40, 10);
+  Config config = tiny_config(Precision::f32);
+  config.learning_rate = 1e30f;
+  for (Device device : available_devices()) {
+    const auto trainer = tiny_trainer(config, data, device);
+    CHECK_THROWS_WITH_AS(
+        {
+          train(*trainer);
+          trainer->state();
+        },
+        doctest::Contains("the loss became"), Error);
+  }
 }
 
 TEST_CASE("a run that is killed at any moment and resumed ends with the same bytes") {
