@@ -73,7 +73,7 @@ BENCHES := $(BENCH_MAINS:bench/%.cpp=$(BUILD)/%)
 TESTS := $(BUILD)/run_tests
 EMULATED_TESTS := $(BUILD)/run_tests_emulated
 
-.PHONY: all programs benches deps config test test-sanitize check check-floors format bench clean help
+.PHONY: all programs benches deps config test test-gpu test-barriers test-sanitize bundle check check-floors format bench clean help
 all: programs
 programs: $(PROGRAMS)
 benches: $(BENCHES)
@@ -155,6 +155,14 @@ deps:
 test: check-floors $(TESTS) $(PROGRAMS)
 	@LA_PROGRAMS=$(BIN) $(TESTS)
 
+# The tests that run on a GPU alone.
+test-gpu: $(TESTS) $(PROGRAMS)
+	@LA_TEST_DEVICE=cuda LA_PROGRAMS=$(BIN) $(TESTS) -ts=devices,training
+
+# Whether the tests of kernels find every barrier that is left out.
+test-barriers: $(EMULATED_TESTS)
+	@sh tests/check_barriers.sh $(EMULATED_TESTS)
+
 # The same tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 test-sanitize:
 	@$(MAKE) --no-print-directory BUILD=build/sanitize OPTIMIZE=-O1 \
@@ -168,6 +176,13 @@ check-floors:
 format:
 	@$(CLANG_FORMAT) -i $(SOURCES)
 
+# One folder, and an archive of it, that runs where nothing can be installed but a GPU's driver.
+BUNDLE := build/la-bundle
+bundle:
+	@$(MAKE) --no-print-directory BUILD=build/portable MARCH=x86-64-v3 CUDA=1 \
+	   build/portable/la_train build/portable/run_tests build/portable/bench_gpu build/portable/bench_ops
+	@sh bundle/make_bundle.sh build/portable $(BUNDLE)
+
 bench: $(BENCHES)
 	@sh bench/run_all.sh $(BUILD)
 
@@ -178,6 +193,9 @@ help:
 	@echo "make deps           install the packages that are missing (Debian; with sudo unless root)"
 	@echo "make                build the programs: $(PROGRAMS:./%=%)"
 	@echo "make test           build and run the tests"
+	@echo "make test-gpu       those that run on a GPU, on it alone"
+	@echo "make test-barriers  whether the tests of CUDA kernels find every missing barrier"
+	@echo "make bundle         a folder to carry to a GPU where nothing can be installed"
 	@echo "make test-sanitize  the same under AddressSanitizer and UBSan"
 	@echo "make check          formatting and the order of the floors"
 	@echo "make format         lay out the sources with clang-format"

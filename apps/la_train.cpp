@@ -12,6 +12,7 @@
 #include "la/progress.h"
 #include "la/run_folder.h"
 #include "la/trainer.h"
+#include "tensor/allocator.h"
 
 using namespace la;
 
@@ -232,8 +233,10 @@ void Run::save() {
 }
 
 void Run::end() {
-  say(fmt::format("done in {}; peak memory {}; the embedding network is in {}", duration_text(now() - start_),
-                  memory_text(peak_resident_memory()), folder_.path()));
+  std::string memory = "peak memory " + memory_text(peak_resident_memory());
+  if (!device_.is_cpu()) memory += ", of the GPU " + memory_text(memory_stats(device_).reserved);
+  say(fmt::format("done in {}; {}; the embedding network is in {}", duration_text(now() - start_), memory,
+                  folder_.path()));
 }
 
 }  // namespace
@@ -247,6 +250,8 @@ int main(int argc, char** argv) {
     }
     const Config& config = options.config;
     if (config.threads > 0) set_num_threads(config.threads);
+    allow_tf32(config.tf32);
+    autotune(config.autotune);
     catch_interrupts();
     return Run(options, open_data(config.data, config.format, config.limit))();
   } catch (const UsageError& error) {

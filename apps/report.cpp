@@ -57,8 +57,11 @@ std::vector<std::string> describe_run(const Config& config, const DataSource& da
                               memory_text(trainer.bank().vectors().bytes()),
                               memory_text(n * sizeof(int32_t) * static_cast<size_t>(config.clusterings)),
                               activations_text(layers, config)));
-  lines.push_back(fmt::format("device     {}, {} threads, {}, seed {}", trainer.bank().vectors().device(),
-                              num_threads(), name_of(config.precision), config.seed));
+  lines.push_back(fmt::format("device     {}, {} threads, {}, seed {}",
+                              describe(trainer.bank().vectors().device()), num_threads(),
+                              name_of(config.precision), config.seed));
+  if (const std::string problem = cuda_problem(); config.device == "auto" && !problem.empty())
+    lines.push_back("           no GPU is used: " + problem);
   return lines;
 }
 

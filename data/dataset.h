@@ -51,6 +51,7 @@ class PictureArray : public Dataset {
   int label(int64_t i) const override;
   std::string description() const override;
   size_t memory_bytes() const override { return pictures_.bytes(); }
+  const Tensor& pictures() const { return pictures_; }  // u8 [N, H, W, C]
 
  private:
   Tensor pictures_;

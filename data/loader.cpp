@@ -13,16 +13,16 @@ namespace {
 /// longer than others.
 int64_t batches_ahead(int threads) { return threads + 3; }
 
-std::vector<int32_t> shuffled(int64_t n, const RandomKey& key) {
+}  // namespace
+
+std::vector<int32_t> epoch_order(int64_t n, uint64_t seed, int64_t epoch) {
   std::vector<int32_t> order(static_cast<size_t>(n));
   std::iota(order.begin(), order.end(), 0);
-  RandomStream random(key);
+  RandomStream random({seed, Purpose::shuffle, static_cast<uint64_t>(epoch)});
   for (size_t i = order.size(); i > 1; --i)
     std::swap(order[i - 1], order[random.below(static_cast<uint32_t>(i))]);
   return order;
 }
-
-}  // namespace
 
 Loader::Loader(const Dataset& data, AugmentationOptions options, int64_t batch, int threads, uint64_t seed)
     : data_(data), options_(std::move(options)), batch_(batch), thread_count_(threads), seed_(seed) {
@@ -39,7 +39,7 @@ void Loader::start_epoch(int64_t epoch, int64_t first_step) {
         "epoch {} cannot begin at step {}; an epoch has {} steps", epoch, first_step, steps_per_epoch());
   stop();
   epoch_ = epoch;
-  order_ = shuffled(data_.size(), {seed_, Purpose::shuffle, static_cast<uint64_t>(epoch)});
+  order_ = epoch_order(data_.size(), seed_, epoch);
   ready_.clear();
   next_claimed_ = next_returned_ = first_step;
   stopping_ = false;

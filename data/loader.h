@@ -14,6 +14,9 @@
 
 namespace la {
 
+/// The order in which an epoch visits n pictures: a random permutation of 0 to n - 1.
+std::vector<int32_t> epoch_order(int64_t n, uint64_t seed, int64_t epoch);
+
 struct Batch {
   Tensor images;   // f32 [B, S, S, C], in host memory
   Tensor indices;  // i32 [B]: which picture of the data set each is

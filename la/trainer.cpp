@@ -11,6 +11,7 @@
 #include "la/neighbors.h"
 #include "layers/networks.h"
 #include "tensor/ops.h"
+#include "tensor/profile.h"
 
 namespace la {
 namespace {
@@ -100,6 +101,7 @@ std::vector<KMeansResult> Trainer::begin_epoch() {
 }
 
 std::vector<KMeansResult> Trainer::cluster_bank() {
+  const ProfileRange range("clustering");
   if (config_.bank_refresh) bank_.assign_all(embed(*network_, data_, view_, precision(), device_));
   if (!cluster_labels_.defined())
     cluster_labels_ = Tensor({config_.clusterings, bank_.size()}, DType::i32, device_);
@@ -127,7 +129,10 @@ bool Trainer::train_step(StepReport& report) {
 
   if (phase() != work_phase_) work_.reset();
   work_phase_ = phase();
-  work_.run([this] { compute_step(); });
+  {
+    const ProfileRange range("step");
+    work_.run([this] { compute_step(); });
+  }
   report.la_seconds = std::exchange(la_seconds_, 0.0);
 
   losses_made_ = ++step_;
@@ -140,14 +145,31 @@ bool Trainer::train_step(StepReport& report) {
 
 // All that the device does in a step. It may be recorded, so it depends on the step only through tensors.
 void Trainer::compute_step() {
-  const Variable v = l2_normalize((*network_)(cast(Variable(feed_->images()), precision())));
+  const Variable v = embed_views();
+  const Variable loss = compare_with_bank(v);
+  {
+    const ProfileRange range("backward");
+    backward(loss);
+  }
+  const ProfileRange range("update");
+  sgd_.step();
+}
+
+/// The embeddings of the step's pictures.
+Variable Trainer::embed_views() {
+  const ProfileRange range("forward");
+  return l2_normalize((*network_)(cast(Variable(feed_->images()), precision())));
+}
+
+/// The loss, which is kept; then the bank takes the embeddings in.
+Variable Trainer::compare_with_bank(const Variable& v) {
+  const ProfileRange range("local aggregation");
   const double begin = now();
   const Variable loss = phase() == Phase::ir ? instance_loss(v) : aggregation_loss(v);
   ops::scatter_rows(losses_, step_of_epoch_, loss.value());
   bank_.update(feed_->pictures(), v.value());
   if (device_.is_cpu()) la_seconds_ = now() - begin;
-  backward(loss);
-  sgd_.step();
+  return loss;
 }
 
 Variable Trainer::instance_loss(const Variable& v) {

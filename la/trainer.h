@@ -82,6 +82,8 @@ class Trainer {
  private:
   std::vector<KMeansResult> cluster_bank();
   void compute_step();
+  Variable embed_views();
+  Variable compare_with_bank(const Variable& v);
   Variable instance_loss(const Variable& v);
   Variable aggregation_loss(const Variable& v) const;
   void read_losses();

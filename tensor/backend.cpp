@@ -15,6 +15,8 @@ Backend& backend(Device device) {
   return *cuda;
 }
 
+std::string describe(Device device) { return backend(device).name(); }
+
 std::unique_ptr<Uploader> make_uploader(Device device) { return backend(device).make_uploader(); }
 
 MemoryStats memory_stats(Device device) { return backend(device).allocator().stats(); }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "tensor/allocator.h"
 #include "tensor/op_types.h"
@@ -16,6 +17,9 @@ namespace la {
 class Backend {
  public:
   virtual ~Backend() = default;
+
+  /// What the device is, for people.
+  virtual std::string name() const = 0;
 
   // Memory.
   virtual CachingAllocator& allocator() = 0;

@@ -23,6 +23,16 @@ struct Device {
 /// Empty if it can.
 std::string cuda_problem();
 
+/// What a device is, for people: "CPU", "NVIDIA H100 80GB HBM3, 79 GiB".
+std::string describe(Device device);
+
+/// f32 matrix products and convolutions on a GPU may round their operands to 10 bits of fraction (TF32),
+/// which tensor cores multiply several times faster. Off at first.
+void allow_tf32(bool allow);
+/// Convolutions on a GPU try several plans when a shape is first met, and keep the fastest. Off at first:
+/// then they take the one that cuDNN thinks best.
+void autotune(bool on);
+
 /// Sets the number of CPU threads that the ops use; by default, all cores that the process may use.
 void set_num_threads(int threads);
 int num_threads();

@@ -139,6 +139,25 @@ OpCase random_case(const char* op, const Shape& shape, DType dtype,
           }};
 }
 
+/// With a step that the device holds.
+OpCase random_below_step_case(const Shape& shape, int64_t step) {
+  constexpr int64_t n = 1000;
+  const RandomKey key{.seed = 5, .purpose = Purpose::noise_samples, .index = 0xffffffff};
+  return {
+      .op = "random_below",
+      .options = fmt::format("step={}", step),
+      .inputs = {constant({1}, static_cast<double>(step), DType::i64), constant(shape, 0)},
+      .run = [=](const Tensors& in) -> Tensors { return {ops::random_below(in[1].shape(), n, key, in[0])}; },
+      .reference = [=](const Arrays& in) -> Arrays {
+        RandomKey later = key;
+        later.index += static_cast<uint64_t>(step);
+        Array y(in[1].shape, DType::i32);
+        for (int64_t i = 0; i < y.numel(); ++i)
+          y[i] = Bounded(static_cast<double>((uint64_t{reference::random_bits(later, i)} * n) >> 32));
+        return {y};
+      }};
+}
+
 OpCase dropout_case(const Shape& shape, DType dtype, float p) {
   const RandomKey key{.seed = 3, .purpose = Purpose::dropout, .index = 11};
   const auto formula = [=](const Arrays& in) -> Arrays {
@@ -174,6 +193,8 @@ void add_random_cases(OpCases& cases) {
         [](const RandomKey& key, int64_t i) {
           return Bounded(static_cast<double>((uint64_t{reference::random_bits(key, i)} * 1281167) >> 32));
         }));
+    cases.push_back(random_below_step_case(shape, 0));
+    cases.push_back(random_below_step_case(shape, 7));
   }
 }
 

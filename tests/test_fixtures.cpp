@@ -117,9 +117,8 @@ void check_losses(Device device) {
   });
   check("instance_softmax",
         [&](const Variable& v) { return instance_softmax_loss(v, bank, on_device("pictures"), tau); });
-  check("instance_nce", [&](const Variable& v) {
-    return instance_nce_loss(v, bank, on_device("candidates"), 5000.0, tau);
-  });
+  check("instance_nce",
+        [&](const Variable& v) { return instance_nce_loss(v, bank, on_device("candidates"), 5000.0, tau); });
 }
 
 /// Ten steps from the fixture's start; compares the losses and all that is there afterwards.

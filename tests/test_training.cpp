@@ -250,7 +250,8 @@ TEST_CASE("a restored trainer goes on to the same bytes" * doctest::test_suite("
   for (Device device : available_devices()) {
     const auto undisturbed = tiny_trainer(config, data, device);
     train(*undisturbed);
-    for (const int64_t stop : {3, 10, 14}) {  // within an epoch of IR, at the start of LA, within an epoch of LA
+    for (const int64_t stop :
+         {3, 10, 14}) {  // within an epoch of IR, at the start of LA, within an epoch of LA
       const auto first = tiny_trainer(config, data, device);
       train(*first, stop);
       const TrainerState state = first->state();

@@ -11,6 +11,8 @@ class CpuBackend final : public Backend {
  public:
   CpuBackend();
 
+  std::string name() const override { return "CPU"; }
+
   CachingAllocator& allocator() override { return allocator_; }
   void copy_from_host(void* destination, const void* source, size_t bytes) override;
   void copy_to_host(void* destination, const void* source, size_t bytes) override;

@@ -49,6 +49,11 @@ class CudaUploader final : public Uploader {
 
 }  // namespace
 
+std::string CudaBackend::name() const {
+  const cuda::DeviceProperties& gpu = cuda::device_properties();
+  return fmt::format("{}, {:.0f} GiB", gpu.name, static_cast<double>(gpu.memory) / (size_t{1} << 30));
+}
+
 std::unique_ptr<Uploader> CudaBackend::make_uploader() { return std::make_unique<CudaUploader>(); }
 
 std::string cuda_problem() { return cuda::problem(); }

@@ -12,6 +12,8 @@ class CudaBackend final : public Backend {
  public:
   CudaBackend();
 
+  std::string name() const override;
+
   CachingAllocator& allocator() override { return allocator_; }
   void copy_from_host(void* destination, const void* source, size_t bytes) override {
     cuda::copy_from_host(destination, source, bytes);

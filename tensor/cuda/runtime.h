@@ -81,13 +81,4 @@ Fault* fault_record();
 /// Errors meanwhile.
 std::unique_ptr<Recording> record_graph(const std::function<void()>& work);
 
-/// A named range of a profile (NVTX), from construction to destruction.
-class Range {
- public:
-  explicit Range(const char* name);
-  ~Range();
-  Range(const Range&) = delete;
-  Range& operator=(const Range&) = delete;
-};
-
 }  // namespace la::cuda

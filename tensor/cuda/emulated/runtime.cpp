@@ -12,6 +12,7 @@
 #include "tensor/cuda/cuda_backend.h"
 #include "tensor/cuda/emulated/cuda.h"
 #include "tensor/error.h"
+#include "tensor/profile.h"
 
 namespace la {
 namespace cuda {
@@ -112,12 +113,14 @@ std::unique_ptr<Recording> record_graph(const std::function<void()>& work) {
   return graph;
 }
 
-Range::Range(const char*) {}
-Range::~Range() = default;
-
 }  // namespace cuda
 
 using cuda::emulated::enqueue;
+
+ProfileRange::ProfileRange(const char*) {}
+ProfileRange::~ProfileRange() = default;
+void allow_tf32(bool) {}
+void autotune(bool) {}
 
 void CudaBackend::matmul(const Tensor& a, const Tensor& b, const MatmulOptions& options, const Tensor& c) {
   enqueue([=] { backend(Device::cpu()).matmul(a, b, options, c); });

@@ -1,0 +1,19 @@
+#!/bin/sh
+# run_emulated.sh PROGRAM: runs the tests of kernels on the host, the threads of a block in forward and in reverse order, side
+# by side.
+program=$1
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+export LA_TEST_DEVICE=cuda OMP_NUM_THREADS=1
+for order in forward reverse; do
+  LA_EMULATED_ORDER=$order "$program" -ts=devices > "$logs/$order" 2>&1 &
+  eval "$order=$!"
+done
+status=0
+wait "$forward" || status=1
+wait "$reverse" || status=1
+for order in forward reverse; do
+  echo "kernels on the host, threads in $order order"
+  [ $status = 0 ] && tail -n 3 "$logs/$order" || cat "$logs/$order"
+done
+exit $status
