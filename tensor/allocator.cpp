@@ -29,6 +29,7 @@ void* CachingAllocator::allocate(size_t bytes) {
     stats_.reserved += size;
     ++stats_.system_requests;
   }
+  if (open_ != nullptr) reserved_[block] = {open_, size, true};
   stats_.in_use += size;
   stats_.peak = std::max(stats_.peak, stats_.in_use);
   return block;
@@ -37,8 +38,12 @@ void* CachingAllocator::allocate(size_t bytes) {
 void CachingAllocator::deallocate(void* block, size_t bytes) {
   const size_t size = block_size(bytes);
   std::lock_guard lock(mutex_);
-  free_[size].push_back(block);
   stats_.in_use -= size;
+  if (const auto found = reserved_.find(block); found != reserved_.end()) {
+    found->second.in_use = false;
+    if (found->second.owner != open_) return;
+  }
+  free_[size].push_back(block);
 }
 
 void CachingAllocator::release_cache() {
@@ -49,6 +54,31 @@ void CachingAllocator::release_cache() {
     blocks.clear();
     blocks.shrink_to_fit();
   }
+}
+
+Reservation::Reservation(CachingAllocator& allocator) : allocator_(allocator) {
+  std::lock_guard lock(allocator_.mutex_);
+  check(allocator_.open_ == nullptr, "memory is being reserved already");
+  allocator_.open_ = this;
+}
+
+void Reservation::close() {
+  std::lock_guard lock(allocator_.mutex_);
+  if (allocator_.open_ != this) return;
+  allocator_.open_ = nullptr;
+  for (auto& [size, blocks] : allocator_.free_)
+    std::erase_if(blocks, [&](void* block) { return allocator_.reserved_.contains(block); });
+}
+
+Reservation::~Reservation() {
+  close();
+  std::lock_guard lock(allocator_.mutex_);
+  std::erase_if(allocator_.reserved_, [&](const auto& entry) {
+    const auto& [block, reserved] = entry;
+    if (reserved.owner != this) return false;
+    if (!reserved.in_use) allocator_.free_[reserved.size].push_back(block);
+    return true;
+  });
 }
 
 MemoryStats CachingAllocator::stats() const {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #include "tensor/device.h"
@@ -19,6 +20,8 @@ struct MemoryStats {
   size_t reserved = 0;          // bytes taken from the system, handed out or cached
   int64_t system_requests = 0;  // how often the system was asked for memory
 };
+
+class Reservation;
 
 class CachingAllocator {
  public:
@@ -43,11 +46,36 @@ class CachingAllocator {
   static size_t block_size(size_t bytes);
 
  private:
+  friend class Reservation;
+  struct Reserved {
+    const Reservation* owner;
+    size_t size;
+    bool in_use;
+  };
+
   Allocate allocate_;
   Release release_;
   mutable std::mutex mutex_;
   std::map<size_t, std::vector<void*>> free_;
+  std::unordered_map<void*, Reserved> reserved_;
+  const Reservation* open_ = nullptr;  // to which blocks are added that are handed out
   MemoryStats stats_;
+};
+
+/// The memory of work that is recorded, to run again and again (repeated_work.h): all blocks that are handed
+/// out between its construction and close(). They are nobody else's from close() to its destruction, although
+/// the work has freed most of them.
+class Reservation {
+ public:
+  explicit Reservation(CachingAllocator& allocator);
+  ~Reservation();
+  Reservation(const Reservation&) = delete;
+  Reservation& operator=(const Reservation&) = delete;
+
+  void close();
+
+ private:
+  CachingAllocator& allocator_;
 };
 
 /// What the tensors of a device use.

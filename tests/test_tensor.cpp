@@ -180,6 +180,32 @@ TEST_CASE("allocator: sizes, reuse, statistics") {
   CHECK(held == 0);
 }
 
+TEST_CASE("allocator: the memory of recorded work is nobody else's while the work may run again") {
+  CachingAllocator allocator([](size_t bytes) { return ::operator new(bytes); },
+                             [](void* block, size_t) { ::operator delete(block); });
+  void* before = allocator.allocate(100);
+  auto memory = std::make_unique<Reservation>(allocator);
+  void* temporary = allocator.allocate(100);
+  allocator.deallocate(temporary, 100);
+  CHECK(allocator.allocate(100) == temporary);  // within the work it is reused
+  allocator.deallocate(temporary, 100);
+  void* kept = allocator.allocate(5000);
+  memory->close();
+  allocator.deallocate(before, 100);
+  CHECK(allocator.allocate(100) == before);
+  void* other = allocator.allocate(100);
+  CHECK(other != temporary);
+  allocator.deallocate(kept, 5000);
+  void* large = allocator.allocate(5000);
+  CHECK(large != kept);
+  memory.reset();
+  CHECK(allocator.allocate(100) == temporary);
+  CHECK(allocator.allocate(5000) == kept);
+  for (void* block : {before, other, temporary}) allocator.deallocate(block, 100);
+  for (void* block : {large, kept}) allocator.deallocate(block, 5000);
+  CHECK(allocator.stats().in_use == 0);
+}
+
 TEST_CASE("allocator: a repeated step asks the system for nothing") {
   const auto step = [] {
     Tensor x = counting({33, 65});

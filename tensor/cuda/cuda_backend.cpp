@@ -47,6 +47,18 @@ class CudaUploader final : public Uploader {
   int next_ = 0;
 };
 
+/// A graph and the memory that it works on.
+struct RecordedWork final : Recording {
+  Reservation memory;
+  std::unique_ptr<Recording> graph;
+
+  RecordedWork(CachingAllocator& allocator, const std::function<void()>& work)
+      : memory(allocator), graph(cuda::record_graph(work)) {
+    memory.close();
+  }
+  void run() override { graph->run(); }
+};
+
 }  // namespace
 
 std::string CudaBackend::name() const {
@@ -55,6 +67,10 @@ std::string CudaBackend::name() const {
 }
 
 std::unique_ptr<Uploader> CudaBackend::make_uploader() { return std::make_unique<CudaUploader>(); }
+
+std::unique_ptr<Recording> CudaBackend::record(const std::function<void()>& work) {
+  return std::make_unique<RecordedWork>(allocator_, work);
+}
 
 std::string cuda_problem() { return cuda::problem(); }
 

@@ -26,9 +26,7 @@ class CudaBackend final : public Backend {
   }
   void synchronize() override { cuda::wait(); }
   std::unique_ptr<Uploader> make_uploader() override;
-  std::unique_ptr<Recording> record(const std::function<void()>& work) override {
-    return cuda::record_graph(work);
-  }
+  std::unique_ptr<Recording> record(const std::function<void()>& work) override;
 
   void fill(float value, const Tensor& y) override;
   void cast(const Tensor& x, const Tensor& y) override;

@@ -1,0 +1,263 @@
+// Pooling on the GPU. A block makes one row of the result's positions, of all channels; a thread makes packs
+// of neighboring channels of a position, so that neighbors read neighboring memory. The gradients gather what
+// each input position is due, in a fixed order, instead of scattering it. Windows overlap little: what they
+// share is read from memory once and then from the cache.
+#include <limits>
+
+#include "tensor/cuda/cuda_backend.h"
+#include "tensor/cuda/kernel.h"
+
+namespace la {
+namespace {
+
+using namespace cuda;
+
+constexpr int threads = 256;
+
+struct Extents {
+  int64_t height, width;
+};
+Extents extents_of(const Tensor& x) { return {x.size(1), x.size(2)}; }
+
+/// The pooling windows: the larger map, the smaller one, and how they lie.
+struct Windows {
+  Extents in, out;
+  PoolGeometry g;
+};
+
+/// begin to end (exclusive), along one axis.
+struct Range {
+  int64_t begin, end;
+  __device__ int64_t size() const { return end - begin; }
+};
+
+/// The positions inside a picture of that extent in the window of output position `out`.
+__device__ Range window(int64_t out, int64_t extent, const PoolGeometry& g) {
+  const int64_t begin = out * g.stride - g.padding, end = begin + g.kernel;
+  return {begin < 0 ? 0 : begin, end < extent ? end : extent};
+}
+
+/// The outputs, of which there are `extent`, whose windows contain input position `in`.
+__device__ Range windows_of(int64_t in, int64_t extent, const PoolGeometry& g) {
+  const int64_t place = in + g.padding, before = place - g.kernel;  // the last that ends before it begins
+  const int64_t begin = before < 0 ? 0 : before / g.stride + 1, end = place / g.stride + 1;
+  return {begin, end < extent ? end : extent};
+}
+
+/// A position of the map that a kernel writes.
+struct Place {
+  int64_t picture, row, column;
+  int64_t channel;  // the first of a pack
+};
+
+/// Calls f for what this thread writes of a map with rows of these extents.
+template <int width, class F>
+__device__ void for_each_pack(const Extents& map, int64_t channels, F f) {
+  const auto packs = static_cast<unsigned>(channels / width);
+  const auto items = static_cast<unsigned>(map.width) * packs;
+  for (unsigned item = threadIdx.x; item < items; item += threads)
+    f(Place{blockIdx.x / map.height, blockIdx.x % map.height, item / packs, item % packs * width});
+}
+
+/// The number of the first element of a pack.
+__device__ int64_t offset_of(int64_t picture, int64_t row, int64_t column, const Extents& map,
+                             int64_t channels, int64_t channel) {
+  return ((picture * map.height + row) * map.width + column) * channels + channel;
+}
+
+template <int width>
+struct Sums {
+  float value[width] = {};
+
+  template <class T>
+  __device__ void add(const Pack<T, width>& pack, float divisor = 1.0f) {
+    for (int e = 0; e < width; ++e) value[e] += static_cast<float>(pack.value[e]) / divisor;
+  }
+  template <class T>
+  __device__ void store_divided(float divisor, T* to) const {
+    Pack<T, width> pack;
+    for (int e = 0; e < width; ++e) pack.value[e] = T(value[e] / divisor);
+    pack.store(to);
+  }
+};
+
+/// Reads x about once, writes y and winner once. A NaN wins, and then stays.
+template <int width, class T>
+__global__ void max_pool2d_kernel(Windows w, int64_t channels, const T* x, T* y, uint8_t* winner) {
+  for_each_pack<width>(w.out, channels, [&](const Place& at) {
+    const Range rows = window(at.row, w.in.height, w.g), columns = window(at.column, w.in.width, w.g);
+    float maximum[width];
+    Pack<uint8_t, width> winners;
+    const auto place_of = [&](int64_t h, int64_t c) {
+      return static_cast<uint8_t>((h - (at.row * w.g.stride - w.g.padding)) * w.g.kernel +
+                                  (c - (at.column * w.g.stride - w.g.padding)));
+    };
+    for (int e = 0; e < width; ++e) {
+      maximum[e] = -std::numeric_limits<float>::infinity();
+      winners.value[e] = place_of(rows.begin, columns.begin);
+    }
+    for (int64_t h = rows.begin; h < rows.end; ++h)
+      for (int64_t c = columns.begin; c < columns.end; ++c) {
+        const auto pixel = Pack<T, width>::load(x + offset_of(at.picture, h, c, w.in, channels, at.channel));
+        const uint8_t place = place_of(h, c);
+        for (int e = 0; e < width; ++e) {
+          const auto value = static_cast<float>(pixel.value[e]);
+          const bool better = !(value <= maximum[e]) && maximum[e] == maximum[e];
+          winners.value[e] = better ? place : winners.value[e];
+          maximum[e] = better ? value : maximum[e];
+        }
+      }
+    Pack<T, width> result;
+    for (int e = 0; e < width; ++e) result.value[e] = T(maximum[e]);
+    const int64_t to = offset_of(at.picture, at.row, at.column, w.out, channels, at.channel);
+    result.store(y + to);
+    winners.store(winner + to);
+  });
+}
+
+/// dx = the sum of dy of the windows that this position has won. Reads dy and winner about once, writes dx
+/// once.
+template <int width, class T>
+__global__ void max_pool2d_backward_kernel(Windows w, int64_t channels, const T* dy, const uint8_t* winner,
+                                           T* dx) {
+  for_each_pack<width>(w.in, channels, [&](const Place& at) {
+    const Range rows = windows_of(at.row, w.out.height, w.g),
+                columns = windows_of(at.column, w.out.width, w.g);
+    Sums<width> sums;
+    for (int64_t h = rows.begin; h < rows.end; ++h)
+      for (int64_t c = columns.begin; c < columns.end; ++c) {
+        const int64_t from = offset_of(at.picture, h, c, w.out, channels, at.channel);
+        const auto place = static_cast<uint8_t>((at.row - (h * w.g.stride - w.g.padding)) * w.g.kernel +
+                                                (at.column - (c * w.g.stride - w.g.padding)));
+        const auto gradient = Pack<T, width>::load(dy + from);
+        const auto winners = Pack<uint8_t, width>::load(winner + from);
+        for (int e = 0; e < width; ++e)
+          if (winners.value[e] == place) sums.value[e] += static_cast<float>(gradient.value[e]);
+      }
+    sums.store_divided(1.0f, dx + offset_of(at.picture, at.row, at.column, w.in, channels, at.channel));
+  });
+}
+
+/// y = the mean of the window inside the picture. Reads x about once, writes y once.
+template <int width, class T>
+__global__ void avg_pool2d_kernel(Windows w, int64_t channels, const T* x, T* y) {
+  for_each_pack<width>(w.out, channels, [&](const Place& at) {
+    const Range rows = window(at.row, w.in.height, w.g), columns = window(at.column, w.in.width, w.g);
+    Sums<width> sums;
+    for (int64_t h = rows.begin; h < rows.end; ++h)
+      for (int64_t c = columns.begin; c < columns.end; ++c)
+        sums.add(Pack<T, width>::load(x + offset_of(at.picture, h, c, w.in, channels, at.channel)));
+    sums.store_divided(static_cast<float>(rows.size() * columns.size()),
+                       y + offset_of(at.picture, at.row, at.column, w.out, channels, at.channel));
+  });
+}
+
+/// dx = the sum of dy / area of the windows that contain this position. Reads dy about once, writes dx once.
+template <int width, class T>
+__global__ void avg_pool2d_backward_kernel(Windows w, int64_t channels, const T* dy, T* dx) {
+  for_each_pack<width>(w.in, channels, [&](const Place& at) {
+    const Range rows = windows_of(at.row, w.out.height, w.g),
+                columns = windows_of(at.column, w.out.width, w.g);
+    Sums<width> sums;
+    for (int64_t h = rows.begin; h < rows.end; ++h)
+      for (int64_t c = columns.begin; c < columns.end; ++c) {
+        const int64_t area = window(h, w.in.height, w.g).size() * window(c, w.in.width, w.g).size();
+        sums.add(Pack<T, width>::load(dy + offset_of(at.picture, h, c, w.out, channels, at.channel)),
+                 static_cast<float>(area));
+      }
+    sums.store_divided(1.0f, dx + offset_of(at.picture, at.row, at.column, w.in, channels, at.channel));
+  });
+}
+
+/// y = the mean of x over all positions; one thread for each pack of channels of a picture. Reads x once.
+template <int width, class T>
+__global__ void global_avg_pool_kernel(int64_t pictures, int64_t positions, int64_t channels, const T* x,
+                                       T* y) {
+  const int64_t item = global_thread(), packs = channels / width;
+  if (item >= pictures * packs) return;
+  const T* from = x + item / packs * positions * channels + item % packs * width;
+  Sums<width> sums;
+  for (int64_t p = 0; p < positions; ++p) sums.add(Pack<T, width>::load(from + p * channels));
+  sums.store_divided(static_cast<float>(positions), y + item * width);
+}
+
+/// dx = dy / positions, at each position. Writes dx once; dy stays in the cache.
+template <int width, class T>
+__global__ void global_avg_pool_backward_kernel(Extents map, int64_t channels, float share, const T* dy,
+                                                T* dx) {
+  for_each_pack<width>(map, channels, [&](const Place& at) {
+    auto pack = Pack<T, width>::load(dy + at.picture * channels + at.channel);
+    for (int e = 0; e < width; ++e) pack.value[e] = T(share * static_cast<float>(pack.value[e]));
+    pack.store(dx + offset_of(at.picture, at.row, at.column, map, channels, at.channel));
+  });
+}
+
+/// Calls f with the type of x and the number of elements that one access to these tensors may move.
+template <class F>
+void dispatch(const Tensor& x, const Tensor& y, F f) {
+  dispatch_float(x.dtype(), [&]<class T>(T type) {
+    dispatch_width<T>(x.size(-1), aligned_for_vectors(x.data<T>(), y.data<T>()),
+                      [&](auto width) { f(type, width); });
+  });
+}
+
+/// A block for each row of the map.
+LaunchShape block_for_each_row(const Tensor& map) {
+  return {map.numel() == 0 ? 0u : static_cast<unsigned>(map.size(0) * map.size(1)), threads};
+}
+
+}  // namespace
+
+void CudaBackend::max_pool2d(const Tensor& x, const PoolGeometry& g, const MaxPoolResult& out) {
+  dispatch(x, out.y, [&]<class T, class Width>(T, Width) {
+    uint8_t* winner = out.winner.data<uint8_t>();
+    const bool packed = reinterpret_cast<uintptr_t>(winner) % Width::value == 0;
+    launch("max_pool2d", packed ? max_pool2d_kernel<Width::value, T> : max_pool2d_kernel<1, T>,
+           block_for_each_row(out.y), Windows{extents_of(x), extents_of(out.y), g}, x.size(3), x.data<T>(),
+           out.y.data<T>(), winner);
+  });
+}
+
+void CudaBackend::max_pool2d_backward(const Tensor& dy, const Tensor& winner, const PoolGeometry& g,
+                                      const Tensor& dx) {
+  dispatch(dy, dx, [&]<class T, class Width>(T, Width) {
+    const uint8_t* winners = winner.data<uint8_t>();
+    const bool packed = reinterpret_cast<uintptr_t>(winners) % Width::value == 0;
+    launch("max_pool2d_backward",
+           packed ? max_pool2d_backward_kernel<Width::value, T> : max_pool2d_backward_kernel<1, T>,
+           block_for_each_row(dx), Windows{extents_of(dx), extents_of(dy), g}, dx.size(3), dy.data<T>(),
+           winners, dx.data<T>());
+  });
+}
+
+void CudaBackend::avg_pool2d(const Tensor& x, const PoolGeometry& g, const Tensor& y) {
+  dispatch(x, y, [&]<class T, class Width>(T, Width) {
+    launch("avg_pool2d", avg_pool2d_kernel<Width::value, T>, block_for_each_row(y),
+           Windows{extents_of(x), extents_of(y), g}, x.size(3), x.data<T>(), y.data<T>());
+  });
+}
+
+void CudaBackend::avg_pool2d_backward(const Tensor& dy, const PoolGeometry& g, const Tensor& dx) {
+  dispatch(dy, dx, [&]<class T, class Width>(T, Width) {
+    launch("avg_pool2d_backward", avg_pool2d_backward_kernel<Width::value, T>, block_for_each_row(dx),
+           Windows{extents_of(dx), extents_of(dy), g}, dx.size(3), dy.data<T>(), dx.data<T>());
+  });
+}
+
+void CudaBackend::global_avg_pool(const Tensor& x, const Tensor& y) {
+  dispatch(x, y, [&]<class T, class Width>(T, Width) {
+    launch("global_avg_pool", global_avg_pool_kernel<Width::value, T>,
+           {blocks_for(y.numel() / Width::value, threads), threads}, x.size(0), x.size(1) * x.size(2),
+           x.size(3), x.data<T>(), y.data<T>());
+  });
+}
+
+void CudaBackend::global_avg_pool_backward(const Tensor& dy, const Tensor& dx) {
+  const float share = 1.0f / static_cast<float>(dx.size(1) * dx.size(2));
+  dispatch(dy, dx, [&]<class T, class Width>(T, Width) {
+    launch("global_avg_pool_backward", global_avg_pool_backward_kernel<Width::value, T>,
+           block_for_each_row(dx), extents_of(dx), dx.size(3), share, dy.data<T>(), dx.data<T>());
+  });
+}
+
+}  // namespace la
