@@ -23,24 +23,38 @@ LDLIBS += -ldnnl -lfmt -lz -lpthread
 
 # ---- CUDA: what there is ---------------------------------------------------------------------------------------------
 
-# CUDA=1 builds the CUDA backend, which is not complete yet.
+# The CUDA backend is built where nvcc and cuDNN's headers are found; CUDA=0 leaves it out, CUDA=1 insists on it.
 NVCC ?= $(or $(shell command -v nvcc 2>/dev/null),$(wildcard $(CUDA_HOME)/bin/nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
-CUDA ?= 0
+CUDA_ROOT := $(if $(NVCC),$(abspath $(dir $(realpath $(NVCC)))/..))
+header_folder = $(patsubst %/,%,$(dir $(firstword $(wildcard $(foreach d,$(CUDA_ROOT) $(CUDNN_HOME) $(NCCL_HOME) /usr,$(d)/include/$(1) $(d)/include/x86_64-linux-gnu/$(1) $(d)/include/aarch64-linux-gnu/$(1))))))
+CUDNN_INCLUDE := $(call header_folder,cudnn_graph.h)
+NCCL_INCLUDE := $(call header_folder,nccl.h)
+# NAME_MAJOR.NAME_MINOR from a header: $(call header_version,FILE,NAME)
+header_version = $(shell awk '$$2 == "$(2)_MAJOR" { major = $$3 } $$2 == "$(2)_MINOR" { minor = $$3 } END { print major "." minor }' $(1))
+ifeq ($(NVCC),)
+  NO_CUDA := nvcc is neither on PATH nor in CUDA_HOME
+else ifeq ($(CUDNN_INCLUDE),)
+  NO_CUDA := cudnn_graph.h of cuDNN 9 is in none of CUDA_HOME, CUDNN_HOME and /usr
+endif
+CUDA ?= $(if $(NO_CUDA),0,1)
 ifeq ($(CUDA),1)
-  ifeq ($(NVCC),)
-    $(error CUDA=1, but nvcc is neither on PATH nor in CUDA_HOME)
+  ifneq ($(NO_CUDA),)
+    $(error CUDA=1, but $(NO_CUDA))
   endif
-  CUDA_ROOT := $(abspath $(dir $(realpath $(NVCC)))/..)
   # Machine code for the GPUs of this machine; where there is none, for compute capability 8.0 and 9.0, and PTX from
   # which the driver makes that of later GPUs.
   CUDA_ARCH ?= $(or $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u),80 90 90+PTX)
-  cuda_code = $(if $(findstring +PTX,$(1)),-gencode arch=compute_$(1:%+PTX=%)$(comma)code=compute_$(1:%+PTX=%),-gencode arch=compute_$(1)$(comma)code=sm_$(1))
   comma := ,
+  cuda_code = $(if $(findstring +PTX,$(1)),-gencode arch=compute_$(1:%+PTX=%)$(comma)code=compute_$(1:%+PTX=%),-gencode arch=compute_$(1)$(comma)code=sm_$(1))
   # fmt 9 leaves out, under nvcc, the constexpr that its own checks need.
   NVCCFLAGS += -std=c++20 -O3 -g -lineinfo -I. -ccbin $(CXX) --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1 -MMD -MP \
                $(foreach a,$(CUDA_ARCH),$(call cuda_code,$(a))) -Xcompiler -Wall,-Wextra -Werror all-warnings
-  CXXFLAGS += -I$(CUDA_ROOT)/include
+  CXXFLAGS += $(foreach d,$(sort $(CUDA_ROOT)/include $(CUDNN_INCLUDE)),-isystem $(d))
   LDLIBS += $(firstword $(wildcard $(CUDA_ROOT)/lib64/libcudart_static.a $(CUDA_ROOT)/lib/libcudart_static.a)) -ldl -lrt
+  DEVICES := CPU with $(shell nproc) cores; CUDA $(shell $(NVCC) --version | sed -n 's/.*release \([0-9.]*\).*/\1/p'), cuDNN $(call header_version,$(CUDNN_INCLUDE)/cudnn_version.h,CUDNN), \
+             $(if $(NCCL_INCLUDE),NCCL $(call header_version,$(NCCL_INCLUDE)/nccl.h,NCCL),no NCCL), for compute capability $(CUDA_ARCH)
+else
+  DEVICES := CPU with $(shell nproc) cores; no CUDA$(if $(NO_CUDA),: $(NO_CUDA))
 endif
 
 # ---- What is built -------------------------------------------------------------------------------------------------
@@ -136,7 +150,7 @@ config:
 	 done; \
 	 if [ -n "$$missing" ]; then echo "missing:$$missing; 'make deps' installs what is needed" >&2; exit 1; fi
 	@echo "libraries  oneDNN $$(printf '#include <oneapi/dnnl/dnnl_version.h>\nDNNL_VERSION_MAJOR.DNNL_VERSION_MINOR.DNNL_VERSION_PATCH\n' | $(CXX) -E -P -x c++ - | tail -n 1 | tr -d ' '), fmt, CLI11, nlohmann json, zlib"
-	@echo "device     CPU, $$(nproc) cores"
+	@echo "devices    $(strip $(DEVICES))"
 
 deps:
 	@missing=""; \
@@ -152,8 +166,9 @@ deps:
 
 # ---- Checks ------------------------------------------------------------------------------------------------------------
 
-test: check-floors $(TESTS) $(PROGRAMS)
+test: check-floors $(TESTS) $(EMULATED_TESTS) $(PROGRAMS)
 	@LA_PROGRAMS=$(BIN) $(TESTS)
+	@sh tests/run_emulated.sh $(EMULATED_TESTS)
 
 # The tests that run on a GPU alone.
 test-gpu: $(TESTS) $(PROGRAMS)
@@ -168,7 +183,7 @@ test-sanitize:
 	@$(MAKE) --no-print-directory BUILD=build/sanitize OPTIMIZE=-O1 \
 	   SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" test
 
-SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) apps tests bench docs,$(d)/*.h $(d)/*.cpp)))
+SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps tests bench docs,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
 check: check-floors
 	@$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files are in order"
 check-floors:

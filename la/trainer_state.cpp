@@ -2,6 +2,7 @@
 
 #include "la/trainer.h"
 #include "layers/state_dict.h"
+#include "tensor/ops.h"
 
 namespace la {
 namespace {
@@ -32,9 +33,11 @@ TrainerState Trainer::state() {
   for (auto& [name, tensor] : state_dict(*network_)) state.tensors.push_back({name, tensor});
   const auto parameters = network_->parameters();
   for (size_t i = 0; i < parameters.size(); ++i)
-    state.tensors.push_back({velocity_name(parameters[i]), to_torch_layout(sgd_.velocities()[i])});
-  state.tensors.push_back({bank_name, to_torch_layout(bank_.vectors())});
-  if (cluster_labels_.defined()) state.tensors.push_back({labels_name, to_torch_layout(cluster_labels_)});
+    state.tensors.push_back(
+        {velocity_name(parameters[i]), to_torch_layout(parameters[i], sgd_.velocities()[i])});
+  state.tensors.push_back({bank_name, ops::copy(bank_.vectors().to(Device::cpu()))});
+  if (cluster_labels_.defined())
+    state.tensors.push_back({labels_name, ops::copy(cluster_labels_.to(Device::cpu()))});
   state.metadata = {{"epoch", fmt::format("{}", epoch_)},
                     {"step", fmt::format("{}", step_)},
                     {"loss_sum", fmt::format("{}", loss_sum_)},
@@ -49,7 +52,7 @@ void Trainer::restore(const SafetensorsFile& checkpoint) {
   load_state_dict(*network_, tensors);
   const auto parameters = network_->parameters();
   for (size_t i = 0; i < parameters.size(); ++i)
-    load_tensor(tensors, velocity_name(parameters[i]), sgd_.velocities()[i]);
+    load_tensor(tensors, velocity_name(parameters[i]), parameters[i], sgd_.velocities()[i]);
   load_tensor(tensors, bank_name, bank_.vectors());
   if (tensors.contains(labels_name)) {
     cluster_labels_ = Tensor({config_.clusterings, bank_.size()}, DType::i32, device_);

@@ -9,7 +9,7 @@ namespace la {
 
 Linear::Linear(int64_t in, int64_t out, Options options) {
   const float bound = 1.0f / std::sqrt(static_cast<float>(in));
-  add("weight", weight_, {out, in}, uniform(bound), Decay::yes);
+  add("weight", weight_, {out, in}, uniform(bound), Decay::yes, options.positions);
   if (options.bias) add("bias", bias_, {out}, uniform(bound), Decay::no);
 }
 
@@ -51,6 +51,12 @@ Variable Dropout::forward(const Variable& x) {
   if (!training()) return x;
   const auto call = static_cast<uint64_t>(calls_.data<int64_t>()[0]++);
   return dropout(x, p_, {seed_, Purpose::dropout, call});
+}
+
+Sequential& Sequential::append(std::unique_ptr<Module> module) {
+  modules_.push_back(std::move(module));
+  add(std::to_string(next_name_++), *modules_.back());
+  return *this;
 }
 
 Variable Sequential::forward(const Variable& x) {

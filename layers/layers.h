@@ -14,6 +14,7 @@ class Linear : public Module {
  public:
   struct Options {
     bool bias = true;
+    int64_t positions = 1;  // H * W where x is a flattened [N, H, W, C], so that weights fit torchvision's
   };
   Linear(int64_t in, int64_t out) : Linear(in, out, Options{}) {}
   Linear(int64_t in, int64_t out, Options options);
@@ -91,6 +92,16 @@ class GlobalAvgPool : public Module {
   Variable forward(const Variable& x) override { return global_avg_pool(x); }
 };
 
+/// To another floating-point type.
+class Cast : public Module {
+ public:
+  explicit Cast(DType dtype) : dtype_(dtype) {}
+  Variable forward(const Variable& x) override { return cast(x, dtype_); }
+
+ private:
+  DType dtype_;
+};
+
 /// [N, ...] -> [N, the rest].
 class Flatten : public Module {
  public:
@@ -116,14 +127,20 @@ class Sequential : public Module {
   /// Makes a module and appends it.
   template <class M, class... Args>
   Sequential& append(Args&&... args) {
-    modules_.push_back(std::make_unique<M>(std::forward<Args>(args)...));
-    add(std::to_string(modules_.size() - 1), *modules_.back());
+    return append(std::make_unique<M>(std::forward<Args>(args)...));
+  }
+  Sequential& append(std::unique_ptr<Module> module);
+  /// Leaves out a name, such as that of a ReLU which the batch norm before it does too: so the names stay
+  /// those of torchvision.
+  Sequential& skip() {
+    ++next_name_;
     return *this;
   }
   Variable forward(const Variable& x) override;
 
  private:
   std::vector<std::unique_ptr<Module>> modules_;
+  int next_name_ = 0;
 };
 
 }  // namespace la

@@ -29,7 +29,7 @@ void Module::collect(const std::string& prefix, std::vector<Parameter>* paramete
                      std::vector<Buffer>* buffers) {
   if (parameters)
     for (const auto& own : parameters_)
-      parameters->push_back({prefix + own.name, own.variable, &own.initializer, own.decays});
+      parameters->push_back({prefix + own.name, own.variable, &own.initializer, own.decays, own.positions});
   if (buffers)
     for (const auto& [name, tensor] : buffers_) buffers->push_back({prefix + name, tensor});
   for (auto& [name, child] : children_) child->collect(prefix + name + ".", parameters, buffers);
@@ -50,9 +50,10 @@ void Module::to(Device device) {
 void Module::add(std::string name, Module& child) { children_.emplace_back(std::move(name), &child); }
 
 void Module::add(std::string name, Variable& parameter, const Shape& shape, Initializer initializer,
-                 Decay decay) {
+                 Decay decay, int64_t positions) {
   parameter = Variable(Tensor::zeros(shape), true);
-  parameters_.push_back({std::move(name), &parameter, std::move(initializer), decay == Decay::yes});
+  parameters_.push_back(
+      {std::move(name), &parameter, std::move(initializer), decay == Decay::yes, positions});
 }
 
 void Module::add(std::string name, Tensor& buffer) { buffers_.emplace_back(std::move(name), &buffer); }

@@ -24,6 +24,9 @@ class Module {
     Variable* variable;
     const Initializer* initializer;
     bool decays;
+    /// Of a weight whose inputs are laid out over positions of a picture, [positions, channels]: torchvision
+    /// has them as [channels, positions]. 1 for all others.
+    int64_t positions;
   };
   /// State that is not learnt, such as running statistics, under its full name.
   struct Buffer {
@@ -63,7 +66,8 @@ class Module {
 
   void add(std::string name, Module& child);
   /// Makes `parameter` a variable of that shape to be learnt, and registers it.
-  void add(std::string name, Variable& parameter, const Shape& shape, Initializer initializer, Decay decay);
+  void add(std::string name, Variable& parameter, const Shape& shape, Initializer initializer, Decay decay,
+           int64_t positions = 1);
   /// Registers state; i64 state (counters) stays in host memory.
   void add(std::string name, Tensor& buffer);
 
@@ -73,6 +77,7 @@ class Module {
     Variable* variable;
     Initializer initializer;
     bool decays;
+    int64_t positions;
   };
   void collect(const std::string& prefix, std::vector<Parameter>* parameters, std::vector<Buffer>* buffers);
 

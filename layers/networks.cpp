@@ -17,6 +17,12 @@ std::unique_ptr<Module> make_resnet(const NetworkOptions& o, ResNetOptions r) {
   return std::make_unique<ResNet>(r);
 }
 
+template <class Network>
+std::unique_ptr<Module> make_plain(const NetworkOptions& o) {
+  return std::make_unique<Network>(
+      PlainNetworkOptions{.channels = o.channels, .image_size = o.image_size, .dim = o.dim, .head = o.head});
+}
+
 template <bool pre_activation>
 std::unique_ptr<Module> make_resnet18(const NetworkOptions& o) {
   return make_resnet(o, {.blocks = {2, 2, 2, 2}, .pre_activation = pre_activation});
@@ -29,6 +35,12 @@ template <bool pre_activation>
 std::unique_ptr<Module> make_resnet50(const NetworkOptions& o) {
   return make_resnet(
       o, {.blocks = {3, 4, 6, 3}, .block = BlockKind::bottleneck, .pre_activation = pre_activation});
+}
+
+template <bool pre_activation>
+std::unique_ptr<Module> make_resnet101(const NetworkOptions& o) {
+  return make_resnet(
+      o, {.blocks = {3, 4, 23, 3}, .block = BlockKind::bottleneck, .pre_activation = pre_activation});
 }
 
 /// The narrow network of He et al. 2015 for pictures of 28 to 32 pixels: 16, 32 and 64 channels.
@@ -44,14 +56,18 @@ std::unique_ptr<Module> make_resnet20_wide(const NetworkOptions& o) {
 
 const std::map<std::string, Maker, std::less<>>& makers() {
   static const std::map<std::string, Maker, std::less<>> table{
+      {"alexnet", make_plain<AlexNet>},
+      {"vgg16", make_plain<Vgg16>},
       {"resnet20", make_resnet20},
       {"resnet20-wide", make_resnet20_wide},
       {"resnet18", make_resnet18<false>},
       {"resnet34", make_resnet34<false>},
       {"resnet50", make_resnet50<false>},
+      {"resnet101", make_resnet101<false>},
       {"preact-resnet18", make_resnet18<true>},
       {"preact-resnet34", make_resnet34<true>},
       {"preact-resnet50", make_resnet50<true>},
+      {"preact-resnet101", make_resnet101<true>},
   };
   return table;
 }

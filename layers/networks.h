@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "layers/module.h"
+#include "layers/plain_network.h"
 #include "layers/resnet.h"
 
 namespace la {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "layers/head.h"
 #include "layers/residual.h"
 
 namespace la {
@@ -14,10 +15,6 @@ enum class BlockKind { basic, bottleneck };
 /// large: 7x7 convolution of stride 2 and 3x3 max pooling of stride 2, for 224 pixels; small: one 3x3
 /// convolution; strided: one 5x5 convolution of stride 2, which buys twice the channels for the same work.
 enum class Stem { large, small, strided };
-/// What stands between the pooled features and L2 normalization: a linear map; one followed by batch norm; or
-/// a hidden layer with batch norm and ReLU before it.
-enum class HeadKind { linear, linear_bn, mlp };
-
 struct ResNetOptions {
   std::vector<int> blocks = {2, 2, 2, 2};  // of each stage; each stage after the first halves the picture
   int64_t width = 64;                      // of the first stage; each further stage doubles it

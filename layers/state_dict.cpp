@@ -5,7 +5,7 @@
 namespace la {
 namespace {
 
-/// [A, B, C] -> [A, C, B] for each of the A matrices.
+/// [A, B, C] -> [A, C, B] for each of the A matrices, as a tensor of that shape.
 Tensor transpose_inner(const Tensor& x, int64_t a, int64_t b, int64_t c, const Shape& shape) {
   Tensor y(shape);
   const float* from = x.data<float>();
@@ -16,43 +16,64 @@ Tensor transpose_inner(const Tensor& x, int64_t a, int64_t b, int64_t c, const S
   return y;
 }
 
-bool is_convolution_weight(const Tensor& t) { return t.rank() == 4 && t.dtype() == DType::f32; }
+/// A weight as [outputs, positions, channels], and how torchvision shapes it.
+struct Layout {
+  int64_t outputs, positions, channels;
+  Shape torch_shape;
 
-Shape torch_shape(const Tensor& t) {
-  return is_convolution_weight(t) ? Shape{t.size(0), t.size(3), t.size(1), t.size(2)} : t.shape();
+  Layout(const Module::Parameter& parameter, const Shape& shape)
+      : outputs(shape[0]), positions(parameter.positions), torch_shape(shape) {
+    if (shape.rank() == 4) {  // of a convolution
+      positions = shape[1] * shape[2];
+      torch_shape = {shape[0], shape[3], shape[1], shape[2]};
+    }
+    channels = shape.numel() / (outputs * positions);
+  }
+};
+
+const Tensor& find(const std::map<std::string, Tensor>& state, const std::string& name, DType dtype,
+                   const Shape& shape) {
+  const auto found = state.find(name);
+  check(found != state.end(), "the state has no tensor \"{}\"", name);
+  const Tensor& values = found->second;
+  check(values.shape() == shape && values.dtype() == dtype, "tensor \"{}\" is {} {}; expected {} {}", name,
+        values.dtype(), values.shape(), dtype, shape);
+  return values;
 }
 
 }  // namespace
 
-Tensor to_torch_layout(const Tensor& parameter) {
-  const Tensor host = parameter.to(Device::cpu());
-  if (!is_convolution_weight(host)) return ops::copy(host);
-  return transpose_inner(host, host.size(0), host.size(1) * host.size(2), host.size(3), torch_shape(host));
+Tensor to_torch_layout(const Module::Parameter& parameter, const Tensor& values) {
+  const Tensor host = values.to(Device::cpu());
+  const Layout layout(parameter, host.shape());
+  return transpose_inner(host, layout.outputs, layout.positions, layout.channels, layout.torch_shape);
 }
 
 void load_tensor(const std::map<std::string, Tensor>& state, const std::string& name,
                  const Tensor& destination) {
-  const auto found = state.find(name);
-  check(found != state.end(), "the state has no tensor \"{}\"", name);
-  Tensor values = found->second;
-  check(values.shape() == torch_shape(destination) && values.dtype() == destination.dtype(),
-        "tensor \"{}\" is {} {}; expected {} {}", name, values.dtype(), values.shape(), destination.dtype(),
-        torch_shape(destination));
-  if (is_convolution_weight(destination))
-    values = transpose_inner(values, values.size(0), values.size(1), values.size(2) * values.size(3),
-                             destination.shape());
-  Tensor(destination).copy_from_host(values.raw());
+  Tensor(destination).copy_from_host(find(state, name, destination.dtype(), destination.shape()).raw());
+}
+
+void load_tensor(const std::map<std::string, Tensor>& state, const std::string& name,
+                 const Module::Parameter& parameter, const Tensor& destination) {
+  const Layout layout(parameter, destination.shape());
+  const Tensor& values = find(state, name, destination.dtype(), layout.torch_shape);
+  Tensor(destination)
+      .copy_from_host(
+          transpose_inner(values, layout.outputs, layout.channels, layout.positions, destination.shape())
+              .raw());
 }
 
 std::vector<std::pair<std::string, Tensor>> state_dict(Module& module) {
   std::vector<std::pair<std::string, Tensor>> state;
-  for (const auto& p : module.parameters()) state.emplace_back(p.name, to_torch_layout(p.variable->value()));
-  for (const auto& b : module.buffers()) state.emplace_back(b.name, to_torch_layout(*b.tensor));
+  for (const auto& p : module.parameters())
+    state.emplace_back(p.name, to_torch_layout(p, p.variable->value()));
+  for (const auto& b : module.buffers()) state.emplace_back(b.name, ops::copy(b.tensor->to(Device::cpu())));
   return state;
 }
 
 void load_state_dict(Module& module, const std::map<std::string, Tensor>& state) {
-  for (const auto& p : module.parameters()) load_tensor(state, p.name, p.variable->value());
+  for (const auto& p : module.parameters()) load_tensor(state, p.name, p, p.variable->value());
   for (const auto& b : module.buffers()) load_tensor(state, b.name, *b.tensor);
 }
 

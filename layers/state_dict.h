@@ -1,5 +1,6 @@
 // The state of a module as a list of named tensors in torchvision's layout: convolution weights, [O, H, W, I]
-// here, are [O, I, H, W] there.
+// here, are [O, I, H, W] there, and the inputs of a linear map that sees a whole picture, [H, W, C] here, are
+// [C, H, W].
 #pragma once
 
 #include <map>
@@ -11,13 +12,16 @@
 
 namespace la {
 
-/// A copy in host memory; of a convolution weight (f32, four dimensions) in torchvision's layout.
-Tensor to_torch_layout(const Tensor& parameter);
+/// A copy in host memory of the parameter's value, gradient or velocity, in torchvision's layout.
+Tensor to_torch_layout(const Module::Parameter& parameter, const Tensor& values);
 
-/// Copies the tensor `name` of `state` (torchvision's layout, host memory) into `destination`. A missing name
-/// or another shape or type is an Error that says which.
+/// Copies the tensor `name` of `state` (host memory) into `destination`. A missing name or another shape or
+/// type is an Error that says which.
 void load_tensor(const std::map<std::string, Tensor>& state, const std::string& name,
                  const Tensor& destination);
+/// The same for what belongs to a parameter, and is in torchvision's layout.
+void load_tensor(const std::map<std::string, Tensor>& state, const std::string& name,
+                 const Module::Parameter& parameter, const Tensor& destination);
 
 /// Copies of all parameters and buffers, in host memory.
 std::vector<std::pair<std::string, Tensor>> state_dict(Module& module);

@@ -8,7 +8,7 @@ allowed() {
   folder=$1
   shift
   pattern=$(echo "$@" | tr ' ' '|')
-  bad=$(grep -nE '^#include "[a-z]+/' "$folder"/*.h "$folder"/*.cpp 2>/dev/null | grep -vE "#include \"($pattern)/[^/]*\"")
+  bad=$(grep -nE '^#include "[a-z]+/' "$folder"/*.h "$folder"/*.cpp "$folder"/*.cu 2>/dev/null | grep -vE "#include \"($pattern)/[^/]*\"")
   if [ -n "$bad" ]; then
     echo "$folder/ may include only from: $*" >&2
     echo "$bad" >&2
@@ -17,13 +17,14 @@ allowed() {
 }
 
 allowed tensor/cpu tensor tensor/cpu
+allowed tensor/cuda tensor tensor/cuda tensor/cuda/emulated
 allowed autograd autograd tensor
 allowed layers layers autograd tensor
 allowed data data tensor
 allowed la la layers autograd data tensor
 allowed apps apps la layers autograd data tensor
 
-backends=$(grep -nE '#include "tensor/backend.h"|#include "tensor/cpu/' autograd/* layers/* data/* la/* apps/* 2>/dev/null)
+backends=$(grep -nE '#include "tensor/backend.h"|#include "tensor/(cpu|cuda)/' autograd/* layers/* data/* la/* apps/* 2>/dev/null)
 if [ -n "$backends" ]; then
   echo "only tensor/ knows the backends:" >&2
   echo "$backends" >&2

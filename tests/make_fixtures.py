@@ -10,6 +10,7 @@ PyTorch has them (layers/state_dict.h converts). Results are computed in double 
 PyTorch's own f32 is from them, in the worst element of each tensor and of 17 runs, is in the metadata as
 "error.<name>": the tests derive their tolerances from it.
 """
+import copy
 import json
 import os
 import struct
@@ -270,6 +271,117 @@ def save_losses():
                     "similarities": similarities, "close": close.byte(), "candidates": candidates.int()}, compute)
 
 
+# ---- The networks, as they are ---------------------------------------------------------------------------------------
+
+
+class AlexNet(nn.Module):
+    """The fully connected layers see the picture's positions as torchvision's do, channels first."""
+
+    def __init__(self, dim):
+        super().__init__()
+        features = []
+        for inside, outside, kernel, stride, padding, pools in ((3, 64, 11, 4, 2, True), (64, 192, 5, 1, 2, True),
+                                                                (192, 384, 3, 1, 1, False),
+                                                                (384, 384, 3, 1, 1, False),
+                                                                (384, 256, 3, 1, 1, True)):
+            features += [nn.Conv2d(inside, outside, kernel, stride, padding, bias=False), nn.BatchNorm2d(outside),
+                         nn.ReLU()]
+            features += [nn.MaxPool2d(3, 2)] if pools else []
+        self.features = nn.Sequential(*features)
+        self.classifier = nn.ModuleDict({"0": nn.Linear(ALEXNET_POSITIONS * 256, 4096, bias=False),
+                                         "1": nn.BatchNorm1d(4096), "2": nn.Linear(4096, 4096, bias=False),
+                                         "3": nn.BatchNorm1d(4096), "5": nn.Linear(4096, dim)})
+
+    def forward(self, x):
+        layers, y = self.classifier, self.features(x).flatten(1)
+        y = functional.relu(layers["1"](layers["0"](y)))
+        return layers["5"](functional.relu(layers["3"](layers["2"](y))))
+
+
+class Vgg16(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        features, inside = [], 3
+        for outside, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+            for _ in range(count):
+                features += [nn.Conv2d(inside, outside, 3, padding=1), nn.BatchNorm2d(outside), nn.ReLU()]
+                inside = outside
+            features.append(nn.MaxPool2d(2, 2))
+        self.features = nn.Sequential(*features)
+        self.classifier = nn.Sequential(nn.Linear(VGG_POSITIONS * 512, 4096), nn.ReLU(), nn.Dropout(0),
+                                        nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(0), nn.Linear(4096, dim))
+
+    def forward(self, x):
+        return self.classifier(self.features(x).flatten(1))
+
+
+ALEXNET_SIZE, ALEXNET_POSITIONS = 95, 4  # pixels; of the last map, so that the order of positions counts
+VGG_SIZE, VGG_POSITIONS = 64, 4
+
+
+def numbers_of(number, shape):
+    """Pseudorandom, uniform in [-1, 1), the same in the tests: multiplicative hashing of the element's place."""
+    place = numpy.arange(int(numpy.prod(shape)), dtype=numpy.uint64) + numpy.uint64(number << 32)
+    x = place * numpy.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> numpy.uint64(29))) * numpy.uint64(0xBF58476D1CE4E5B9)
+    return torch.from_numpy((x >> numpy.uint64(40)).astype(numpy.float32) / 2 ** 23 - 1).reshape(shape)
+
+
+def save_networks():
+    """For each network, on four small pictures, with pseudorandom parameters: the embedding, and the norm of each
+    parameter's gradient."""
+    batch, dim = 4, 4
+
+    def resnet(blocks, kernels, pre_activation, large_stem=False, width=64):
+        return ResNet(blocks, width, kernels, large_stem, pre_activation, dim)
+
+    basic, bottleneck = (3, 3), (1, 3, 1)
+    networks = {"alexnet": (AlexNet(dim), ALEXNET_SIZE), "vgg16": (Vgg16(dim), VGG_SIZE),
+                "resnet20": (resnet((3, 3, 3), basic, False, width=16), 16),
+                "resnet18-large": (resnet((2, 2, 2, 2), basic, False, True), 65)}
+    for form, pre_activation in (("", False), ("preact-", True)):
+        networks[form + "resnet18"] = (resnet((2, 2, 2, 2), basic, pre_activation), 16)
+        networks[form + "resnet34"] = (resnet((3, 4, 6, 3), basic, pre_activation), 16)
+        networks[form + "resnet50"] = (resnet((3, 4, 6, 3), bottleneck, pre_activation), 16)
+        networks[form + "resnet101"] = (resnet((3, 4, 23, 3), bottleneck, pre_activation), 16)
+
+    for name, (network, size) in networks.items():
+        for number, (key, p) in enumerate(network.named_parameters()):
+            fan_in = p[0].numel() if p.dim() > 1 else 1
+            value = numbers_of(number, p.shape)
+            p.data = value * (3 / fan_in) ** 0.5 if p.dim() > 1 else 1 + value / 2 if key.endswith("weight") else value / 4
+        dy = numbers_of(10000, (batch, dim))
+        # Of a few inputs the one for which f32 is nearest to double precision: with others, ReLUs fall out differently.
+        tries = []
+        for pictures in range(10001, 10009):
+            x = numbers_of(pictures, (batch, size, size, 3)).permute(0, 3, 1, 2)
+            tries.append((*compare_precisions(network, x, dy), pictures))
+            if tries[-1][0]["gradient_norms"] < 1e-5:
+                break
+        errors, results, pictures = min(tries, key=lambda t: t[0]["gradient_norms"])
+        metadata = {"parameters": " ".join(key for key, _ in network.named_parameters()), "image_size": str(size),
+                    "pictures": str(pictures)}
+        metadata.update({"error." + key: f"{error:.1e}" for key, error in errors.items()})
+        write_safetensors(os.path.join(FOLDER, f"network_{name}.safetensors"),
+                          {key: value.detach().float().numpy() for key, value in results.items()}, metadata)
+
+
+def compare_precisions(network, x, dy):
+    """The errors of f32, and the results of double precision. An error is relative to the value plus a hundredth of the
+    largest, for some are almost zero: such as the gradient of a bias before batch norm."""
+
+    def compute(dtype):
+        twin = copy.deepcopy(network).to(dtype).train()
+        y = twin(x.to(dtype))
+        y.backward(dy.to(dtype))
+        return {"y": y, "gradient_norms": torch.stack([p.grad.double().norm() for p in twin.parameters()])}
+
+    exact, single = compute(torch.float64), compute(torch.float32)
+    errors = {key: ((single[key].double() - value).abs() / (value.abs() + value.abs().max() / 100)).max().item()
+              for key, value in exact.items()}
+    return errors, exact
+
+
 # ---- Ten steps of training ---------------------------------------------------------------------------------------------
 
 
@@ -321,3 +433,4 @@ if __name__ == "__main__":
     save_modules()
     save_losses()
     save_training()
+    save_networks()

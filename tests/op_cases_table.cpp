@@ -194,15 +194,15 @@ void add_losses(const Input& scores, float factor, OpCases& cases) {
 // --- k-means
 // ------------------------------------------------------------------------------------------------
 
-OpCase nearest_centroid_case(int64_t n, int64_t depth, int64_t m) {
+OpCase nearest_centroid_case(const Input& x, const Input& centroids) {
   return {.op = "nearest_centroid",
-          .inputs = {coarse({n, depth}), coarse({m, depth})},
+          .inputs = {x, centroids},
           .run = [](const Tensors& in) -> Tensors {
             const Assignment out = ops::nearest_centroid(in[0], in[1]);
             return {out.labels, out.distances};
           },
           .reference = [](const Arrays& in) { return reference::nearest_centroid(in[0], in[1]); },
-          .operations = 2.0 * static_cast<double>(n * depth * m)};
+          .operations = 2.0 * static_cast<double>(x.shape[0] * centroids.shape[0] * x.shape[1])};
 }
 
 OpCase mean_by_label_case(int64_t n, int64_t depth, int64_t m, int64_t used) {
@@ -254,18 +254,26 @@ void add_table_cases(OpCases& cases) {
     cases.push_back(mark_columns_case(rows, k, n));
   }
 
+  // Rows and centroids of more than one block, and depths of one slice and of three.
   for (const auto& [n, depth, m] :
-       {std::array<int64_t, 3>{1, 1, 1}, {60, 3, 60}, {200, 24, 1}, {300, 17, 49}})
-    cases.push_back(nearest_centroid_case(n, depth, m));
-  for (const auto& [n, depth, m, used] :
-       {std::array<int64_t, 4>{1, 1, 1, 1}, {500, 19, 40, 37}, {7, 128, 20, 20}})
+       {std::array<int64_t, 3>{1, 1, 1}, {60, 3, 60}, {390, 24, 1}, {30, 17, 49}, {12, 140, 70}})
+    cases.push_back(nearest_centroid_case(coarse({n, depth}), coarse({m, depth})));
+  for (const auto& [n, depth, m] : {std::array<int64_t, 3>{50, 128, 200}, {20, 300, 100}})
+    cases.push_back(nearest_centroid_case(normal({n, depth}), normal({m, depth})));
+  for (const auto& [n, depth, m, used] : {std::array<int64_t, 4>{1, 1, 1, 1},
+                                          {500, 19, 40, 37},
+                                          {7, 128, 20, 20},
+                                          {30, 200, 2, 1},
+                                          {2100, 3, 300, 290},
+                                          {34000, 1, 3, 2}})
     cases.push_back(mean_by_label_case(n, depth, m, used));
 
   // One batch against the bank of 60,000 pictures.
   const TableSizes bank{128, 60000, 128, 4096};
-  for (const OpCase& c : {gather_dot_case(bank), gather_sum_case(bank), nearest_rows_case(bank, true),
-                          share_label_case(10, bank, 3000), nearest_centroid_case(60000, 128, 1000),
-                          mean_by_label_case(60000, 128, 1000, 1000)})
+  for (const OpCase& c :
+       {gather_dot_case(bank), gather_sum_case(bank), nearest_rows_case(bank, true),
+        share_label_case(10, bank, 3000), nearest_centroid_case(coarse({60000, 128}), coarse({1000, 128})),
+        mean_by_label_case(60000, 128, 1000, 1000)})
     add_timed(c, cases);
 }
 

@@ -78,7 +78,7 @@ void check_module(const std::string& name, Module& module, Device device) {
   const auto parameters = module.parameters();
   CHECK(parameters.size() == fixture.starting_with("grad.").size());
   for (const Module::Parameter& p : parameters)
-    fixture.check_equal("grad." + p.name, to_torch_layout(p.variable->grad()));
+    fixture.check_equal("grad." + p.name, to_torch_layout(p, p.variable->grad()));
   for (const Module::Buffer& b : module.buffers()) fixture.check_equal("after." + b.name, *b.tensor);
 
   if (!fixture.contains("y_eval")) return;

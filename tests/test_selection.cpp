@@ -4,6 +4,7 @@
 #include <set>
 
 #include "tensor/ops.h"
+#include "tests/op_case.h"
 #include "tests/plain_loops.h"
 
 using namespace la;
@@ -16,14 +17,14 @@ struct Sizes {
 
 /// Compares nearest_rows with a full sort, for numbers whose scores are exact.
 void check_nearest(const Sizes& s, const std::vector<float>& queries, const std::vector<float>& table,
-                   const std::vector<int32_t>& include) {
+                   const std::vector<int32_t>& include, Device device) {
   CAPTURE(s.queries);
   CAPTURE(s.rows);
   CAPTURE(s.depth);
   CAPTURE(s.k);
-  const Tensor wanted = include.empty() ? Tensor() : Tensor::from(include, {s.queries});
-  const TopK found = ops::nearest_rows(Tensor::from(queries, {s.queries, s.depth}),
-                                       Tensor::from(table, {s.rows, s.depth}), s.k, wanted);
+  const Tensor wanted = include.empty() ? Tensor() : Tensor::from(include, {s.queries}, device);
+  const TopK found = ops::nearest_rows(Tensor::from(queries, {s.queries, s.depth}, device),
+                                       Tensor::from(table, {s.rows, s.depth}, device), s.k, wanted);
   const auto values = found.values.to_vector<float>();
   const auto indices = found.indices.to_vector<int32_t>();
   for (int64_t q = 0; q < s.queries; ++q) {
@@ -42,139 +43,163 @@ void check_nearest(const Sizes& s, const std::vector<float>& queries, const std:
 
 }  // namespace
 
+TEST_SUITE_BEGIN("devices");
+
 TEST_CASE("nearest_rows: exact, with ties to the lower index") {
-  const Sizes all[] = {{5, 1, 3, 1},         {3, 40, 8, 7},      {7, 100, 16, 100},
-                       {1, 257, 5, 1},       {9, 1000, 33, 250}, {3, 14000, 7, 100},
-                       {17, 20011, 16, 300}, {130, 15000, 4, 1}, {2, 13000, 16, 3400}};
-  for (const Sizes& s : all) {
-    const auto queries = coarse_floats(s.queries * s.depth, 1), table = coarse_floats(s.rows * s.depth, 2);
-    check_nearest(s, queries, table, {});
-    check_nearest(s, queries, table, random_indices(s.queries, s.rows, 3));
+  for (Device device : available_devices()) {
+    const Sizes all[] = {{5, 1, 3, 1},         {3, 40, 8, 7},      {7, 100, 16, 100},
+                         {1, 257, 5, 1},       {9, 1000, 33, 250}, {3, 14000, 7, 100},
+                         {17, 20011, 16, 300}, {130, 15000, 4, 1}, {2, 13000, 16, 3400}};
+    for (const Sizes& s : all) {
+      const auto queries = coarse_floats(s.queries * s.depth, 1), table = coarse_floats(s.rows * s.depth, 2);
+      check_nearest(s, queries, table, {}, device);
+      check_nearest(s, queries, table, random_indices(s.queries, s.rows, 3), device);
+    }
   }
 }
 
 TEST_CASE("nearest_rows: inputs that mislead a threshold guessed from a sample") {
-  const Sizes s{3, 20000, 8, 500};
-  const auto queries = coarse_floats(s.queries * s.depth, 4);
-  const auto random = coarse_floats(s.rows * s.depth, 5);
+  for (Device device : available_devices()) {
+    const Sizes s{3, 20000, 8, 500};
+    const auto queries = coarse_floats(s.queries * s.depth, 4);
+    const auto random = coarse_floats(s.rows * s.depth, 5);
 
-  SUBCASE("all rows equal") {
-    std::vector<float> table(random.size());
-    for (size_t i = 0; i < table.size(); ++i) table[i] = random[i % s.depth];
-    check_nearest(s, queries, table, {19999, 0, 700});
-  }
-  SUBCASE("all zero") { check_nearest(s, queries, std::vector<float>(random.size()), {}); }
-  SUBCASE("scores that ascend, descend, or lie in one place") {
-    const auto one = std::vector<float>(static_cast<size_t>(s.queries * s.depth), 0.125f);
-    for (int shape = 0; shape < 3; ++shape) {
-      std::vector<float> table(random.size(), 0.0f);
-      for (int64_t r = 0; r < s.rows; ++r) {
-        const int64_t height = shape == 0 ? r : shape == 1 ? s.rows - r : (r / 600 == 7 ? r : 0);
-        table[r * s.depth] = static_cast<float>(height) / 16.0f;
+    {  // all rows equal
+      std::vector<float> table(random.size());
+      for (size_t i = 0; i < table.size(); ++i) table[i] = random[i % s.depth];
+      check_nearest(s, queries, table, {19999, 0, 700}, device);
+    }
+    check_nearest(s, queries, std::vector<float>(random.size()), {}, device);  // all zero
+    {  // scores that ascend, descend, or lie in one place
+      const auto one = std::vector<float>(static_cast<size_t>(s.queries * s.depth), 0.125f);
+      for (int shape = 0; shape < 3; ++shape) {
+        std::vector<float> table(random.size(), 0.0f);
+        for (int64_t r = 0; r < s.rows; ++r) {
+          const int64_t height = shape == 0 ? r : shape == 1 ? s.rows - r : (r / 600 == 7 ? r : 0);
+          table[r * s.depth] = static_cast<float>(height) / 16.0f;
+        }
+        check_nearest(s, one, table, {}, device);
       }
-      check_nearest(s, one, table, {});
     }
-  }
-  SUBCASE("the sampled rows are all high, or all low") {
-    for (float height : {-4.0f, 4.0f}) {
-      std::vector<float> table = random;
-      for (int64_t step : {8, 12, 16, 24, 32})
-        for (int64_t r = 0; r < s.rows; r += step) table[r * s.depth] = height;
-      check_nearest(s, queries, table, {});
+    {  // the sampled rows are all high, or all low
+      for (float height : {-4.0f, 4.0f}) {
+        std::vector<float> table = random;
+        for (int64_t step : {8, 12, 16, 24, 32})
+          for (int64_t r = 0; r < s.rows; r += step) table[r * s.depth] = height;
+        check_nearest(s, queries, table, {}, device);
+      }
     }
-  }
-  SUBCASE("zeros of both signs are equal") {
-    std::vector<float> table(random.size());
-    for (size_t i = 0; i < table.size(); ++i) table[i] = i / s.depth % 3 == 0 ? -0.0f : 0.0f;
-    check_nearest(s, queries, table, {});
+    {  // zeros of both signs are equal
+      std::vector<float> table(random.size());
+      for (size_t i = 0; i < table.size(); ++i) table[i] = i / s.depth % 3 == 0 ? -0.0f : 0.0f;
+      check_nearest(s, queries, table, {}, device);
+    }
   }
 }
 
 TEST_CASE("nearest_rows: real numbers, any number of threads") {
-  const Sizes s{37, 30011, 48, 700};
-  const Tensor queries = Tensor::from(random_floats(s.queries * s.depth, 6), {s.queries, s.depth});
-  const Tensor table = Tensor::from(random_floats(s.rows * s.depth, 7), {s.rows, s.depth});
-  check_any_threads([&] {
+  for (Device device : available_devices()) {
+    const Sizes s{37, 30011, 48, 700};
+    const Tensor queries = Tensor::from(random_floats(s.queries * s.depth, 6), {s.queries, s.depth}, device);
+    const Tensor table = Tensor::from(random_floats(s.rows * s.depth, 7), {s.rows, s.depth}, device);
+    check_any_threads([&] {
+      const TopK found = ops::nearest_rows(queries, table, s.k);
+      return std::pair(found.values.to_vector<float>(), found.indices.to_vector<int32_t>());
+    });
     const TopK found = ops::nearest_rows(queries, table, s.k);
-    return std::pair(found.values.to_vector<float>(), found.indices.to_vector<int32_t>());
-  });
-  const TopK found = ops::nearest_rows(queries, table, s.k);
-  const auto q = queries.to_vector<float>(), t = table.to_vector<float>();
-  const auto indices = found.indices.to_vector<int32_t>();
-  const auto values = found.values.to_vector<float>();
-  for (int64_t i = 0; i < s.queries; ++i) {
-    const std::set<int32_t> chosen(&indices[i * s.k], &indices[i * s.k] + s.k);
-    REQUIRE(chosen.size() == static_cast<size_t>(s.k));
-    double lowest = 1e9, highest_left = -1e9;
-    for (int64_t r = 0; r < s.rows; ++r) {
-      const double score = plain_dot(&q[i * s.depth], &t[r * s.depth], s.depth);
-      if (chosen.count(static_cast<int32_t>(r)) != 0)
-        lowest = std::min(lowest, score);
-      else
-        highest_left = std::max(highest_left, score);
+    const auto q = queries.to_vector<float>(), t = table.to_vector<float>();
+    const auto indices = found.indices.to_vector<int32_t>();
+    const auto values = found.values.to_vector<float>();
+    for (int64_t i = 0; i < s.queries; ++i) {
+      const std::set<int32_t> chosen(&indices[i * s.k], &indices[i * s.k] + s.k);
+      REQUIRE(chosen.size() == static_cast<size_t>(s.k));
+      double lowest = 1e9, highest_left = -1e9;
+      for (int64_t r = 0; r < s.rows; ++r) {
+        const double score = plain_dot(&q[i * s.depth], &t[r * s.depth], s.depth);
+        if (chosen.count(static_cast<int32_t>(r)) != 0)
+          lowest = std::min(lowest, score);
+        else
+          highest_left = std::max(highest_left, score);
+      }
+      CHECK(lowest >= highest_left - 2 * dot_error(s.depth));
+      for (int64_t j = 0; j < s.k; ++j)
+        CHECK(std::abs(values[i * s.k + j] - plain_dot(&q[i * s.depth], &t[indices[i * s.k + j] * s.depth],
+                                                       s.depth)) <= dot_error(s.depth));
     }
-    CHECK(lowest >= highest_left - 2 * dot_error(s.depth));
-    for (int64_t j = 0; j < s.k; ++j)
-      CHECK(std::abs(values[i * s.k + j] - plain_dot(&q[i * s.depth], &t[indices[i * s.k + j] * s.depth],
-                                                     s.depth)) <= dot_error(s.depth));
   }
 }
 
 TEST_CASE("nearest_rows: a NaN anywhere is an error, infinity is not") {
-  const Sizes s{2, 20000, 4, 50};
-  auto table = coarse_floats(s.rows * s.depth, 8);
-  const Tensor queries = Tensor::full({s.queries, s.depth}, 1.0f);
-  for (int64_t row : {int64_t{0}, int64_t{777}, s.rows - 1}) {
-    const float before = table[row * s.depth];
-    table[row * s.depth] = std::numeric_limits<float>::quiet_NaN();
-    CHECK_THROWS_WITH_AS(ops::nearest_rows(queries, Tensor::from(table, {s.rows, s.depth}), s.k),
-                         doctest::Contains("nearest_rows"), Error);
-    table[row * s.depth] = before;
+  for (Device device : available_devices()) {
+    const Sizes s{2, 20000, 4, 50};
+    auto table = coarse_floats(s.rows * s.depth, 8);
+    const Tensor queries = Tensor::full({s.queries, s.depth}, 1.0f, DType::f32, device);
+    for (int64_t row : {int64_t{0}, int64_t{777}, s.rows - 1}) {
+      const float before = table[row * s.depth];
+      table[row * s.depth] = std::numeric_limits<float>::quiet_NaN();
+      CHECK_THROWS_WITH_AS(ops::nearest_rows(queries, Tensor::from(table, {s.rows, s.depth}, device), s.k)
+                               .values.to_vector<float>(),
+                           doctest::Contains("nearest_rows"), Error);
+      table[row * s.depth] = before;
+    }
+    table[4321 * s.depth] = std::numeric_limits<float>::infinity();
+    const auto found = ops::nearest_rows(queries, Tensor::from(table, {s.rows, s.depth}, device), 1);
+    CHECK(found.indices.to_vector<int32_t>() == std::vector<int32_t>{4321, 4321});
   }
-  table[4321 * s.depth] = std::numeric_limits<float>::infinity();
-  const auto found = ops::nearest_rows(queries, Tensor::from(table, {s.rows, s.depth}), 1);
-  CHECK(found.indices.to_vector<int32_t>() == std::vector<int32_t>{4321, 4321});
 }
 
 TEST_CASE("top_k: from the largest down, ties to the lower index") {
-  for (const auto& [rows, n, k] :
-       {std::tuple<int64_t, int64_t, int64_t>{3, 1, 1}, {4, 50, 50}, {2, 5000, 700}, {3, 999, 1}}) {
-    auto scores = coarse_floats(rows * n, 9);
-    for (float& score : scores)
-      if (score == 0.125f) score = -0.0f;
-    const TopK found = ops::top_k(Tensor::from(scores, {rows, n}), k);
-    const auto indices = found.indices.to_vector<int32_t>();
-    const auto values = found.values.to_vector<float>();
-    for (int64_t i = 0; i < rows; ++i) {
-      const std::vector<double> row(&scores[i * n], &scores[i * n] + n);
-      const auto expected = best_first(row, k);
-      CHECK(std::vector<int32_t>(&indices[i * k], &indices[i * k] + k) == expected);
-      for (int64_t j = 0; j < k; ++j) CHECK(values[i * k + j] == row[expected[j]]);
+  for (Device device : available_devices()) {
+    for (const auto& [rows, n, k] : {std::tuple<int64_t, int64_t, int64_t>{3, 1, 1},
+                                     {4, 50, 50},
+                                     {2, 5000, 700},
+                                     {1, 5000, 4500},
+                                     {3, 999, 1}}) {
+      auto scores = coarse_floats(rows * n, 9);
+      for (float& score : scores)
+        if (score == 0.125f) score = -0.0f;
+      const TopK found = ops::top_k(Tensor::from(scores, {rows, n}, device), k);
+      const auto indices = found.indices.to_vector<int32_t>();
+      const auto values = found.values.to_vector<float>();
+      for (int64_t i = 0; i < rows; ++i) {
+        const std::vector<double> row(&scores[i * n], &scores[i * n] + n);
+        const auto expected = best_first(row, k);
+        CHECK(std::vector<int32_t>(&indices[i * k], &indices[i * k] + k) == expected);
+        for (int64_t j = 0; j < k; ++j) CHECK(values[i * k + j] == row[expected[j]]);
+      }
     }
+    CHECK_THROWS_WITH_AS(
+        ops::top_k(Tensor::from(std::vector<float>{1.0f, NAN}, {1, 2}, device), 1).values.to_vector<float>(),
+        doctest::Contains("NaN"), Error);
+    CHECK_THROWS_WITH_AS(ops::top_k(Tensor::full({1, 2}, 0.0f, DType::f32, device), 3),
+                         doctest::Contains("k is 3"), Error);
   }
-  CHECK_THROWS_WITH_AS(ops::top_k(Tensor::from(std::vector<float>{1.0f, NAN}, {1, 2}), 1),
-                       doctest::Contains("NaN"), Error);
-  CHECK_THROWS_WITH_AS(ops::top_k(Tensor::full({1, 2}, 0.0f), 3), doctest::Contains("k is 3"), Error);
 }
 
 TEST_CASE("share_label and mark_columns") {
-  const int64_t labelings = 3, n = 500, queries = 9, k = 77;
-  const auto labels = random_indices(labelings * n, 6, 10), own = random_indices(queries, n, 11),
-             indices = random_indices(queries * k, n, 12);
-  const auto mask = ops::share_label(Tensor::from(labels, {labelings, n}), Tensor::from(own, {queries}),
-                                     Tensor::from(indices, {queries, k}))
-                        .to_vector<uint8_t>();
-  for (int64_t i = 0; i < queries; ++i)
-    for (int64_t j = 0; j < k; ++j) {
-      bool same = false;
-      for (int64_t h = 0; h < labelings; ++h)
-        same = same || labels[h * n + indices[i * k + j]] == labels[h * n + own[i]];
-      CHECK(mask[i * k + j] == (same ? 1 : 0));
-    }
+  for (Device device : available_devices()) {
+    const int64_t labelings = 3, n = 500, queries = 9, k = 77;
+    const auto labels = random_indices(labelings * n, 6, 10), own = random_indices(queries, n, 11),
+               indices = random_indices(queries * k, n, 12);
+    const auto mask =
+        ops::share_label(Tensor::from(labels, {labelings, n}, device), Tensor::from(own, {queries}, device),
+                         Tensor::from(indices, {queries, k}, device))
+            .to_vector<uint8_t>();
+    for (int64_t i = 0; i < queries; ++i)
+      for (int64_t j = 0; j < k; ++j) {
+        bool same = false;
+        for (int64_t h = 0; h < labelings; ++h)
+          same = same || labels[h * n + indices[i * k + j]] == labels[h * n + own[i]];
+        CHECK(mask[i * k + j] == (same ? 1 : 0));
+      }
 
-  const auto marks =
-      ops::mark_columns(Tensor::from(std::vector<int32_t>{2, 0, 1, 1}, {2, 2}), 3).to_vector<uint8_t>();
-  CHECK(marks == std::vector<uint8_t>{1, 0, 1, 0, 1, 0});
-  CHECK_THROWS_WITH_AS(ops::mark_columns(Tensor::from(std::vector<int32_t>{3}, {1, 1}), 3),
-                       doctest::Contains("index 3 at position 0 is not in 0 to 2"), Error);
+    const auto marks = ops::mark_columns(Tensor::from(std::vector<int32_t>{2, 0, 1, 1}, {2, 2}, device), 3)
+                           .to_vector<uint8_t>();
+    CHECK(marks == std::vector<uint8_t>{1, 0, 1, 0, 1, 0});
+    CHECK_THROWS_WITH_AS(
+        ops::mark_columns(Tensor::from(std::vector<int32_t>{3}, {1, 1}, device), 3).to_vector<uint8_t>(),
+        doctest::Contains("mark_columns: index 3"), Error);
+  }
 }
+
+TEST_SUITE_END();

@@ -30,6 +30,10 @@ void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& 
             Arguments... arguments) {
   if (shape.blocks.x == 0 || shape.blocks.y == 0 || shape.blocks.z == 0) return;
 #ifdef __CUDACC__
+  constexpr size_t always_allowed = 48 << 10;
+  if (shape.shared_bytes > always_allowed)
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                         static_cast<int>(shape.shared_bytes));
   kernel<<<shape.blocks, static_cast<unsigned>(shape.threads), shape.shared_bytes, stream()>>>(
       static_cast<Parameters>(arguments)...);
   check_launch(name);

@@ -16,10 +16,14 @@
 namespace la {
 namespace {
 
+template <class F>
+F* load(const char* name) {
+  return cuda::cublaslt_library().symbol<F>(name);
+}
+
 struct Functions {
-#define LA_CUBLASLT_FUNCTION(name)                                                                     \
-  decltype(cublasLt##name)* name = cuda::cublaslt_library().symbol<decltype(cublasLt##name)>("cublasL" \
-                                                                                             "t" #name)
+#define LA_CUBLASLT_FUNCTION(name) \
+  decltype(cublasLt##name)* name = load<decltype(cublasLt##name)>("cublasLt" #name)
   LA_CUBLASLT_FUNCTION(Create);
   LA_CUBLASLT_FUNCTION(GetStatusString);
   LA_CUBLASLT_FUNCTION(MatmulDescCreate);

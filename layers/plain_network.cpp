@@ -1,0 +1,81 @@
+#include "layers/plain_network.h"
+
+namespace la {
+namespace {
+
+constexpr int64_t hidden = 4096;  // width of the fully connected layers
+
+/// Appends layers to a sequence, and follows what they make of the picture's size and channels.
+class Builder {
+ public:
+  Builder(Sequential& layers, int64_t image_size, int64_t channels)
+      : layers_(layers), size_(image_size), channels_(channels) {}
+
+  /// A convolution with batch norm and ReLU.
+  void convolve(int64_t channels, const Conv2d::Options& options) {
+    layers_.append<Conv2d>(channels_, channels, options)
+        .append<BatchNorm2d>(channels, BatchNorm2d::Options{.relu = true})
+        .skip();
+    channels_ = channels;
+    shrink(options.kernel, options.stride, options.padding);
+  }
+  void pool(int kernel) {
+    layers_.append<MaxPool2d>(PoolGeometry{.kernel = kernel, .stride = 2});
+    shrink(kernel, 2, 0);
+  }
+
+  int64_t positions() const { return size_ * size_; }
+  int64_t features() const { return positions() * channels_; }
+
+ private:
+  void shrink(int kernel, int stride, int padding) {
+    const int64_t room = size_ + 2 * padding - kernel;
+    check(room >= 0, "the pictures are too small for this network: {} pixels are left for a window of {}",
+          size_, kernel);
+    size_ = room / stride + 1;
+  }
+
+  Sequential& layers_;
+  int64_t size_, channels_;
+};
+
+}  // namespace
+
+AlexNet::AlexNet(const PlainNetworkOptions& o) {
+  Builder features(features_, o.image_size, o.channels);
+  features.convolve(64, {.kernel = 11, .stride = 4, .padding = 2, .bias = false});
+  features.pool(3);
+  features.convolve(192, {.kernel = 5, .padding = 2, .bias = false});
+  features.pool(3);
+  for (int64_t channels : {384, 384, 256})
+    features.convolve(channels, {.kernel = 3, .padding = 1, .bias = false});
+  features.pool(3);
+
+  const BatchNorm2d::Options with_relu{.relu = true};
+  classifier_
+      .append<Linear>(features.features(), hidden,
+                      Linear::Options{.bias = false, .positions = features.positions()})
+      .append<BatchNorm2d>(hidden, with_relu)
+      .append<Linear>(hidden, hidden, Linear::Options{.bias = false})
+      .append<BatchNorm2d>(hidden, with_relu)
+      .append<Cast>(DType::f32)
+      .append(make_head(o.head, hidden, o.dim));
+}
+
+Vgg16::Vgg16(const PlainNetworkOptions& o) {
+  Builder features(features_, o.image_size, o.channels);
+  for (const auto& [channels, count] : {std::pair{64, 2}, {128, 2}, {256, 3}, {512, 3}, {512, 3}}) {
+    for (int i = 0; i < count; ++i) features.convolve(channels, {.kernel = 3, .padding = 1});
+    features.pool(2);
+  }
+  // Where torchvision has dropout, nothing or the way back to f32 stands here.
+  classifier_.append<Linear>(features.features(), hidden, Linear::Options{.positions = features.positions()})
+      .append<ReLU>()
+      .skip()
+      .append<Linear>(hidden, hidden)
+      .append<ReLU>()
+      .append<Cast>(DType::f32)
+      .append(make_head(o.head, hidden, o.dim));
+}
+
+}  // namespace la

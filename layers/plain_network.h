@@ -1,0 +1,47 @@
+// Networks without shortcuts: convolutions, then fully connected layers. The parameters' names are those of
+// torchvision's AlexNet and VGG.
+#pragma once
+
+#include "layers/head.h"
+#include "layers/layers.h"
+
+namespace la {
+
+struct PlainNetworkOptions {
+  int64_t channels = 3;      // of the pictures
+  int64_t image_size = 224;  // their height and width
+  int64_t dim = 128;         // of the embedding
+  HeadKind head = HeadKind::linear;
+};
+
+/// x [N, image_size, image_size, channels] (f32 or bf16) -> f32 [N, dim].
+class PlainNetwork : public Module {
+ public:
+  Variable forward(const Variable& x) override { return classifier_(flatten_(features_(x))); }
+
+ protected:
+  PlainNetwork() {
+    add("features", features_);
+    add("classifier", classifier_);
+  }
+
+  Sequential features_, classifier_;
+
+ private:
+  Flatten flatten_;
+};
+
+/// AlexNet with the widths of "One weird trick" (Krizhevsky 2014) and, in place of local response
+/// normalization and dropout, batch norm after every layer, as LA was trained.
+class AlexNet : public PlainNetwork {
+ public:
+  explicit AlexNet(const PlainNetworkOptions& options);
+};
+
+/// VGG16 (Simonyan, Zisserman 2015) with batch norm after every convolution, without dropout.
+class Vgg16 : public PlainNetwork {
+ public:
+  explicit Vgg16(const PlainNetworkOptions& options);
+};
+
+}  // namespace la

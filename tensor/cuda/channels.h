@@ -1,0 +1,113 @@
+// Work on the columns (channels) of a [rows, channels] array: how the threads of a launch share it out, and
+// sums over all rows. Each block sums a strip of the rows into a partial sum, and a small kernel adds those
+// in their order, so that the result is the same from run to run.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+
+#include "tensor/cuda/kernel.h"
+#include "tensor/tensor.h"
+
+namespace la::cuda {
+
+constexpr int channel_threads = 256;
+
+/// A block takes a tile of neighboring channels: its threads take `packs` packs of them side by side, in so
+/// many rows at once that all have something to do; then it goes on by the rows that all blocks take at once.
+struct ChannelTiling {
+  int64_t rows, channels;
+  int packs;  // a power of two, at most a warp's width
+  dim3 blocks;
+
+  /// At least `rows_per_thread` rows for each thread, and at most `most_blocks` blocks where there are more.
+  ChannelTiling(const Tensor& x, int width, int64_t rows_per_thread, int64_t most_blocks)
+      : rows(x.numel() / std::max<int64_t>(x.size(-1), 1)), channels(x.size(-1)) {
+    const int64_t packs_of_row = channels / width;
+    packs = std::min(static_cast<int>(std::bit_ceil(static_cast<uint64_t>(packs_of_row))), warp_size);
+    blocks.y = blocks_for(packs_of_row, packs);
+    const int64_t strips = blocks_for(rows, rows_per_thread * (channel_threads / packs));
+    blocks.x = static_cast<unsigned>(
+        std::clamp<int64_t>(strips, rows > 0, std::max<int64_t>(most_blocks / blocks.y, 1)));
+  }
+
+  LaunchShape shape() const { return {blocks, channel_threads}; }
+};
+
+/// Blocks that keep all multiprocessors busy.
+inline int64_t enough_blocks() { return int64_t{8} * device_properties().multiprocessors; }
+
+/// The first channel of this thread's packs; all are beyond the last where the tile is wider than the array.
+template <int width>
+__device__ int64_t first_channel(const ChannelTiling& tiling) {
+  return (int64_t{blockIdx.y} * tiling.packs + threadIdx.x % tiling.packs) * width;
+}
+
+/// f(offset of a pack) for all packs of this thread, which are of the same channels in different rows.
+template <int width, class F>
+__device__ void for_each_pack(const ChannelTiling& tiling, F f) {
+  const int64_t channel = first_channel<width>(tiling);
+  if (channel >= tiling.channels) return;
+  const int64_t rows_at_once = channel_threads / tiling.packs;
+  for (int64_t row = blockIdx.x * rows_at_once + threadIdx.x / tiling.packs; row < tiling.rows;
+       row += gridDim.x * rows_at_once)
+    f(row * tiling.channels + channel);
+}
+
+/// partial [blocks.x, sums, channels] <- this block's part of `sums` sums over the rows. add(offset, own)
+/// adds a pack's terms to the thread's own sums [sums][width].
+template <int width, int sums, class Add>
+__device__ void sum_over_rows(const ChannelTiling& tiling, float* partial, Add add) {
+  struct Own {
+    float of_thread[sums][channel_threads * width];
+  };
+  float own[sums][width] = {};
+  for_each_pack<width>(tiling, [&](int64_t offset) { add(offset, own); });
+
+  // Thread t has row t / packs, pack t % packs: one after the other they are rows of the tile.
+  Own& shared = shared_memory<Own>();
+  const int thread = static_cast<int>(threadIdx.x), tile = tiling.packs * width;
+  for (int s = 0; s < sums; ++s)
+    for (int e = 0; e < width; ++e) shared.of_thread[s][thread * width + e] = own[s][e];
+  __syncthreads();
+  for (int c = thread; c < tile; c += channel_threads) {
+    const int64_t channel = int64_t{blockIdx.y} * tile + c;
+    if (channel >= tiling.channels) break;
+    for (int s = 0; s < sums; ++s) {
+      float total = 0.0f;
+      for (int at = c; at < channel_threads * width; at += tile) total += shared.of_thread[s][at];
+      partial[(int64_t{blockIdx.x} * sums + s) * tiling.channels + channel] = total;
+    }
+  }
+}
+
+/// Adds `parts` partial sums in double precision and calls f(channel, totals) for each channel, where totals
+/// is double[sums]. A block has a warp's width of channels, and each of its warps every eighth part.
+template <int sums, class F>
+__device__ void add_partial_sums(int64_t parts, int64_t channels, const float* partial, F f) {
+  constexpr int warps = channel_threads / warp_size;
+  struct OfWarps {
+    double value[sums][warps][warp_size];
+  };
+  OfWarps& shared = shared_memory<OfWarps>();
+  const int64_t channel = int64_t{blockIdx.x} * warp_size + lane_id();
+  for (int s = 0; s < sums; ++s) {
+    double total = 0.0;
+    for (int64_t part = warp_id(); part < parts && channel < channels; part += warps)
+      total += static_cast<double>(partial[(part * sums + s) * channels + channel]);
+    shared.value[s][warp_id()][lane_id()] = total;
+  }
+  __syncthreads();
+  if (warp_id() != 0 || channel >= channels) return;
+  double totals[sums] = {};
+  for (int s = 0; s < sums; ++s)
+    for (int w = 0; w < warps; ++w) totals[s] += shared.value[s][w][lane_id()];
+  f(channel, totals);
+}
+
+/// The launch of a kernel that calls add_partial_sums.
+inline LaunchShape shape_of_totals(int64_t channels) {
+  return {blocks_for(channels, warp_size), channel_threads};
+}
+
+}  // namespace la::cuda

@@ -1,0 +1,296 @@
+// Batch normalization on the GPU, fused with the residual sum and ReLU. Two passes over memory forward
+// (statistics; normalize), two backward (sums; gradient), with a small kernel between them.
+#include <cmath>
+#include <limits>
+
+#include "tensor/cuda/channels.h"
+#include "tensor/cuda/cuda_backend.h"
+#include "tensor/cuda/kernel.h"
+
+namespace la {
+namespace {
+
+using namespace cuda;
+
+/// normalized = a x + b, with a = scale * inverse_std and b = shift - mean * a. Forward and backward compute
+/// it in the same way, so that they agree on where ReLU let through.
+struct Affine {
+  const float *scale, *shift, *mean, *inverse_std;
+
+  Affine(const BatchNormState& state, const Tensor& means, const Tensor& inverse_stds)
+      : scale(state.scale.data<float>()),
+        shift(state.shift.data<float>()),
+        mean(means.data<float>()),
+        inverse_std(inverse_stds.data<float>()) {}
+};
+
+/// Its coefficients for one pack of channels.
+template <int width>
+struct Coefficients {
+  float a[width] = {}, b[width] = {}, mean[width] = {};
+
+  __device__ Coefficients(const Affine& affine, int64_t channel, int64_t channels) {
+    for (int e = 0; e < width && channel < channels; ++e) {
+      const int64_t c = channel + e;
+      mean[e] = affine.mean[c];
+      a[e] = affine.scale[c] * affine.inverse_std[c];
+      b[e] = std::fma(-mean[e], a[e], affine.shift[c]);
+    }
+  }
+  __device__ float normalize(float x, int e) const { return std::fma(a[e], x, b[e]); }
+};
+
+// --- Forward ---------------------------------------------------------------------------------------------
+
+/// Partial sums of x - origin and of its square, where the origin is the channel's first value: they do not
+/// cancel where the mean is large beside the deviation. Reads x once.
+template <int width, class T>
+__global__ void sum_deviations_kernel(ChannelTiling tiling, const T* x, float* partial) {
+  float origin[width] = {};
+  const int64_t channel = first_channel<width>(tiling);
+  for (int e = 0; e < width && channel < tiling.channels; ++e) origin[e] = static_cast<float>(x[channel + e]);
+  sum_over_rows<width, 2>(tiling, partial, [&](int64_t offset, float(&own)[2][width]) {
+    const auto pack = Pack<T, width>::load(x + offset);
+    for (int e = 0; e < width; ++e) {
+      const float d = static_cast<float>(pack.value[e]) - origin[e];
+      own[0][e] += d;
+      own[1][e] = std::fma(d, d, own[1][e]);
+    }
+  });
+}
+
+struct Statistics {
+  float *mean, *inverse_std, *running_mean, *running_variance;
+  float momentum, epsilon;
+};
+
+/// The statistics of the batch from the partial sums, and with them the running ones.
+template <class T>
+__global__ void finish_statistics_kernel(int64_t parts, int64_t rows, int64_t channels, const float* partial,
+                                         const T* x, Statistics out) {
+  add_partial_sums<2>(parts, channels, partial, [&](int64_t c, const double(&sum)[2]) {
+    const auto n = static_cast<double>(rows);
+    const double offset = sum[0] / n, square = sum[1] / n - offset * offset;
+    const double variance = square < 0.0 ? 0.0 : square;  // keeps NaN
+    const auto mean = static_cast<float>(static_cast<double>(static_cast<float>(x[c])) + offset);
+    const auto unbiased = static_cast<float>(variance * n / (n - 1));
+    out.mean[c] = mean;
+    out.inverse_std[c] = static_cast<float>(1.0 / std::sqrt(variance + static_cast<double>(out.epsilon)));
+    out.running_mean[c] += out.momentum * (mean - out.running_mean[c]);
+    out.running_variance[c] += out.momentum * (unbiased - out.running_variance[c]);
+  });
+}
+
+/// y = a x + b (+ residual), then ReLU if asked for. Reads x and the residual once, writes y once.
+template <int width, class T>
+__global__ void normalize_kernel(ChannelTiling tiling, Affine affine, const T* x, const T* residual,
+                                 bool relu, T* y) {
+  using Values = Pack<T, width>;
+  const Coefficients<width> coefficients(affine, first_channel<width>(tiling), tiling.channels);
+  const float floor = relu ? 0.0f : -std::numeric_limits<float>::infinity();
+  for_each_pack<width>(tiling, [&](int64_t offset) {
+    const Values from = Values::load(x + offset);
+    Values to, added{};
+    if (residual != nullptr) added = Values::load(residual + offset);
+    for (int e = 0; e < width; ++e) {
+      float value = coefficients.normalize(static_cast<float>(from.value[e]), e);
+      if (residual != nullptr) value += static_cast<float>(added.value[e]);
+      to.value[e] = T(value < floor ? floor : value);  // keeps NaN
+    }
+    to.store(y + offset);
+  });
+}
+
+__global__ void inverse_std_kernel(int64_t channels, const float* variance, float epsilon,
+                                   float* inverse_std) {
+  for (int64_t c = global_thread(); c < channels; c += global_threads())
+    inverse_std[c] = 1.0f / std::sqrt(variance[c] + epsilon);
+}
+
+// --- Backward --------------------------------------------------------------------------------------------
+
+/// How to know where ReLU let the gradient through: y > 0, or, without a residual, a x + b > 0, which saves
+/// reading y.
+enum class Mask { none, from_x, from_y };
+
+template <class T>
+struct BackwardArrays {
+  const T *dy, *x, *y;
+  T *dresidual, *dx;
+};
+
+/// Partial sums of g and of g (x - mean), where g is the gradient past ReLU; with Mask::from_y, g is written
+/// to dresidual, which it is. Reads dy and x once; with Mask::from_y, reads y and writes dresidual too.
+template <int width, Mask mask, class T>
+__global__ void sum_gradients_kernel(ChannelTiling tiling, Affine affine, BackwardArrays<T> p,
+                                     float* partial) {
+  using Values = Pack<T, width>;
+  const Coefficients<width> coefficients(affine, first_channel<width>(tiling), tiling.channels);
+  sum_over_rows<width, 2>(tiling, partial, [&](int64_t offset, float(&own)[2][width]) {
+    Values g = Values::load(p.dy + offset);
+    const Values x = Values::load(p.x + offset);
+    Values y{};
+    if constexpr (mask == Mask::from_y) y = Values::load(p.y + offset);
+    for (int e = 0; e < width; ++e) {
+      const auto value = static_cast<float>(x.value[e]);
+      if (mask == Mask::from_x && !(coefficients.normalize(value, e) > 0.0f)) g.value[e] = T(0.0f);
+      if (mask == Mask::from_y && !(static_cast<float>(y.value[e]) > 0.0f)) g.value[e] = T(0.0f);
+      const auto gradient = static_cast<float>(g.value[e]);
+      own[0][e] += gradient;
+      own[1][e] = std::fma(gradient, value - coefficients.mean[e], own[1][e]);
+    }
+    if constexpr (mask == Mask::from_y) g.store(p.dresidual + offset);
+  });
+}
+
+struct ParameterGradients {
+  float *dscale, *dshift;
+  float *slope, *offset;  // of x - mean in dx
+};
+
+/// With n rows:  dshift = sum g,  dscale = sum g xhat,  xhat = (x - mean) * inverse_std,
+/// dx = a (g - dshift / n - xhat dscale / n) = a g + slope (x - mean) + offset.
+__global__ void finish_gradients_kernel(int64_t parts, int64_t rows, int64_t channels, const float* partial,
+                                        Affine affine, ParameterGradients out) {
+  add_partial_sums<2>(parts, channels, partial, [&](int64_t c, const double(&sum)[2]) {
+    const auto n = static_cast<double>(rows);
+    const double inverse_std = affine.inverse_std[c], a = affine.scale[c] * affine.inverse_std[c];
+    const double dscale = sum[1] * inverse_std;
+    out.dshift[c] = static_cast<float>(sum[0]);
+    out.dscale[c] = static_cast<float>(dscale);
+    out.slope[c] = static_cast<float>(-a * inverse_std * dscale / n);
+    out.offset[c] = static_cast<float>(-a * sum[0] / n);
+  });
+}
+
+/// dx = a g + slope (x - mean) + offset. Reads g (dy or dresidual) and x once, writes dx once.
+template <int width, Mask mask, class T>
+__global__ void write_gradient_kernel(ChannelTiling tiling, Affine affine, BackwardArrays<T> p,
+                                      const float* slopes, const float* offsets) {
+  using Values = Pack<T, width>;
+  const int64_t channel = first_channel<width>(tiling);
+  const Coefficients<width> coefficients(affine, channel, tiling.channels);
+  float slope[width] = {}, shift[width] = {};
+  for (int e = 0; e < width && channel < tiling.channels; ++e) {
+    slope[e] = slopes[channel + e];
+    shift[e] = offsets[channel + e];
+  }
+  const T* gradients = mask == Mask::from_y ? p.dresidual : p.dy;
+  for_each_pack<width>(tiling, [&](int64_t offset) {
+    const Values g = Values::load(gradients + offset), x = Values::load(p.x + offset);
+    Values dx;
+    for (int e = 0; e < width; ++e) {
+      const auto value = static_cast<float>(x.value[e]);
+      const bool passes = mask != Mask::from_x || coefficients.normalize(value, e) > 0.0f;
+      const float gradient = passes ? static_cast<float>(g.value[e]) : 0.0f;
+      const float rest = std::fma(slope[e], value - coefficients.mean[e], shift[e]);
+      dx.value[e] = T(std::fma(coefficients.a[e], gradient, rest));
+    }
+    dx.store(p.dx + offset);
+  });
+}
+
+// --- Launches --------------------------------------------------------------------------------------------
+
+constexpr int64_t rows_per_thread = 4;
+constexpr int64_t any_blocks = 1 << 30;
+
+Tensor floats(const Shape& shape) { return Tensor(shape, DType::f32, Device::cuda()); }
+
+template <int width, class T>
+void compute_statistics(const Tensor& x, const BatchNormState& state, const BatchNormOptions& options,
+                        const BatchNormResult& out) {
+  const ChannelTiling tiling(x, width, rows_per_thread, enough_blocks());
+  const Tensor partial = floats({tiling.blocks.x, 2, tiling.channels});
+  launch("batch_norm_sums", sum_deviations_kernel<width, T>, tiling.shape(), tiling, x.data<T>(),
+         partial.data<float>());
+  const Statistics statistics{out.mean.data<float>(),
+                              out.inverse_std.data<float>(),
+                              state.running_mean.data<float>(),
+                              state.running_variance.data<float>(),
+                              options.momentum,
+                              options.epsilon};
+  launch("batch_norm_statistics", finish_statistics_kernel<T>, shape_of_totals(tiling.channels),
+         tiling.blocks.x, tiling.rows, tiling.channels, partial.data<float>(), x.data<T>(), statistics);
+}
+
+template <int width, class T>
+void normalize(const Tensor& x, const Affine& affine, const Tensor& residual, bool relu, const Tensor& y) {
+  const ChannelTiling tiling(x, width, rows_per_thread, any_blocks);
+  launch("batch_norm_normalize", normalize_kernel<width, T>, tiling.shape(), tiling, affine, x.data<T>(),
+         residual.defined() ? residual.data<T>() : nullptr, relu, y.data<T>());
+}
+
+template <int width, Mask mask, class T>
+void backward_passes(const Tensor& x, const Affine& affine, const BackwardArrays<T>& arrays,
+                     const BatchNormGradients& out) {
+  const ChannelTiling sums(x, width, rows_per_thread, enough_blocks());
+  const ChannelTiling tiling(x, width, rows_per_thread, any_blocks);
+  const Tensor partial = floats({sums.blocks.x, 2, sums.channels}), slope = floats({sums.channels}),
+               offset = floats({sums.channels});
+  launch("batch_norm_backward_sums", sum_gradients_kernel<width, mask, T>, sums.shape(), sums, affine, arrays,
+         partial.data<float>());
+  launch("batch_norm_backward_finish", finish_gradients_kernel, shape_of_totals(sums.channels), sums.blocks.x,
+         sums.rows, sums.channels, partial.data<float>(), affine,
+         ParameterGradients{out.dscale.data<float>(), out.dshift.data<float>(), slope.data<float>(),
+                            offset.data<float>()});
+  launch("batch_norm_backward", write_gradient_kernel<width, mask, T>, tiling.shape(), tiling, affine, arrays,
+         slope.data<float>(), offset.data<float>());
+}
+
+/// Calls f(T(), width) with the type of x and the widest access that these tensors allow; undefined ones do
+/// not matter.
+template <class F, class... Tensors>
+void dispatch(const Tensor& x, F f, const Tensors&... others) {
+  const auto is_aligned = [](const Tensor& t) {
+    return !t.defined() || aligned_for_vectors(static_cast<const std::byte*>(t.raw()));
+  };
+  const bool aligned = is_aligned(x) && (is_aligned(others) && ...);
+  dispatch_float(x.dtype(), [&]<class T>(T type) {
+    dispatch_width<T>(x.size(-1), aligned, [&](auto width) { f(type, width); });
+  });
+}
+
+}  // namespace
+
+void CudaBackend::batch_norm(const Tensor& x, const BatchNormState& state, const Tensor& residual,
+                             const BatchNormOptions& options, const BatchNormResult& out) {
+  const auto run = [&]<class T, class Width>(T, Width) {
+    compute_statistics<Width::value, T>(x, state, options, out);
+    normalize<Width::value, T>(x, Affine(state, out.mean, out.inverse_std), residual, options.relu, out.y);
+  };
+  dispatch(x, run, residual, out.y);
+}
+
+void CudaBackend::batch_norm_inference(const Tensor& x, const BatchNormState& state, const Tensor& residual,
+                                       const BatchNormOptions& options, const Tensor& y) {
+  const Tensor inverse_std = floats(state.running_variance.shape());
+  launch("batch_norm_inverse_std", inverse_std_kernel,
+         {blocks_for(inverse_std.numel(), channel_threads), channel_threads}, inverse_std.numel(),
+         state.running_variance.data<float>(), options.epsilon, inverse_std.data<float>());
+  const auto run = [&]<class T, class Width>(T, Width) {
+    normalize<Width::value, T>(x, Affine(state, state.running_mean, inverse_std), residual, options.relu, y);
+  };
+  dispatch(x, run, residual, y);
+}
+
+void CudaBackend::batch_norm_backward(const Tensor& dy, const Tensor& x, const BatchNormResult& forward,
+                                      const BatchNormState& state, const BatchNormOptions& options,
+                                      const BatchNormGradients& out) {
+  const Affine affine(state, forward.mean, forward.inverse_std);
+  const auto run = [&]<class T, class Width>(T, Width) {
+    constexpr int width = Width::value;
+    const BackwardArrays<T> arrays{dy.data<T>(), x.data<T>(), forward.y.data<T>(),
+                                   out.dresidual.defined() ? out.dresidual.data<T>() : nullptr,
+                                   out.dx.data<T>()};
+    if (!options.relu)
+      backward_passes<width, Mask::none, T>(x, affine, arrays, out);
+    else if (arrays.dresidual != nullptr)
+      backward_passes<width, Mask::from_y, T>(x, affine, arrays, out);
+    else
+      backward_passes<width, Mask::from_x, T>(x, affine, arrays, out);
+  };
+  dispatch(x, run, dy, forward.y, out.dresidual, out.dx);
+}
+
+}  // namespace la

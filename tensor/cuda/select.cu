@@ -1,0 +1,69 @@
+// Selection on the GPU: the k largest of each row, and the marks of close neighbors.
+#include "tensor/cuda/cuda_backend.h"
+#include "tensor/cuda/selection.h"
+
+namespace la {
+namespace {
+
+using namespace cuda;
+
+constexpr int threads = 256;
+
+/// mask[i, columns_ij] <- 1. Writes only; no two threads write different values to one place.
+__global__ void mark_columns_kernel(int64_t n, int64_t count, int64_t width, const int32_t* columns,
+                                    Reporter report, uint8_t* mask) {
+  for (int64_t i = global_thread(); i < n; i += global_threads()) {
+    const int64_t column = columns[i];
+    if (column < 0 || column >= width)
+      report(column, width - 1);
+    else
+      mask[i / count * width + column] = 1;
+  }
+}
+
+struct Labels {
+  const int32_t* label;  // [labelings, n]
+  int64_t labelings, n;
+
+  __device__ bool shared_by(int64_t a, int64_t b) const {
+    for (int64_t h = 0; h < labelings; ++h)
+      if (label[h * n + a] == label[h * n + b]) return true;
+    return false;
+  }
+};
+
+/// mask_ij = whether row indices_ij has the label of row own_i in any labeling; one thread each. Reads up to
+/// H labels for each index, from all over the labelings.
+__global__ void share_label_kernel(int64_t count, int64_t width, Labels labels, const int32_t* own,
+                                   const int32_t* indices, Reporter report, uint8_t* mask) {
+  for (int64_t i = global_thread(); i < count; i += global_threads()) {
+    const int64_t mine = own[i / width], other = indices[i];
+    const bool wrong_own = mine < 0 || mine >= labels.n, wrong = other < 0 || other >= labels.n;
+    if (wrong_own || wrong) report(wrong_own ? mine : other, labels.n - 1);
+    mask[i] = !wrong_own && !wrong && labels.shared_by(mine, other) ? 1 : 0;
+  }
+}
+
+}  // namespace
+
+void CudaBackend::top_k(const Tensor& scores, const TopK& out) {
+  const Tensor keys =
+      select_largest(scores, out.indices.size(1), Reporter("top_k: the scores of row {} contain a NaN"));
+  write_selection(keys, SelectionOrder::by_score, out);
+}
+
+void CudaBackend::mark_columns(const Tensor& columns, const Tensor& mask) {
+  fill(0.0f, mask);
+  launch("mark_columns", mark_columns_kernel, {blocks_for(columns.numel(), threads), threads},
+         columns.numel(), columns.size(1), mask.size(1), columns.data<int32_t>(),
+         Reporter("mark_columns: index {} is not in 0 to {}"), mask.data<uint8_t>());
+}
+
+void CudaBackend::share_label(const Tensor& labels, const Tensor& own, const Tensor& indices,
+                              const Tensor& mask) {
+  launch("share_label", share_label_kernel, {blocks_for(mask.numel(), threads), threads}, mask.numel(),
+         mask.size(1), Labels{labels.data<int32_t>(), labels.size(0), labels.size(1)}, own.data<int32_t>(),
+         indices.data<int32_t>(), Reporter("share_label: index {} is not in 0 to {}"), mask.data<uint8_t>());
+}
+
+}  // namespace la

@@ -1,0 +1,116 @@
+// Every network as it is, on small pictures, against PyTorch: tests/make_fixtures.py wrote the embedding and
+// the norm of each parameter's gradient, in double precision, and how far its own f32 is from that.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <sstream>
+
+#include "autograd/functions.h"
+#include "la/safetensors.h"
+#include "layers/networks.h"
+#include "layers/state_dict.h"
+#include "tensor/ops.h"
+#include "tests/op_case.h"
+
+using namespace la;
+
+namespace {
+
+/// Pseudorandom, uniform in [-1, 1): multiplicative hashing of the element's place, as in make_fixtures.py.
+std::vector<float> numbers_of(uint64_t number, int64_t count) {
+  std::vector<float> numbers(static_cast<size_t>(count));
+  for (uint64_t i = 0; i < numbers.size(); ++i) {
+    uint64_t x = (i + (number << 32)) * 0x9E3779B97F4A7C15u;
+    x = (x ^ (x >> 29)) * 0xBF58476D1CE4E5B9u;
+    numbers[i] = static_cast<float>(x >> 40) / 0x1p23f - 1;
+  }
+  return numbers;
+}
+
+/// The parameter's values in torchvision's layout: weights as large as He's, scales around 1, shifts around
+/// 0.
+Tensor values_of(const std::string& name, uint64_t number, const Shape& shape) {
+  std::vector<float> values = numbers_of(number, shape.numel());
+  const bool is_weight = shape.rank() > 1;
+  const auto fan_in = static_cast<float>(shape.numel() / shape[0]);
+  for (float& value : values)
+    value = is_weight ? value * std::sqrt(3 / fan_in) : name.ends_with("weight") ? 1 + value / 2 : value / 4;
+  return Tensor::from(values, shape);
+}
+
+double norm_of(const Tensor& x) {
+  double squares = 0;
+  for (float value : x.to_vector<float>()) squares += static_cast<double>(value) * value;
+  return std::sqrt(squares);
+}
+
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream stream(text);
+  return {std::istream_iterator<std::string>(stream), {}};
+}
+
+/// The error of PyTorch's f32 is relative to a value plus a hundredth of the largest; ours may be eight times
+/// as much, for the order of a sum is free.
+void check_equal(const SafetensorsFile& fixture, const std::string& name, const std::vector<float>& got) {
+  CAPTURE(name);
+  const auto expected = fixture.at(name).to_vector<float>();
+  const double error = std::max(std::stod(fixture.metadata.at("error." + name)), 0x1p-22);
+  double largest = 0;
+  for (float value : expected) largest = std::max<double>(largest, std::abs(value));
+  REQUIRE(got.size() == expected.size());
+  for (size_t i = 0; i < got.size(); ++i)
+    CHECK(std::abs(got[i] - expected[i]) <= 8 * error * (std::abs(expected[i]) + largest / 100));
+}
+
+void check_network(const std::string& name, const SafetensorsFile& fixture, Device device) {
+  constexpr int64_t batch = 4, dim = 4;
+  const int64_t size = std::stoll(fixture.metadata.at("image_size"));
+  const auto network = make_network(name, {.image_size = size, .dim = dim});
+  const std::vector<std::string> names = words_of(fixture.metadata.at("parameters"));
+  const auto parameters = network->parameters();
+  REQUIRE(parameters.size() == names.size());
+  std::map<std::string, uint64_t> number_of;
+  for (const std::string& key : names) number_of.emplace(key, number_of.size());
+  for (const Module::Parameter& p : parameters) {
+    REQUIRE(number_of.contains(p.name));
+    const Tensor& own = p.variable->value();
+    const Shape shape = to_torch_layout(p, own).shape();
+    load_tensor({{p.name, values_of(p.name, number_of[p.name], shape)}}, p.name, p, own);
+  }
+  network->to(device);
+
+  const uint64_t pictures = std::stoull(fixture.metadata.at("pictures"));
+  const Shape shape{batch, size, size, 3};
+  const Variable y = (*network)(Variable(Tensor::from(numbers_of(pictures, shape.numel()), shape, device)));
+  check_equal(fixture, "y", y.value().to_vector<float>());
+
+  const Variable dy(Tensor::from(numbers_of(10000, batch * dim), {batch, dim}, device));
+  backward(scale(mean(multiply(y, dy)), static_cast<float>(batch * dim)));
+  std::vector<float> norms(names.size());
+  for (const Module::Parameter& p : network->parameters())
+    norms[number_of[p.name]] = static_cast<float>(norm_of(p.variable->grad()));
+  check_equal(fixture, "gradient_norms", norms);
+}
+
+}  // namespace
+
+TEST_CASE("networks agree with PyTorch" * doctest::test_suite("networks")) {
+  size_t checked = 0;
+  for (const std::string& name : network_names())
+    for (const std::string form : {"", "-large"}) {  // with the stem for large pictures
+      const std::string path = fmt::format("tests/fixtures/network_{}{}.safetensors", name, form);
+      if (!std::filesystem::exists(path)) continue;
+      CAPTURE(path);
+      checked += form.empty() ? 1 : 0;
+      const SafetensorsFile fixture = read_safetensors(path);
+      for (Device device : available_devices()) check_network(name, fixture, device);
+    }
+  CHECK(checked == network_names().size() - 1);  // resnet20-wide differs from resnet20 in its widths alone
+}
+
+TEST_CASE("networks refuse pictures that are too small" * doctest::test_suite("networks")) {
+  CHECK_THROWS_WITH_AS(make_network("alexnet", {.image_size = 62}), doctest::Contains("too small"), Error);
+  CHECK_THROWS_WITH_AS(make_network("vgg16", {.image_size = 31}), doctest::Contains("too small"), Error);
+  CHECK(make_network("alexnet", {.image_size = 63}) != nullptr);
+}
