@@ -3,14 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "data/pixel.h"
-#include "data/resize.h"
 #include "tensor/random.h"
 
 namespace la {
 namespace {
-
-using pixel::Rgb;
 
 /// A crop of random area and aspect. After ten tries that do not fit, the largest centered one of allowed
 /// aspect.
@@ -28,135 +24,55 @@ Crop random_crop(const AugmentationOptions& o, float height, float width, Random
   return {(width - w) / 2, (height - h) / 2, w, h};
 }
 
-/// A view in the making: planes of size * size pixels, one per channel, so that loops run over neighbors of
-/// the same channel. A grey view has only the first.
-struct Planes {
-  float* values;
-  size_t pixels;
-  int channels;
-
-  float* operator[](size_t channel) const { return values + channel * pixels; }
-};
-
-/// Memory for a view of this thread; valid until its next view.
-Planes planes_for(const Picture& picture, const AugmentationOptions& o) {
-  const auto channels = static_cast<size_t>(picture.channels);
-  check(o.mean.size() == channels && o.stddev.size() == channels,
-        "a picture has {} channels, but there are {} means and {} standard deviations", channels,
-        o.mean.size(), o.stddev.size());
-  thread_local std::vector<float> memory;
-  const size_t pixels = static_cast<size_t>(o.size) * static_cast<size_t>(o.size);
-  memory.resize(pixels * channels);
-  return {memory.data(), pixels, picture.channels};
-}
-
-template <class F>
-void for_each_rgb(const Planes& view, F f) {
-  float *r = view[0], *g = view[1], *b = view[2];
-#pragma omp simd
-  for (size_t i = 0; i < view.pixels; ++i) {
-    const Rgb p = f(Rgb{r[i], g[i], b[i]});
-    r[i] = p.r;
-    g[i] = p.g;
-    b[i] = p.b;
-  }
-}
-
-void to_grey(Planes& view) {
-  float *r = view[0], *g = view[1], *b = view[2];
-#pragma omp simd
-  for (size_t i = 0; i < view.pixels; ++i) r[i] = pixel::luma({r[i], g[i], b[i]});
-  view.channels = 1;
-}
-
-float mean_luma(const Planes& view) {
-  float sum = 0.0f;
-  const float* r = view[0];
-  if (view.channels == 1) {
-#pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < view.pixels; ++i) sum += r[i];
-  } else {
-    const float *g = view[1], *b = view[2];
-#pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < view.pixels; ++i) sum += pixel::luma({r[i], g[i], b[i]});
-  }
-  return sum / static_cast<float>(view.pixels);
-}
-
-void blend_all(const Planes& view, float other, float amount) {
-  const size_t values = view.pixels * static_cast<size_t>(view.channels);
-#pragma omp simd
-  for (size_t i = 0; i < values; ++i) view.values[i] = pixel::blend(view.values[i], other, amount);
-}
-
-void jitter(const Planes& view, const AugmentationPlan& plan) {
-  for (const uint8_t step : plan.order) {
-    if (step == 0 && plan.brightness != 1.0f) blend_all(view, 0.0f, plan.brightness);
-    if (step == 1 && plan.contrast != 1.0f) blend_all(view, mean_luma(view), plan.contrast);
-    if (view.channels == 1) continue;
-    if (step == 2 && plan.saturation != 1.0f)
-      for_each_rgb(view, [amount = plan.saturation](Rgb p) {
-        const float grey = pixel::luma(p);
-        return Rgb{pixel::blend(p.r, grey, amount), pixel::blend(p.g, grey, amount),
-                   pixel::blend(p.b, grey, amount)};
-      });
-    if (step == 3 && plan.hue != 0.0f)
-      for_each_rgb(view, [hue = plan.hue](Rgb p) { return pixel::shift_hue(p, hue); });
-  }
-}
-
-/// out: [size, size, channels of the picture]; they are all alike if the view is grey.
-void write_normalized(const Planes& view, const AugmentationOptions& o, float* out) {
-  const size_t channels = o.mean.size();
-  for (size_t c = 0; c < channels; ++c) {
-    const float* values = view[view.channels == 1 ? 0 : c];
-    const float mean = o.mean[c], stddev = o.stddev[c];
-#pragma omp simd
-    for (size_t i = 0; i < view.pixels; ++i) out[i * channels + c] = (values[i] - mean) / stddev;
-  }
-}
-
 }  // namespace
 
-AugmentationPlan plan_augmentation(const AugmentationOptions& o, int picture_height, int picture_width,
-                                   uint64_t seed, int64_t epoch, int64_t index) {
+ViewPlan plan_augmentation(const AugmentationOptions& o, int picture_height, int picture_width, uint64_t seed,
+                           int64_t epoch, int64_t index) {
   RandomStream random(
       {seed, Purpose::augmentation, static_cast<uint64_t>(epoch) << 40 | static_cast<uint64_t>(index)});
   const Crop crop =
       random_crop(o, static_cast<float>(picture_height), static_cast<float>(picture_width), random);
-  AugmentationPlan plan{.x = crop.x,
-                        .y = crop.y,
-                        .width = crop.width,
-                        .height = crop.height,
-                        .flip = random.uniform() < o.flip,
-                        .grayscale = random.uniform() < o.grayscale,
-                        .brightness = random.uniform(1.0f - o.jitter, 1.0f + o.jitter),
-                        .contrast = random.uniform(1.0f - o.jitter, 1.0f + o.jitter),
-                        .saturation = random.uniform(1.0f - o.jitter, 1.0f + o.jitter),
-                        .hue = random.uniform(-o.jitter, o.jitter),
-                        .order = {0, 1, 2, 3}};
+  ViewPlan plan{.x = crop.x,
+                .y = crop.y,
+                .width = crop.width,
+                .height = crop.height,
+                .flip = random.uniform() < o.flip,
+                .grayscale = random.uniform() < o.grayscale,
+                .brightness = random.uniform(1.0f - o.jitter, 1.0f + o.jitter),
+                .contrast = random.uniform(1.0f - o.jitter, 1.0f + o.jitter),
+                .saturation = random.uniform(1.0f - o.jitter, 1.0f + o.jitter),
+                .hue = random.uniform(-o.jitter, o.jitter),
+                .order = {0, 1, 2, 3}};
   for (uint32_t i = 3; i > 0; --i) std::swap(plan.order[i], plan.order[random.below(i + 1)]);
   return plan;
 }
 
-void augment(const Picture& picture, const AugmentationPlan& plan, const AugmentationOptions& o,
-             float* view) {
-  Planes planes = planes_for(picture, o);
-  resize_crop(picture, {plan.x, plan.y, plan.width, plan.height}, o.size, plan.flip, planes.values);
-  if (plan.grayscale && planes.channels == 3) to_grey(planes);
-  jitter(planes, plan);
-  write_normalized(planes, o, view);
+void augment(const Picture& picture, const ViewPlan& plan, const AugmentationOptions& o, float* view) {
+  make_view(picture, plan, format_of_views(o, picture.channels), view);
 }
 
 void center_view(const Picture& picture, const AugmentationOptions& o, float* view) {
   constexpr float central = 7.0f / 8.0f;
   const bool fits = picture.height == o.size && picture.width == o.size;
   const float side = static_cast<float>(std::min(picture.height, picture.width)) * (fits ? 1.0f : central);
-  const Crop crop{(static_cast<float>(picture.width) - side) / 2,
-                  (static_cast<float>(picture.height) - side) / 2, side, side};
-  const Planes planes = planes_for(picture, o);
-  resize_crop(picture, crop, o.size, false, planes.values);
-  write_normalized(planes, o, view);
+  augment(picture,
+          {.x = (static_cast<float>(picture.width) - side) / 2,
+           .y = (static_cast<float>(picture.height) - side) / 2,
+           .width = side,
+           .height = side},
+          o, view);
+}
+
+ViewFormat format_of_views(const AugmentationOptions& o, int64_t channels) {
+  const auto count = static_cast<size_t>(channels);
+  check(o.mean.size() == count && o.stddev.size() == count,
+        "a picture has {} channels, but there are {} means and {} standard deviations", channels,
+        o.mean.size(), o.stddev.size());
+  check(channels == 1 || channels == 3, "a picture has {} channels, expected 1 or 3", channels);
+  ViewFormat format{.size = o.size, .mean = {}, .stddev = {}};
+  std::copy(o.mean.begin(), o.mean.end(), format.mean.begin());
+  std::copy(o.stddev.begin(), o.stddev.end(), format.stddev.begin());
+  return format;
 }
 
 ChannelStatistics channel_statistics(const Dataset& data) {

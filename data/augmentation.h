@@ -3,11 +3,11 @@
 // (flip), light and color (jitter, grayscale).
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
 #include "data/dataset.h"
+#include "tensor/view.h"
 
 namespace la {
 
@@ -27,25 +27,15 @@ struct AugmentationOptions {
 };
 
 /// What chance decides for one view; a pure function of (seed, epoch, index of the picture).
-struct AugmentationPlan {
-  float x, y, width, height;  // the crop, in pixels of the picture
-  bool flip;
-  bool grayscale;
-  float brightness, contrast, saturation;  // factors; 1 changes nothing
-  float hue;                               // turn of the color circle; 0 changes nothing
-  std::array<uint8_t, 4> order;            // of brightness (0), contrast (1), saturation (2) and hue (3)
-};
+ViewPlan plan_augmentation(const AugmentationOptions& options, int picture_height, int picture_width,
+                           uint64_t seed, int64_t epoch, int64_t index);
 
-AugmentationPlan plan_augmentation(const AugmentationOptions& options, int picture_height, int picture_width,
-                                   uint64_t seed, int64_t epoch, int64_t index);
+/// What the options say about views of pictures of so many channels. An Error unless there are a mean and a
+/// stddev for each channel.
+ViewFormat format_of_views(const AugmentationOptions& options, int64_t channels);
 
-/// Writes the view of `picture` that the plan says: f32 [size, size, channels], normalized. As in the
-/// original implementation the color is lost first, if at all, then brightness, contrast, saturation and hue
-/// change, in the order of the plan; views without color have only brightness and contrast. Shrinking
-/// averages over the area that becomes one pixel. An Error unless there are a mean and a stddev for each
-/// channel.
-void augment(const Picture& picture, const AugmentationPlan& plan, const AugmentationOptions& options,
-             float* view);
+/// Writes the view of `picture` that the plan says (make_view): f32 [size, size, channels], normalized.
+void augment(const Picture& picture, const ViewPlan& plan, const AugmentationOptions& options, float* view);
 
 /// The view for evaluation, without chance: the picture itself if it has the size of a view, else the central
 /// 7/8 of its largest square.

@@ -39,10 +39,62 @@ class LoaderFeed final : public Feed {
   Tensor pictures_, images_;
 };
 
+/// Pictures that stay on the device, where the views are made. The host only says which, and how.
+class ResidentFeed final : public Feed {
+ public:
+  ResidentFeed(const PictureArray& data, const AugmentationOptions& options, int64_t batch, uint64_t seed,
+               Device device)
+      : data_(data.pictures().to(device)),
+        options_(options),
+        format_(format_of_views(options, data.channels())),
+        seed_(seed),
+        pictures_({batch}, DType::i32, device),
+        plans_({batch, static_cast<int64_t>(sizeof(ViewPlan))}, DType::u8, device) {}
+
+  int64_t steps_per_epoch() const override { return data_.size(0) / pictures_.numel(); }
+  void start_epoch(int64_t epoch, int64_t first_step) override {
+    epoch_ = epoch;
+    step_ = first_step;
+    order_ = epoch_order(data_.size(0), seed_, epoch);
+  }
+  double seconds_waited() const override { return 0.0; }
+
+  void next() override {
+    check(step_ < steps_per_epoch() && !order_.empty(),
+          "the feed has no further batch; start_epoch comes first");
+    const int32_t* chosen = order_.data() + step_++ * pictures_.numel();
+    std::vector<ViewPlan> plans;
+    for (int64_t i = 0; i < pictures_.numel(); ++i)
+      plans.push_back(plan_augmentation(options_, static_cast<int>(data_.size(1)),
+                                        static_cast<int>(data_.size(2)), seed_, epoch_, chosen[i]));
+    pictures_.copy_from_host(chosen);
+    plans_.copy_from_host(plans.data());
+  }
+  Tensor pictures() const override { return pictures_; }
+  Tensor images() const override { return ops::make_views(data_, pictures_, plans_, format_); }
+
+ private:
+  Tensor data_;  // u8 [N, H, W, C]
+  AugmentationOptions options_;
+  ViewFormat format_;
+  uint64_t seed_;
+  int64_t epoch_ = 0, step_ = 0;
+  std::vector<int32_t> order_;  // of the epoch
+  Tensor pictures_, plans_;     // of the step
+};
+
 }  // namespace
+
+bool fits_on_device(const Dataset& data, Device device) {
+  const auto* array = dynamic_cast<const PictureArray*>(&data);
+  return array != nullptr && !device.is_cpu() && array->pictures().bytes() <= memory_size(device) / 4;
+}
 
 std::unique_ptr<Feed> make_feed(const Dataset& data, const AugmentationOptions& options, int64_t batch,
                                 int threads, uint64_t seed, Device device) {
+  if (fits_on_device(data, device))
+    return std::make_unique<ResidentFeed>(dynamic_cast<const PictureArray&>(data), options, batch, seed,
+                                          device);
   return std::make_unique<LoaderFeed>(data, options, batch, threads, seed, device);
 }
 

@@ -27,7 +27,12 @@ class Feed {
   virtual Tensor images() const = 0;
 };
 
-/// `data` must outlive the feed; the parameters are those of Loader.
+/// Whether all pictures stay on the device while it trains, as u8: they are in memory, and take at most a
+/// quarter of the memory of a GPU.
+bool fits_on_device(const Dataset& data, Device device);
+
+/// `data` must outlive the feed; the parameters are those of Loader. Pictures that fit stay on the device,
+/// which then makes the views; of others, the loader's threads make them.
 std::unique_ptr<Feed> make_feed(const Dataset& data, const AugmentationOptions& options, int64_t batch,
                                 int threads, uint64_t seed, Device device);
 

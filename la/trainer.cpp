@@ -1,5 +1,6 @@
 #include "la/trainer.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
@@ -136,7 +137,8 @@ bool Trainer::train_step(StepReport& report) {
   report.la_seconds = std::exchange(la_seconds_, 0.0);
 
   losses_made_ = ++step_;
-  if (device_.is_cpu()) read_losses();  // which costs nothing there
+  // It costs nothing on the CPU, and elsewhere a wait for the device.
+  if (device_.is_cpu() || step_ == steps_per_epoch()) read_losses();
   if (step_ < steps_per_epoch()) return true;
   ++epoch_;
   step_ = 0;
@@ -191,8 +193,21 @@ Variable Trainer::aggregation_loss(const Variable& v) const {
   return local_aggregation_loss(v, bank_, background, close, config_.temperature);
 }
 
+/// The losses since the last reading. A NaN may also be reported by what met it on the device; then the loss
+/// is the better message.
+std::vector<float> Trainer::new_losses() const {
+  const Tensor losses = losses_.rows(losses_read_, losses_made_);
+  try {
+    return losses.to_vector<float>();
+  } catch (const Error&) {
+    const std::vector<float> values = losses.to_vector<float>();
+    if (std::all_of(values.begin(), values.end(), [](float loss) { return std::isfinite(loss); })) throw;
+    return values;
+  }
+}
+
 void Trainer::read_losses() {
-  for (const float loss : losses_.rows(losses_read_, losses_made_).to_vector<float>()) {
+  for (const float loss : new_losses()) {
     ++losses_read_;
     const int64_t number = losses_read_;
     check(std::isfinite(loss),

@@ -86,6 +86,7 @@ class Trainer {
   Variable compare_with_bank(const Variable& v);
   Variable instance_loss(const Variable& v);
   Variable aggregation_loss(const Variable& v) const;
+  std::vector<float> new_losses() const;
   void read_losses();
   float learning_rate() const;
 

@@ -17,6 +17,8 @@ Backend& backend(Device device) {
 
 std::string describe(Device device) { return backend(device).name(); }
 
+size_t memory_size(Device device) { return backend(device).memory_size(); }
+
 std::unique_ptr<Uploader> make_uploader(Device device) { return backend(device).make_uploader(); }
 
 MemoryStats memory_stats(Device device) { return backend(device).allocator().stats(); }

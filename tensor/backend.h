@@ -11,6 +11,7 @@
 #include "tensor/random.h"
 #include "tensor/repeated_work.h"
 #include "tensor/uploader.h"
+#include "tensor/view.h"
 
 namespace la {
 
@@ -20,6 +21,8 @@ class Backend {
 
   /// What the device is, for people.
   virtual std::string name() const = 0;
+  /// Bytes of memory that it has.
+  virtual size_t memory_size() const = 0;
 
   // Memory.
   virtual CachingAllocator& allocator() = 0;
@@ -111,6 +114,10 @@ class Backend {
   // k-means.
   virtual void nearest_centroid(const Tensor& x, const Tensor& centroids, const Assignment& out) = 0;
   virtual void mean_by_label(const Tensor& x, const Tensor& labels, const ClusterMeans& out) = 0;
+
+  // Pictures.
+  virtual void make_views(const Tensor& pictures, const Tensor& rows, const Tensor& plans,
+                          const ViewFormat& format, const Tensor& views) = 0;
 
   // Optimizer.
   virtual void sgd_step(std::span<const SgdSlot> slots, const Tensor& learning_rate, float momentum) = 0;

@@ -26,6 +26,9 @@ std::string cuda_problem();
 /// What a device is, for people: "CPU", "NVIDIA H100 80GB HBM3, 79 GiB".
 std::string describe(Device device);
 
+/// Bytes of memory that a device has.
+size_t memory_size(Device device);
+
 /// f32 matrix products and convolutions on a GPU may round their operands to 10 bits of fraction (TF32),
 /// which tensor cores multiply several times faster. Off at first.
 void allow_tf32(bool allow);

@@ -8,6 +8,7 @@
 
 #include "tensor/op_types.h"
 #include "tensor/random.h"
+#include "tensor/view.h"
 
 namespace la::ops {
 
@@ -169,6 +170,13 @@ Assignment nearest_centroid(const Tensor& x, const Tensor& centroids);
 /// Mean and number of the rows of x [N, D] with each label in {0, ..., m - 1}; the mean of no rows is 0. The
 /// result is the same for any number of threads.
 ClusterMeans mean_by_label(const Tensor& x, const Tensor& labels, int64_t m);
+
+// --- Pictures
+// ------------------------------------------------------------------------------------------------------------------
+
+/// View i is what row i of `plans`, the bytes of a ViewPlan, makes of picture rows_i (make_view): pictures u8
+/// [N, H, W, C] with C = 1 or 3, rows i32 [B], plans u8 [B, sizeof(ViewPlan)] -> f32 [B, S, S, C].
+Tensor make_views(const Tensor& pictures, const Tensor& rows, const Tensor& plans, const ViewFormat& format);
 
 // --- Optimizer
 // ------------------------------------------------------------------------------------------------------------------

@@ -6,9 +6,9 @@
 #include <tuple>
 
 #include "data/augmentation.h"
-#include "data/pixel.h"
-#include "data/resize.h"
+#include "tensor/pixel.h"
 #include "tensor/random.h"
+#include "tensor/resize.h"
 #include "tests/bounded.h"
 #include "tests/own_picture.h"
 
@@ -23,7 +23,7 @@ AugmentationOptions options_for(int size, int channels) {
   return options;
 }
 
-AugmentationPlan identity_plan(float width, float height) {
+ViewPlan identity_plan(float width, float height) {
   return {.x = 0,
           .y = 0,
           .width = width,
@@ -37,7 +37,7 @@ AugmentationPlan identity_plan(float width, float height) {
           .order = {0, 1, 2, 3}};
 }
 
-auto all_of(const AugmentationPlan& p) {
+auto all_of(const ViewPlan& p) {
   return std::tuple(p.x, p.y, p.width, p.height, p.flip, p.grayscale, p.brightness, p.contrast, p.saturation,
                     p.hue, p.order);
 }
@@ -68,7 +68,7 @@ TEST_CASE("a crop lies within the picture, with an area and an aspect that the o
   for (const auto& [height, width] : {std::pair{28, 28}, {32, 48}, {100, 75}, {1, 1}}) {
     const AugmentationOptions options;
     for (int64_t i = 0; i < 3000; ++i) {
-      const AugmentationPlan p = plan_augmentation(options, height, width, 9, 0, i);
+      const ViewPlan p = plan_augmentation(options, height, width, 9, 0, i);
       const double w = p.width, h = p.height, share = w * h / (height * width);
       REQUIRE(p.x >= 0);
       REQUIRE(p.y >= 0);
@@ -89,11 +89,11 @@ TEST_CASE("areas, aspects and places of crops have the distributions asked") {
   const AugmentationOptions options{.crop_min_area = 0.2f};
   int small = 0, left = 0, high = 0, broad = 0;
   for (int64_t i = 0; i < n; ++i) {
-    const AugmentationPlan square = plan_augmentation(squares, 64, 64, 3, 0, i);
+    const ViewPlan square = plan_augmentation(squares, 64, 64, 3, 0, i);
     small += square.width * square.height < 0.4f * 64 * 64;
     left += square.x < 0.25f * (64 - square.width);
     high += square.y < 0.75f * (64 - square.height);
-    const AugmentationPlan any = plan_augmentation(options, 64, 64, 3, 0, i);
+    const ViewPlan any = plan_augmentation(options, 64, 64, 3, 0, i);
     broad += any.width > any.height;  // as often as not in a square picture
   }
   CHECK(std::abs(small / double{n} - 0.25) < bound);
@@ -105,12 +105,12 @@ TEST_CASE("areas, aspects and places of crops have the distributions asked") {
 TEST_CASE("where no crop of the allowed aspect has the area drawn, it is the largest centered one") {
   AugmentationOptions options;
   for (int64_t i = 0; i < 20; ++i) {  // at least 0.2 * 1000 pixels do not fit into a height of 5 at 4 : 3
-    const AugmentationPlan wide = plan_augmentation(options, 5, 200, 1, 0, i);
+    const ViewPlan wide = plan_augmentation(options, 5, 200, 1, 0, i);
     CHECK(wide.height == 5.0f);
     CHECK(wide.width == doctest::Approx(20.0 / 3));
     CHECK(wide.y == 0.0f);
     CHECK(wide.x == doctest::Approx((200 - 20.0 / 3) / 2));
-    const AugmentationPlan tall = plan_augmentation(options, 200, 5, 1, 0, i);
+    const ViewPlan tall = plan_augmentation(options, 200, 5, 1, 0, i);
     CHECK(tall.width == 5.0f);
     CHECK(tall.height == doctest::Approx(20.0 / 3));
   }
@@ -123,7 +123,7 @@ TEST_CASE("flips, greys and orders happen as often as asked; factors stay in the
   std::array<std::array<int, 4>, 4> at{};  // how often a step stands at a place
   double brightness = 0, hue = 0;
   for (int64_t i = 0; i < n; ++i) {
-    const AugmentationPlan p = plan_augmentation(options, 28, 28, 5, 1, i);
+    const ViewPlan p = plan_augmentation(options, 28, 28, 5, 1, i);
     flips += p.flip;
     greys += p.grayscale;
     both += p.flip && p.grayscale;
@@ -152,9 +152,9 @@ TEST_CASE("probabilities of 0 and 1, and no jitter, leave nothing to chance") {
   never.crop_min_area = 1;
   never.crop_max_aspect = 1;
   for (int64_t i = 0; i < 100; ++i) {
-    const AugmentationPlan p = plan_augmentation(never, 16, 16, 5, 1, i);
-    const AugmentationPlan identity = identity_plan(16, 16);
-    AugmentationPlan same_order = p;
+    const ViewPlan p = plan_augmentation(never, 16, 16, 5, 1, i);
+    const ViewPlan identity = identity_plan(16, 16);
+    ViewPlan same_order = p;
     same_order.order = identity.order;
     CHECK(all_of(same_order) == all_of(identity));
     CHECK(plan_augmentation(always, 16, 16, 5, 1, i).flip);
@@ -166,8 +166,7 @@ TEST_CASE("probabilities of 0 and 1, and no jitter, leave nothing to chance") {
 
 namespace {
 
-std::vector<float> view_of(const Picture& picture, const AugmentationPlan& plan,
-                           const AugmentationOptions& options) {
+std::vector<float> view_of(const Picture& picture, const ViewPlan& plan, const AugmentationOptions& options) {
   std::vector<float> view(static_cast<size_t>(options.size * options.size * picture.channels));
   augment(picture, plan, options, view.data());
   return view;
@@ -292,7 +291,7 @@ TEST_CASE("a plan that changes nothing gives exactly the normalized picture") {
     center_view(own.picture, options, center.data());
     CHECK(center == expected);
 
-    AugmentationPlan mirror = identity_plan(11, 11);
+    ViewPlan mirror = identity_plan(11, 11);
     mirror.flip = true;
     const std::vector<float> mirrored = view_of(own.picture, mirror, options);
     int wrong = 0;
@@ -320,21 +319,21 @@ TEST_CASE("the view for evaluation is the middle of larger pictures") {
 }
 
 TEST_CASE("brightness, contrast, saturation and lost color are what they are defined as") {
-  using Step = void (*)(float factor, AugmentationPlan& plan, std::vector<Color>& expected);
-  const Step steps[] = {[](float factor, AugmentationPlan& plan, std::vector<Color>& expected) {
+  using Step = void (*)(float factor, ViewPlan& plan, std::vector<Color>& expected);
+  const Step steps[] = {[](float factor, ViewPlan& plan, std::vector<Color>& expected) {
                           plan.brightness = factor;
                           brighten(expected, factor);
                         },
-                        [](float factor, AugmentationPlan& plan, std::vector<Color>& expected) {
+                        [](float factor, ViewPlan& plan, std::vector<Color>& expected) {
                           plan.contrast = factor;
                           contrast(expected, factor);
                         },
-                        [](float factor, AugmentationPlan& plan, std::vector<Color>& expected) {
+                        [](float factor, ViewPlan& plan, std::vector<Color>& expected) {
                           plan.saturation = factor;
                           saturate(expected, factor);
                         },
                         // Color is lost first; then there is nothing to saturate or to turn.
-                        [](float factor, AugmentationPlan& plan, std::vector<Color>& expected) {
+                        [](float factor, ViewPlan& plan, std::vector<Color>& expected) {
                           plan.grayscale = true;
                           plan.contrast = factor;
                           plan.saturation = 1.3f;
@@ -345,7 +344,7 @@ TEST_CASE("brightness, contrast, saturation and lost color are what they are def
   const OwnPicture own(16, 16, 3);
   for (const Step step : steps) {
     for (const float factor : {0.0f, 0.6f, 0.95f, 1.0f, 1.4f, 2.0f}) {
-      AugmentationPlan plan = identity_plan(16, 16);
+      ViewPlan plan = identity_plan(16, 16);
       std::vector<Color> expected = colors_of(own);
       step(factor, plan, expected);
       check_view(view_of(own.picture, plan, options_for(16, 3)), expected);
@@ -361,7 +360,7 @@ TEST_CASE("the hue turns as through HSV") {
   std::copy(std::begin(corners), std::end(corners), own.pixels.begin());
   const AugmentationOptions options = options_for(16, 3);
   for (const float shift : {-0.5f, -0.4f, -1.0f / 3, -0.07f, 0.1f, 0.25f, 0.4f, 0.5f}) {
-    AugmentationPlan plan = identity_plan(16, 16);
+    ViewPlan plan = identity_plan(16, 16);
     plan.hue = shift;
     std::vector<Color> expected = colors_of(own);
     for (Color& p : expected) {
@@ -383,7 +382,7 @@ TEST_CASE("the steps happen in the order of the plan") {
       [](std::vector<Color>& view) { brighten(view, 1.375); },
       [](std::vector<Color>& view) { contrast(view, 1.25); },
       [](std::vector<Color>& view) { saturate(view, 0.625); }, [](std::vector<Color>&) {}};
-  AugmentationPlan plan = identity_plan(16, 16);
+  ViewPlan plan = identity_plan(16, 16);
   plan.brightness = 1.375f;
   plan.contrast = 1.25f;
   plan.saturation = 0.625f;
@@ -401,10 +400,10 @@ TEST_CASE("the steps happen in the order of the plan") {
 TEST_CASE("views without color ignore what changes colors") {
   const OwnPicture own(12, 12, 1);
   AugmentationOptions options = options_for(10, 1);
-  AugmentationPlan plain = identity_plan(12, 12);
+  ViewPlan plain = identity_plan(12, 12);
   plain.brightness = 0.8f;
   plain.contrast = 1.3f;
-  AugmentationPlan colored = plain;
+  ViewPlan colored = plain;
   colored.saturation = 0.5f;
   colored.hue = 0.3f;
   colored.grayscale = true;
@@ -416,7 +415,7 @@ TEST_CASE("views without color ignore what changes colors") {
   saturate(expected, 0.5);
   for (Color& p : expected)
     for (Bounded& x : p) x.error += hue_error;
-  AugmentationPlan colors_only = identity_plan(12, 12);
+  ViewPlan colors_only = identity_plan(12, 12);
   colors_only.saturation = 0.5f;
   colors_only.hue = 0.3f;
   check_view(view_of(threefold.picture, colors_only, options_for(12, 3)), expected);

@@ -6,8 +6,10 @@
 #include <chrono>
 #include <set>
 
+#include "data/feed.h"
 #include "data/loader.h"
 #include "tensor/random.h"
+#include "tests/op_case.h"
 #include "tests/with_threads.h"
 
 using namespace la;
@@ -94,6 +96,33 @@ TEST_CASE("the pictures of a batch are views of its indices") {
     const int32_t index = seen.indices[b];
     augment(data.picture(index), plan_augmentation(options, side, side, 5, 4, index), options, view.data());
     CHECK(std::equal(view.begin(), view.end(), seen.pixels.begin() + static_cast<int64_t>(b * view.size())));
+  }
+}
+
+TEST_CASE("a feed brings the pictures and views of the loader to every device" *
+          doctest::test_suite("devices")) {
+  const PictureArray data = noise(53);
+  for (Device device : available_devices()) {
+    const auto feed = make_feed(data, view_options(), 8, 2, 7, device);
+    CHECK(fits_on_device(data, device) == !device.is_cpu());
+    REQUIRE(feed->steps_per_epoch() == 6);
+    Loader loader(data, view_options(), 8, 2, 7);
+    for (const int64_t first_step : {0, 4}) {
+      feed->start_epoch(2, first_step);
+      loader.start_epoch(2, first_step);
+      for (int64_t step = first_step; step < feed->steps_per_epoch(); ++step) {
+        feed->next();
+        const Batch expected = loader.next();
+        CHECK(feed->pictures().to_vector<int32_t>() == expected.indices.to_vector<int32_t>());
+        const auto images = feed->images().to_vector<float>(), views = expected.images.to_vector<float>();
+        REQUIRE(images.size() == views.size());
+        // As in the cases of make_views, with the stddev of these options.
+        const float bound = 2 * 200 * 0x1p-24f / view_options().stddev[0];
+        int wrong = 0;
+        for (size_t i = 0; i < views.size(); ++i) wrong += !(std::abs(images[i] - views[i]) <= bound);
+        CHECK(wrong == 0);
+      }
+    }
   }
 }
 

@@ -40,6 +40,7 @@ TEST_CASE("ops: pooling") { check_cases(add_pooling_cases); }
 TEST_CASE("ops: batch normalization") { check_cases(add_batch_norm_cases); }
 TEST_CASE("ops: tables, selection, k-means") { check_cases(add_table_cases); }
 TEST_CASE("ops: losses over rows") { check_cases(add_loss_cases); }
+TEST_CASE("ops: pictures") { check_cases(add_image_cases); }
 
 TEST_SUITE_END();
 
@@ -293,6 +294,14 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
       {{"nearest_rows:", "[3]", "[2]"},
        [=] {
          ops::nearest_rows(f32({2, 4}), table, 3, i32({3}));
+       }},
+      {{"make_views:", "[4, 5, 5, 2]", "1 or 3 channels"},
+       [=] {
+         ops::make_views(Tensor({4, 5, 5, 2}, DType::u8), i32({2}), Tensor({2, 40}, DType::u8), {});
+       }},
+      {{"make_views:", "[3, 40]", "[2, 40]"},
+       [=] {
+         ops::make_views(Tensor({4, 5, 5, 3}, DType::u8), i32({2}), Tensor({3, 40}, DType::u8), {});
        }},
       {{"mark_columns:", "f32", "i32"},
        [=] {

@@ -2,7 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "data/augmentation.h"
-#include "data/resize.h"
+#include "tensor/resize.h"
 #include "tests/bounded.h"
 #include "tests/own_picture.h"
 
@@ -101,7 +101,7 @@ TEST_CASE("random crops are resized like a plain loop says") {
   const OwnPicture own(24, 17, 3);
   const AugmentationOptions options;
   for (int64_t i = 0; i < 30; ++i) {
-    const AugmentationPlan p = plan_augmentation(options, 24, 17, 1, 0, i);
+    const ViewPlan p = plan_augmentation(options, 24, 17, 1, 0, i);
     check_resize(own.picture, {p.x, p.y, p.width, p.height}, 5 + static_cast<int>(i), p.flip);
   }
 }

@@ -12,6 +12,7 @@ class CpuBackend final : public Backend {
   CpuBackend();
 
   std::string name() const override { return "CPU"; }
+  size_t memory_size() const override;
 
   CachingAllocator& allocator() override { return allocator_; }
   void copy_from_host(void* destination, const void* source, size_t bytes) override;
@@ -89,6 +90,9 @@ class CpuBackend final : public Backend {
 
   void nearest_centroid(const Tensor& x, const Tensor& centroids, const Assignment& out) override;
   void mean_by_label(const Tensor& x, const Tensor& labels, const ClusterMeans& out) override;
+
+  void make_views(const Tensor& pictures, const Tensor& rows, const Tensor& plans, const ViewFormat& format,
+                  const Tensor& views) override;
 
   void sgd_step(std::span<const SgdSlot> slots, const Tensor& learning_rate, float momentum) override;
 

@@ -1,5 +1,6 @@
 // Memory of the CPU backend: aligned blocks, large ones on huge pages.
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -28,6 +29,10 @@ struct NoUploader final : Uploader {
 }  // namespace
 
 CpuBackend::CpuBackend() : allocator_(allocate, [](void* block, size_t) { std::free(block); }) {}
+
+size_t CpuBackend::memory_size() const {
+  return static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
 
 void CpuBackend::copy_from_host(void* destination, const void* source, size_t bytes) {
   copy(destination, source, bytes);

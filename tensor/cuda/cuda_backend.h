@@ -13,6 +13,7 @@ class CudaBackend final : public Backend {
   CudaBackend();
 
   std::string name() const override;
+  size_t memory_size() const override { return cuda::device_properties().memory; }
 
   CachingAllocator& allocator() override { return allocator_; }
   void copy_from_host(void* destination, const void* source, size_t bytes) override {
@@ -96,6 +97,9 @@ class CudaBackend final : public Backend {
 
   void nearest_centroid(const Tensor& x, const Tensor& centroids, const Assignment& out) override;
   void mean_by_label(const Tensor& x, const Tensor& labels, const ClusterMeans& out) override;
+
+  void make_views(const Tensor& pictures, const Tensor& rows, const Tensor& plans, const ViewFormat& format,
+                  const Tensor& views) override;
 
   void sgd_step(std::span<const SgdSlot> slots, const Tensor& learning_rate, float momentum) override;
 

@@ -1,34 +1,30 @@
-#include "data/resize.h"
+#include "tensor/resize.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
+
+#include "tensor/error.h"
 
 namespace la {
 namespace {
 
-/// For each output position along one axis, the input positions that it is made of and their weights.
+/// The windows of all output positions along one axis, with weights whose sum is 1.
 struct Taps {
   int per_output;             // weights of each output position, 0 where fewer are needed
   std::vector<int> first;     // first input position of each
-  std::vector<float> weight;  // [size, per_output], each row with sum 1
+  std::vector<float> weight;  // [size, per_output]
 
-  /// The triangle filter around the center of each output position, at least one input pixel wide on either
-  /// side.
   Taps(float begin, float length, int extent, int size) {
-    const float scale = length / static_cast<float>(size), reach = std::max(1.0f, scale);
-    per_output = std::min(extent, static_cast<int>(std::ceil(2 * reach)));
+    per_output = FilterWindow(begin, length, extent, size, 0).count;
     first.resize(static_cast<size_t>(size));
     weight.resize(static_cast<size_t>(size) * static_cast<size_t>(per_output));
     for (int o = 0; o < size; ++o) {
-      const float center = begin + (static_cast<float>(o) + 0.5f) * scale - 0.5f;
-      const int lowest = static_cast<int>(std::floor(center - reach)) + 1;
-      const int start = std::clamp(lowest, 0, extent - per_output);
-      first[static_cast<size_t>(o)] = start;
+      const FilterWindow window(begin, length, extent, size, o);
+      first[static_cast<size_t>(o)] = window.first;
       float* row = weight.data() + static_cast<size_t>(o) * static_cast<size_t>(per_output);
       float sum = 0.0f;
       for (int t = 0; t < per_output; ++t) {
-        row[t] = std::max(0.0f, 1.0f - std::abs(static_cast<float>(start + t) - center) / reach);
+        row[t] = window.weight(t);
         sum += row[t];
       }
       for (int t = 0; t < per_output; ++t) row[t] /= sum;
