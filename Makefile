@@ -172,7 +172,7 @@ test: check-floors $(TESTS) $(EMULATED_TESTS) $(PROGRAMS)
 
 # The tests that run on a GPU alone.
 test-gpu: $(TESTS) $(PROGRAMS)
-	@LA_TEST_DEVICE=cuda LA_PROGRAMS=$(BIN) $(TESTS) -ts=devices,training
+	@LA_TEST_DEVICE=cuda LA_PROGRAMS=$(BIN) $(TESTS) -ts=devices,training,networks
 
 # Whether the tests of kernels find every barrier that is left out.
 test-barriers: $(EMULATED_TESTS)

@@ -9,11 +9,13 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <random>
 #include <string>
 #include <vector>
 
 #include "autograd/functions.h"
 #include "autograd/sgd.h"
+#include "data/augmentation.h"
 #include "la/kmeans.h"
 #include "la/losses.h"
 #include "la/memory_bank.h"
@@ -79,7 +81,27 @@ struct Training {
   bool augment;  // pictures lie on the device as u8
 };
 
-/// Forward, backward and update, recorded once. With `augment` the views are made from pictures on the
+/// Random, because chips draw less power, and run faster, on equal numbers.
+Tensor random_bytes(const Shape& shape) {
+  std::vector<uint64_t> words(static_cast<size_t>((shape.numel() + 7) / 8));
+  std::mt19937_64 random(1);
+  for (uint64_t& word : words) word = random();
+  Tensor bytes(shape, DType::u8, gpu);
+  bytes.copy_from_host(words.data());
+  return bytes;
+}
+
+/// Plans of views as training makes them, as bytes: u8 [batch, sizeof(ViewPlan)].
+Tensor random_plans(int64_t batch, int64_t size) {
+  std::vector<ViewPlan> plans;
+  for (int64_t i = 0; i < batch; ++i)
+    plans.push_back(plan_augmentation({}, static_cast<int>(size), static_cast<int>(size), 1, 0, i));
+  Tensor bytes({batch, static_cast<int64_t>(sizeof(ViewPlan))}, DType::u8, gpu);
+  bytes.copy_from_host(plans.data());
+  return bytes;
+}
+
+/// Forward, backward and update, recorded once. With `augment` the views are made from 50,000 pictures on the
 /// device.
 void measure_training(const std::string& name, const Training& t) {
   constexpr int64_t channels = 3;
@@ -92,12 +114,20 @@ void measure_training(const std::string& name, const Training& t) {
   sgd.set_learning_rate(0.01f);
 
   const Variable target(ops::random_normal({t.batch, 128}, {.seed = 2}, gpu));
+  const int64_t resident = t.augment ? 50'000 : 0;
+  const Tensor pictures = random_bytes({resident, t.size, t.size, channels});
+  const Tensor rows = ops::random_below({t.batch}, std::max<int64_t>(resident, 1), {.seed = 3}, gpu);
+  const Tensor plans = random_plans(t.batch, t.size);
+  const ViewFormat format{
+      .size = static_cast<int>(t.size), .mean = {0.5f, 0.5f, 0.5f}, .stddev = {0.2f, 0.2f, 0.2f}};
   const Variable fixed(ops::random_normal({t.batch, t.size, t.size, channels}, {.seed = 1}, gpu));
   RepeatedWork step(gpu, true);
   const double seconds = seconds_of(
       [&] {
         step.run([&] {
-          const Variable v = l2_normalize((*network)(cast(fixed, DType::bf16)));
+          const Variable images =
+              t.augment ? Variable(ops::make_views(pictures, rows, plans, format)) : fixed;
+          const Variable v = l2_normalize((*network)(cast(images, DType::bf16)));
           backward(mean(multiply(v, target)));
           sgd.step();
         });
