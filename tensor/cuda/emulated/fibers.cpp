@@ -36,11 +36,12 @@ bool reversed() {
   return order == "reverse";
 }
 
-/// "file:line" of a barrier; true if the environment asks to leave it out.
+/// Whether the environment asks to leave out the barrier at "file:line", the file as seen from the root.
 bool skipped(const Site& site) {
   static const std::string skip = environment("LA_SKIP_BARRIER"), list = environment("LA_LIST_BARRIERS");
   if (skip.empty() && list.empty()) return false;
-  const std::string name = fmt::format("{}:{}", site.file, site.line);
+  std::string name = fmt::format("{}:{}", site.file, site.line);
+  if (name.starts_with("./")) name.erase(0, 2);  // a header's, by way of -I.
   static std::set<std::string> met;
   if (!list.empty() && met.insert(name).second) {
     std::FILE* file = std::fopen(list.c_str(), "a");
