@@ -19,7 +19,7 @@ endif
 CXXFLAGS += -std=c++20 $(OPTIMIZE) -g -march=$(MARCH) -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math \
             -fopenmp $(WARNINGS) $(SANITIZE) -I. -MMD -MP
 LDFLAGS += -fopenmp $(SANITIZE)
-LDLIBS += -ldnnl -lfmt -lz -lpthread
+LDLIBS += -ldnnl -lfmt -ljpeg -lstb -lz -lpthread
 
 # ---- CUDA: what there is ---------------------------------------------------------------------------------------------
 
@@ -137,6 +137,8 @@ PACKAGES := libdnnl-dev:oneapi/dnnl/dnnl.hpp:convolutions_and_matrix_products_on
             libfmt-dev:fmt/format.h:formatting_of_messages \
             libcli11-dev:CLI/CLI.hpp:command_line_and_preset_files \
             nlohmann-json3-dev:nlohmann/json.hpp:metrics_and_checkpoint_headers \
+            libjpeg62-turbo-dev:jpeglib.h:decoding_JPEG \
+            libstb-dev:stb/stb_image.h:decoding_PNG,_GIF_and_other_pictures \
             zlib1g-dev:zlib.h:reading_.gz_data_and_checksums \
             doctest-dev:doctest/doctest.h:the_tests \
             dataset-fashion-mnist::the_default_pictures
@@ -149,7 +151,7 @@ config:
 	   echo "#include <$$header>" | $(CXX) -std=c++20 -E -x c++ - > /dev/null 2>&1 || missing="$$missing $$header"; \
 	 done; \
 	 if [ -n "$$missing" ]; then echo "missing:$$missing; 'make deps' installs what is needed" >&2; exit 1; fi
-	@echo "libraries  oneDNN $$(printf '#include <oneapi/dnnl/dnnl_version.h>\nDNNL_VERSION_MAJOR.DNNL_VERSION_MINOR.DNNL_VERSION_PATCH\n' | $(CXX) -E -P -x c++ - | tail -n 1 | tr -d ' '), fmt, CLI11, nlohmann json, zlib"
+	@echo "libraries  oneDNN $$(printf '#include <oneapi/dnnl/dnnl_version.h>\nDNNL_VERSION_MAJOR.DNNL_VERSION_MINOR.DNNL_VERSION_PATCH\n' | $(CXX) -E -P -x c++ - | tail -n 1 | tr -d ' '), fmt, CLI11, nlohmann json, libjpeg-turbo, stb, zlib"
 	@echo "devices    $(strip $(DEVICES))"
 
 deps:

@@ -32,6 +32,16 @@ Device find_device(const std::string& name) {
   return problem.empty() ? Device::cuda() : Device::cpu();
 }
 
+/// A run that is continued has the list of its picture files, so that numbers mean the same pictures.
+DataOptions data_options(const Config& config) {
+  return {.path = config.data,
+          .format = config.format,
+          .limit = config.limit,
+          .val = config.val,
+          .max_bad = config.max_bad,
+          .listings = config.resume ? config.run : ""};
+}
+
 /// The device for values that fit the data; anything else is wrong usage, and found before the run has a
 /// folder.
 Device checked_device(const Config& config, const Dataset& train) try {
@@ -55,7 +65,10 @@ class Run {
         evaluator_(data_.train.get(), data_.test.get(), view_, trainer_.precision()),
         folder_(config_.resume ? RunFolder::open(config_.run) : RunFolder::create(config_)),
         progress_(stdout, [this](std::string_view line) { folder_.log(line); }) {
-    if (!config_.resume) folder_.write_config(to_toml(config_));  // from here on the run can be resumed
+    if (config_.resume) return;
+    keep_listing("train", data_.train.get());
+    keep_listing("test", data_.test.get());
+    folder_.write_config(to_toml(config_));  // from here on the run can be resumed
   }
 
   int operator()() {
@@ -67,11 +80,13 @@ class Run {
   }
 
  private:
+  void keep_listing(const char* part, const Dataset* pictures) const;
   void begin();
   bool stopped();
   bool resume();
   bool train_epoch();
   void end();
+  void say_complaints();
   void evaluate();
   void save();
   void report_step(const StepReport& step, Phase phase, int epoch, int64_t step_of_epoch);
@@ -99,6 +114,18 @@ class Run {
   } unreported_;
 };
 
+void Run::keep_listing(const char* part, const Dataset* pictures) const {
+  const std::string listing = pictures != nullptr ? pictures->listing() : "";
+  if (!listing.empty()) write_text_file(fmt::format("{}/pictures-{}.txt", folder_.path(), part), listing);
+}
+
+/// Tells of the pictures that turned out to be bad since it was last called.
+void Run::say_complaints() {
+  for (const Dataset* pictures : {data_.train.get(), data_.test.get()})
+    if (pictures != nullptr)
+      for (const std::string& complaint : pictures->take_complaints()) say("bad picture " + complaint);
+}
+
 void Run::begin() {
   say("run        " + folder_.path());
   for (const std::string& note : notes_) say("           " + note);
@@ -107,8 +134,10 @@ void Run::begin() {
   if (config_.resume && resume()) return;
 
   if (evaluator_.available()) {
-    say("raw pixels");
-    say(fmt::format("  {}: {:.1f} %", evaluator_.pixel_protocol(), 100 * evaluator_.pixel_accuracy()));
+    if (evaluator_.pixels_fit()) {
+      say("raw pixels");
+      say(fmt::format("  {}: {:.1f} %", evaluator_.pixel_protocol(), 100 * evaluator_.pixel_accuracy()));
+    }
     say("untrained network, random bank");
     evaluate();
   }
@@ -190,6 +219,7 @@ void Run::report_step(const StepReport& step, Phase phase, int epoch, int64_t st
   in_la_.add(unreported_.la_seconds, seconds);
   unreported_ = {.since = now()};
 
+  say_complaints();
   const int64_t steps_left = steps * config_.epochs - trainer_.total_steps();
   const ProgressState state{
       .phase = phase == Phase::ir ? "IR" : "LA",
@@ -218,6 +248,7 @@ nlohmann::ordered_json Run::place(Phase phase) const {
 
 void Run::evaluate() {
   const Accuracy accuracy = evaluator_.evaluate(trainer_.network(), trainer_.bank());
+  say_complaints();
   say(fmt::format("  {}: {:.1f} %", evaluator_.knn_protocol(), 100 * accuracy.knn200));
   say(fmt::format("  {}: {:.1f} %", evaluator_.bank_protocol(), 100 * accuracy.knn1));
   // What has been trained so far belongs to the phase of the epoch before.
@@ -253,7 +284,7 @@ int main(int argc, char** argv) {
     allow_tf32(config.tf32);
     autotune(config.autotune);
     catch_interrupts();
-    return Run(options, open_data(config.data, config.format, config.limit))();
+    return Run(options, open_data(data_options(config)))();
   } catch (const UsageError& error) {
     fmt::print(stderr, "la_train: {}\n", error.what());
     return 2;

@@ -195,8 +195,15 @@ class Table {
 void add_data_and_network(Table& t, Config& c) {
   t.group("Data");
   t.add("data", c.data, "the pictures: a file or folder");
-  t.add("format", c.format, "how they are stored; auto recognizes it");
-  t.add("limit", c.limit, at_least(0), "use only so many training pictures, the first ones; 0: all");
+  t.add(
+      "format", c.format,
+      "idx, cifar10, cifar100, stl10, places205 or folder (picture files at any depth); auto recognizes it");
+  t.add("limit", c.limit, at_least(0),
+        "use only so many training pictures: the first, or files spread over the folder; 0: all");
+  t.add("val", c.val, "folder of test pictures, for picture folders that have no val/ beside train/");
+  t.add("image-size", c.image_size, at_least(0),
+        "height and width of what the network sees; 0: the pictures' own up to 224, for picture files 224");
+  t.add("max-bad", c.max_bad, share, "share of the picture files that may be damaged or gone");
 
   t.group("Augmentation");
   t.add("crop-min-area", c.crop_min_area, above(0, 1), "random crop: smallest share of the picture's area");

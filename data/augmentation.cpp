@@ -32,10 +32,7 @@ ViewPlan plan_augmentation(const AugmentationOptions& o, int picture_height, int
       {seed, Purpose::augmentation, static_cast<uint64_t>(epoch) << 40 | static_cast<uint64_t>(index)});
   const Crop crop =
       random_crop(o, static_cast<float>(picture_height), static_cast<float>(picture_width), random);
-  ViewPlan plan{.x = crop.x,
-                .y = crop.y,
-                .width = crop.width,
-                .height = crop.height,
+  ViewPlan plan{.crop = crop,
                 .flip = random.uniform() < o.flip,
                 .grayscale = random.uniform() < o.grayscale,
                 .brightness = random.uniform(1.0f - o.jitter, 1.0f + o.jitter),
@@ -51,16 +48,16 @@ void augment(const Picture& picture, const ViewPlan& plan, const AugmentationOpt
   make_view(picture, plan, format_of_views(o, picture.channels), view);
 }
 
-void center_view(const Picture& picture, const AugmentationOptions& o, float* view) {
+ViewPlan plan_center_view(int picture_height, int picture_width, int size) {
   constexpr float central = 7.0f / 8.0f;
-  const bool fits = picture.height == o.size && picture.width == o.size;
-  const float side = static_cast<float>(std::min(picture.height, picture.width)) * (fits ? 1.0f : central);
-  augment(picture,
-          {.x = (static_cast<float>(picture.width) - side) / 2,
-           .y = (static_cast<float>(picture.height) - side) / 2,
-           .width = side,
-           .height = side},
-          o, view);
+  const bool fits = picture_height == size && picture_width == size;
+  const float side = static_cast<float>(std::min(picture_height, picture_width)) * (fits ? 1.0f : central);
+  return {.crop = {(static_cast<float>(picture_width) - side) / 2,
+                   (static_cast<float>(picture_height) - side) / 2, side, side}};
+}
+
+void center_view(const Picture& picture, const AugmentationOptions& o, float* view) {
+  augment(picture, plan_center_view(picture.height, picture.width, o.size), o, view);
 }
 
 ViewFormat format_of_views(const AugmentationOptions& o, int64_t channels) {
@@ -73,6 +70,10 @@ ViewFormat format_of_views(const AugmentationOptions& o, int64_t channels) {
   std::copy(o.mean.begin(), o.mean.end(), format.mean.begin());
   std::copy(o.stddev.begin(), o.stddev.end(), format.stddev.begin());
   return format;
+}
+
+ChannelStatistics imagenet_statistics() {
+  return {.mean = {0.485f, 0.456f, 0.406f}, .stddev = {0.229f, 0.224f, 0.225f}};
 }
 
 ChannelStatistics channel_statistics(const Dataset& data) {

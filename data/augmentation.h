@@ -37,8 +37,9 @@ ViewFormat format_of_views(const AugmentationOptions& options, int64_t channels)
 /// Writes the view of `picture` that the plan says (make_view): f32 [size, size, channels], normalized.
 void augment(const Picture& picture, const ViewPlan& plan, const AugmentationOptions& options, float* view);
 
-/// The view for evaluation, without chance: the picture itself if it has the size of a view, else the central
-/// 7/8 of its largest square.
+/// What is shown for evaluation, without chance: the picture itself if it has the size of a view, else the
+/// central 7/8 of its largest square.
+ViewPlan plan_center_view(int picture_height, int picture_width, int size);
 void center_view(const Picture& picture, const AugmentationOptions& options, float* view);
 
 /// Mean and standard deviation of each channel, of pixels in [0, 1], over up to 10,000 pictures spread over
@@ -47,5 +48,7 @@ struct ChannelStatistics {
   std::vector<float> mean, stddev;
 };
 ChannelStatistics channel_statistics(const Dataset& data);
+/// Those of ImageNet's pictures, which serve for any photographs.
+ChannelStatistics imagenet_statistics();
 
 }  // namespace la

@@ -60,15 +60,18 @@ DataSource open_splits(const std::vector<std::string>& train, const std::string&
 
 }  // namespace
 
-DataSource open_cifar10(const std::string& folder, int64_t limit) {
+DataSource open_cifar10(const DataOptions& options) {
+  const std::string& folder = options.path;
   std::vector<std::string> train;
   for (int i = 1; i <= 5; ++i) train.push_back(fmt::format("{}/data_batch_{}.bin", folder, i));
-  return open_splits(train, folder + "/test_batch.bin", {.label_bytes = 1, .largest_label = 9}, limit);
+  return open_splits(train, folder + "/test_batch.bin", {.label_bytes = 1, .largest_label = 9},
+                     options.limit);
 }
 
-DataSource open_cifar100(const std::string& folder, int64_t limit) {
+DataSource open_cifar100(const DataOptions& options) {
+  const std::string& folder = options.path;
   return open_splits({folder + "/train.bin"}, folder + "/test.bin", {.label_bytes = 2, .largest_label = 99},
-                     limit);
+                     options.limit);
 }
 
 }  // namespace la

@@ -9,9 +9,10 @@ namespace {
 
 struct Format {
   const char* name;
-  const char* telltale;  // a file that only a folder of this format has
-  bool compressed;       // whether it may be there with .gz
-  DataSource (*open)(const std::string& folder, int64_t limit);
+  const char*
+      telltale;     // a file that only a folder of this format has; none for the last, which takes the rest
+  bool compressed;  // whether it may be there with .gz
+  DataSource (*open)(const DataOptions& options);
 };
 
 constexpr Format formats[] = {
@@ -19,19 +20,30 @@ constexpr Format formats[] = {
     {"cifar10", "data_batch_1.bin", false, open_cifar10},
     {"cifar100", "train.bin", false, open_cifar100},
     {"stl10", "unlabeled_X.bin", false, open_stl10},
+    {"places205", "train_places205.csv", false, open_places205},
+    {"places205", "trainvalsplit_places205/train_places205.csv", false, open_places205},
+    {"folder", nullptr, false, open_folder},
 };
 
 const Format& find_format(const std::string& path, const std::string& name) {
-  for (const Format& format : formats) {
-    const std::string telltale = path + "/" + format.telltale;
-    const bool there = file_exists(telltale) || (format.compressed && file_exists(telltale + ".gz"));
-    if (name == format.name || (name == "auto" && there)) return format;
-  }
   std::string known;
-  for (const Format& format : formats)
-    known += fmt::format("{}{} ({})", known.empty() ? "" : ", ", format.name, format.telltale);
-  if (name == "auto") fail("{}: no data set was recognized there; each is known by a file: {}", path, known);
+  for (const Format& format : formats) {
+    if (name == format.name) return format;
+    const std::string telltale = path + "/" + (format.telltale != nullptr ? format.telltale : "");
+    const bool there = format.telltale == nullptr || file_exists(telltale) ||
+                       (format.compressed && file_exists(telltale + ".gz"));
+    if (name == "auto" && there) return format;
+    if (!known.ends_with(format.name)) known += fmt::format("{}{}", known.empty() ? "" : ", ", format.name);
+  }
   fail("unknown data format \"{}\"; expected auto, or one of {}", name, known);
+}
+
+/// What makes a folder without pictures one that holds data.
+std::string telltales() {
+  std::string text;
+  for (const Format& format : formats)
+    if (format.telltale != nullptr) text += fmt::format(", nor {} ({})", format.telltale, format.name);
+  return text;
 }
 
 }  // namespace
@@ -61,11 +73,23 @@ std::string PictureArray::description() const {
                      pictures_.size(3), has_labels() ? "" : ", no labels");
 }
 
-DataSource open_data(const std::string& path, const std::string& format, int64_t limit) {
+Excerpt Dataset::excerpt(int64_t i, int, const ChooseCrop& choose) const {
+  const Picture all = picture(i);
+  return {all, choose(all.height, all.width)};
+}
+
+std::string Dataset::name(int64_t i) const { return fmt::format("{}", i); }
+
+DataSource open_data(const DataOptions& options) {
+  const std::string& path = options.path;
   std::error_code ignored;
   check(std::filesystem::is_directory(path, ignored), "{}: there is no such folder of pictures", path);
-  DataSource source = find_format(path, format).open(path, limit);
-  check(source.train->size() > 0, "{}: there are no training pictures", path);
+  const Format& format = find_format(path, options.format);
+  check(options.val.empty() || format.open == open_folder, "--val is for folders of pictures; {} is {}", path,
+        format.name);
+  DataSource source = format.open(options);
+  check(source.train->size() > 0, "{}: has no pictures{}", path,
+        options.format == "auto" ? " (.jpg, .png ...) at any depth" + telltales() : "");
   source.name = std::filesystem::path(path).lexically_normal().filename().string();
   if (source.name.empty())
     source.name = std::filesystem::path(path).lexically_normal().parent_path().filename().string();

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "data/decode.h"
 #include "tensor/picture.h"
 #include "tensor/tensor.h"
 
@@ -22,13 +23,28 @@ class Dataset {
   virtual int channels() const = 0;
   /// Picture i; may be called from several threads at once.
   virtual Picture picture(int64_t i) const = 0;
+  /// What a view of size x size pixels of a crop needs of picture i; `choose` is told how large the picture
+  /// is.
+  virtual Excerpt excerpt(int64_t i, int size, const ChooseCrop& choose) const;
   virtual bool has_labels() const = 0;
   /// A number from 0, or `unlabeled`.
   virtual int label(int64_t i) const = 0;
+  /// What a user knows picture i by: its file, or its number.
+  virtual std::string name(int64_t i) const;
   /// "60000 pictures, 28x28x1".
   virtual std::string description() const = 0;
   /// What the data set holds in memory.
   virtual size_t memory_bytes() const = 0;
+
+  // Pictures in files may turn out to be damaged, or gone, when they are read: a BadPicture is thrown, each
+  // is counted, and too many of them are an Error.
+
+  /// Whether picture i is known to be bad.
+  virtual bool is_bad(int64_t) const { return false; }
+  /// What was wrong with those that were found since the last call: a line for each.
+  virtual std::vector<std::string> take_complaints() const { return {}; }
+  /// The list of files as text, for DataOptions::listings; empty where there are none.
+  virtual std::string listing() const { return ""; }
 };
 
 /// A data set in memory, all of whose pictures have the same size.
@@ -57,9 +73,18 @@ struct DataSource {
   std::unique_ptr<Dataset> test;  // may be null
 };
 
-/// Opens the data in the folder `path`. format: "idx", "cifar10", "cifar100", "stl10", or "auto", which looks
-/// at the files. limit: use only the first so many training pictures; 0 is all. A file that is missing,
-/// truncated or contradicts itself is an Error that names it.
-DataSource open_data(const std::string& path, const std::string& format, int64_t limit);
+struct DataOptions {
+  std::string path;             // folder
+  std::string format = "auto";  // "idx", "cifar10", "cifar100", "stl10", "places205", "folder"; "auto" looks
+  /// Use only so many training pictures: the first, or of picture files as many evenly spread over the list;
+  /// 0 is all.
+  int64_t limit = 0;
+  std::string val = {};       // with "folder": the test pictures, if they are not in path/val
+  double max_bad = 0.01;      // share of the pictures that may be bad before it is an Error
+  std::string listings = {};  // folder with pictures-train.txt and pictures-test.txt, lists of an earlier run
+};
+
+/// Opens a data set. A file that is missing, truncated or contradicts itself is an Error that names it.
+DataSource open_data(const DataOptions& options);
 
 }  // namespace la

@@ -23,6 +23,12 @@ int64_t file_size(const std::string& path) {
   return static_cast<int64_t>(size);
 }
 
+std::string read_file(const std::string& path) {
+  std::string bytes(static_cast<size_t>(file_size(path)), '\0');
+  FileReader(path).read(bytes.data(), bytes.size());
+  return bytes;
+}
+
 // zlib would read plain files too, but decompresses whatever begins with the two bytes of gzip's magic
 // number, and raw pixels may.
 FileReader::FileReader(std::string path)

@@ -8,11 +8,13 @@
 
 namespace la {
 
-/// limit as in open_data.
-DataSource open_idx(const std::string& folder, int64_t limit);
-DataSource open_cifar10(const std::string& folder, int64_t limit);
-DataSource open_cifar100(const std::string& folder, int64_t limit);
-DataSource open_stl10(const std::string& folder, int64_t limit);
+DataSource open_idx(const DataOptions& options);
+DataSource open_cifar10(const DataOptions& options);
+DataSource open_cifar100(const DataOptions& options);
+DataSource open_stl10(const DataOptions& options);
+DataSource open_places205(const DataOptions& options);
+/// Picture files, in train/ and val/ of the folder if it has both.
+DataSource open_folder(const DataOptions& options);
 
 bool file_exists(const std::string& path);
 
@@ -42,6 +44,8 @@ class FileReader {
 
 /// Bytes of an uncompressed file.
 int64_t file_size(const std::string& path);
+/// All of an uncompressed file.
+std::string read_file(const std::string& path);
 
 /// Pictures whose channels follow one another as planes, as u8 [N, H, W, C]. columns_first: each plane is
 /// stored column by column.

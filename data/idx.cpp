@@ -72,8 +72,9 @@ std::unique_ptr<Dataset> read_split(const std::string& folder, const std::string
 
 }  // namespace
 
-DataSource open_idx(const std::string& folder, int64_t limit) {
-  DataSource source{"", read_split(folder, "train", limit), read_split(folder, "t10k", 0)};
+DataSource open_idx(const DataOptions& options) {
+  const std::string& folder = options.path;
+  DataSource source{"", read_split(folder, "train", options.limit), read_split(folder, "t10k", 0)};
   check(source.train != nullptr, "{}: has no train-images-idx3-ubyte, nor one with .gz", folder);
   return source;
 }

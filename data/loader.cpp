@@ -1,5 +1,6 @@
 #include "data/loader.h"
 
+#include <algorithm>
 #include <chrono>
 #include <limits>
 #include <numeric>
@@ -12,6 +13,25 @@ namespace {
 /// Batches that may be ready or in the making: one for each thread, and some in store for when a batch takes
 /// longer than others.
 int64_t batches_ahead(int threads) { return threads + 3; }
+
+/// Writes the view of picture i that `plan` says for its height and width; false if the picture is bad.
+template <class Plan>
+bool write_view(const Dataset& data, int64_t i, const AugmentationOptions& options, Plan plan, float* view) {
+  if (data.is_bad(i)) return false;
+  ViewPlan p;
+  const auto choose = [&](int height, int width) {
+    p = plan(height, width);
+    return p.crop;
+  };
+  try {
+    const Excerpt excerpt = data.excerpt(i, options.size, choose);
+    p.crop = excerpt.crop;
+    augment(excerpt.picture, p, options, view);
+    return true;
+  } catch (const BadPicture&) {  // the data set has counted it
+    return false;
+  }
+}
 
 }  // namespace
 
@@ -81,14 +101,32 @@ Batch Loader::prepare(int64_t step) const {
   Batch batch{Tensor({batch_, size, size, data_.channels()}), Tensor({batch_}, DType::i32)};
   float* view = batch.images.data<float>();
   const int64_t view_floats = size * size * data_.channels();
-  for (int64_t b = 0; b < batch_; ++b, view += view_floats) {
-    const int32_t index = order_[static_cast<size_t>(step * batch_ + b)];
-    const Picture picture = data_.picture(index);
-    augment(picture, plan_augmentation(options_, picture.height, picture.width, seed_, epoch_, index),
-            options_, view);
-    batch.indices.data<int32_t>()[b] = index;
-  }
+  const std::span<int32_t> indices(batch.indices.data<int32_t>(), static_cast<size_t>(batch_));
+  std::copy_n(order_.begin() + step * batch_, batch_, indices.begin());
+  for (size_t b = 0; b < indices.size(); ++b, view += view_floats)
+    if (!write_view(indices[b], view)) replace_bad(step, b, indices, view);
   return batch;
+}
+
+bool Loader::write_view(int32_t index, float* view) const {
+  const auto plan = [&](int height, int width) {
+    return plan_augmentation(options_, height, width, seed_, epoch_, index);
+  };
+  return la::write_view(data_, index, options_, plan, view);
+}
+
+/// Which picture stands in depends only on the order of the epoch: the first of those after the batch that
+/// can be read.
+void Loader::replace_bad(int64_t step, size_t place, std::span<int32_t> indices, float* view) const {
+  const int64_t n = data_.size();
+  for (int64_t i = 0; i < n; ++i) {
+    const int32_t other = order_[static_cast<size_t>(((step + 1) * batch_ + i) % n)];
+    if (std::find(indices.begin(), indices.end(), other) != indices.end() || !write_view(other, view))
+      continue;
+    indices[place] = other;
+    return;
+  }
+  fail("no picture is left to take the place of {}", data_.name(indices[place]));
 }
 
 Batch Loader::next() {
@@ -115,7 +153,9 @@ Tensor plain_views(const Dataset& data, const AugmentationOptions& options, int6
 #pragma omp parallel for
   for (int64_t i = begin; i < end; ++i) {
     try {
-      center_view(data.picture(i), options, out + (i - begin) * view_floats);
+      float* view = out + (i - begin) * view_floats;
+      const auto plan = [&](int height, int width) { return plan_center_view(height, width, options.size); };
+      if (!write_view(data, i, options, plan, view)) std::fill_n(view, view_floats, 0.0f);
     } catch (...) {
 #pragma omp critical(la_plain_views)
       failure = std::current_exception();

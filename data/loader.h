@@ -1,11 +1,13 @@
 // The loader: shuffles, augments and batches pictures ahead of their use. What a picture becomes depends only
-// on (seed, epoch, index), not on the number of threads or on where an epoch was resumed.
+// on (seed, epoch, index), not on the number of threads or on where an epoch was resumed. In place of a
+// picture that cannot be read another one is taken.
 #pragma once
 
 #include <condition_variable>
 #include <exception>
 #include <map>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -19,7 +21,7 @@ std::vector<int32_t> epoch_order(int64_t n, uint64_t seed, int64_t epoch);
 
 struct Batch {
   Tensor images;   // f32 [B, S, S, C], in host memory
-  Tensor indices;  // i32 [B]: which picture of the data set each is
+  Tensor indices;  // i32 [B]: which picture of the data set each is; no two are alike
 };
 
 class Loader {
@@ -48,6 +50,8 @@ class Loader {
   };
 
   Batch prepare(int64_t step) const;
+  bool write_view(int32_t index, float* view) const;
+  void replace_bad(int64_t step, size_t place, std::span<int32_t> indices, float* view) const;
   void work();
   void stop();
 
@@ -70,7 +74,8 @@ class Loader {
   std::vector<std::thread> threads_;
 };
 
-/// Views of pictures [begin, end) for evaluation (center_view): f32 [end - begin, S, S, C].
+/// Views of pictures [begin, end) for evaluation (center_view): f32 [end - begin, S, S, C]. Of a bad picture
+/// it is the mean color.
 Tensor plain_views(const Dataset& data, const AugmentationOptions& options, int64_t begin, int64_t end);
 
 }  // namespace la

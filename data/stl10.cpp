@@ -68,11 +68,13 @@ std::unique_ptr<Dataset> read_split(const std::vector<Part>& parts, int64_t limi
 
 }  // namespace
 
-DataSource open_stl10(const std::string& folder, int64_t limit) {
+DataSource open_stl10(const DataOptions& options) {
+  const std::string& folder = options.path;
   std::vector<Part> train{find_part(folder, "unlabeled")};
   if (file_exists(folder + "/train_X.bin")) train.push_back(find_part(folder, "train"));
   const bool has_test = file_exists(folder + "/test_X.bin");
-  return {"", read_split(train, limit), has_test ? read_split({find_part(folder, "test")}, 0) : nullptr};
+  return {"", read_split(train, options.limit),
+          has_test ? read_split({find_part(folder, "test")}, 0) : nullptr};
 }
 
 }  // namespace la

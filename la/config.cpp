@@ -16,7 +16,7 @@ struct Clustering {
 };
 
 Clustering papers_clustering(const std::string& network) {
-  if (network.starts_with("resnet")) return {10, 30'000};
+  if (network.find("resnet") != std::string::npos) return {10, 30'000};
   if (network.starts_with("vgg")) return {6, 10'000};
   return {3, 30'000};  // AlexNet
 }

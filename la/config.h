@@ -47,7 +47,10 @@ struct Config {
   // Data.
   std::string data = "/usr/share/datasets/fashion-mnist";
   std::string format = "auto";
-  int64_t limit = 0;  // use only the first `limit` training pictures; 0 is all
+  int64_t limit = 0;      // use only so many training pictures; 0 is all
+  std::string val;        // test pictures of a picture folder, if not in data/val
+  int image_size = 0;     // height and width of a view; 0: the pictures' own, or 224
+  double max_bad = 0.01;  // share of picture files that may be damaged or gone
 
   // Augmentation.
   float crop_min_area = 0.2f;  // random resized crop: share of the picture's area, from here to 1

@@ -38,13 +38,20 @@ class LabeledPart final : public Dataset {
   }
   int64_t size() const override { return static_cast<int64_t>(rows_.size()); }
   int channels() const override { return all_.channels(); }
-  Picture picture(int64_t i) const override { return all_.picture(rows_[static_cast<size_t>(i)]); }
+  Picture picture(int64_t i) const override { return all_.picture(row(i)); }
+  Excerpt excerpt(int64_t i, int size, const ChooseCrop& choose) const override {
+    return all_.excerpt(row(i), size, choose);
+  }
+  bool is_bad(int64_t i) const override { return all_.is_bad(row(i)); }
+  std::string name(int64_t i) const override { return all_.name(row(i)); }
   bool has_labels() const override { return true; }
-  int label(int64_t i) const override { return all_.label(rows_[static_cast<size_t>(i)]); }
+  int label(int64_t i) const override { return all_.label(row(i)); }
   std::string description() const override { return all_.description(); }
   size_t memory_bytes() const override { return 0; }
 
  private:
+  int64_t row(int64_t i) const { return rows_.at(static_cast<size_t>(i)); }
+
   const Dataset& all_;
   std::vector<int64_t> rows_;
 };
@@ -81,7 +88,10 @@ Tensor pixel_vectors(const Dataset& dataset, const AugmentationOptions& view) {
 std::vector<int32_t> labels_of(const Dataset& dataset) {
   std::vector<int32_t> labels(static_cast<size_t>(dataset.size()), -1);
   if (!dataset.has_labels()) return labels;
-  for (size_t i = 0; i < labels.size(); ++i) labels[i] = dataset.label(static_cast<int64_t>(i));
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const auto picture = static_cast<int64_t>(i);
+    if (!dataset.is_bad(picture)) labels[i] = dataset.label(picture);
+  }
   return labels;
 }
 
@@ -133,6 +143,12 @@ Accuracy Evaluator::evaluate(Module& network, const MemoryBank& bank) const {
   const LabeledVectors test = embedded(*labeled_test_);
   return {.knn200 = knn_accuracy(embedded(*labeled_train_), test, knn_),
           .knn1 = knn_accuracy({bank.vectors(), labels_of(*train_)}, test, {.neighbors = 1})};
+}
+
+bool Evaluator::pixels_fit() const {
+  const int64_t pictures = labeled_train_->size() + labeled_test_->size();
+  const int64_t floats = pictures * view_.size * view_.size * labeled_train_->channels();
+  return floats * static_cast<int64_t>(sizeof(float)) <= int64_t{2} << 30;
 }
 
 double Evaluator::pixel_accuracy() const {

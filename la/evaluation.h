@@ -24,7 +24,7 @@ Tensor embed(Module& network, const Dataset& dataset, const AugmentationOptions&
 /// embedding must beat.
 Tensor pixel_vectors(const Dataset& dataset, const AugmentationOptions& view);
 
-/// The labels of all pictures; -1 where a picture has none.
+/// The labels of all pictures; -1 where a picture has none, or is bad.
 std::vector<int32_t> labels_of(const Dataset& dataset);
 
 /// Vectors on the unit sphere with their labels (-1: unknown).
@@ -58,6 +58,8 @@ class Evaluator {
   std::string why_not() const;
 
   Accuracy evaluate(Module& network, const MemoryBank& bank) const;
+  /// Whether the pixels of all labeled pictures, as the network sees them, take at most 2 GiB.
+  bool pixels_fit() const;
   /// kNN on the pixels, by the protocol of knn200.
   double pixel_accuracy() const;
 

@@ -47,13 +47,19 @@ Schedule make_schedule(const Config& config) {
           .warm_up_epochs = config.learning_rate_warm_up};
 }
 
+/// The pictures' own size, if they all have the same, up to that of the paper.
+int view_size(const PictureArray* array) {
+  constexpr int64_t papers = 224;
+  return static_cast<int>(
+      array == nullptr ? papers : std::min({papers, array->pictures().size(1), array->pictures().size(2)}));
+}
+
 }  // namespace
 
 AugmentationOptions augmentation_for(const Config& config, const Dataset& data) {
-  constexpr int largest_view = 224;
-  const Picture first = data.picture(0);
-  const ChannelStatistics statistics = channel_statistics(data);
-  return {.size = std::min({first.height, first.width, largest_view}),
+  const auto* array = dynamic_cast<const PictureArray*>(&data);
+  const ChannelStatistics statistics = array != nullptr ? channel_statistics(data) : imagenet_statistics();
+  return {.size = config.image_size > 0 ? config.image_size : view_size(array),
           .crop_min_area = config.crop_min_area,
           .crop_max_aspect = config.crop_max_aspect,
           .flip = config.flip,

@@ -10,7 +10,7 @@ namespace la {
 
 /// A rectangle within a picture, in pixels, with fractions.
 struct Crop {
-  float x, y, width, height;
+  float x = 0, y = 0, width = 0, height = 0;
 };
 
 /// What one output position along one axis is made of: input positions `first` to `first + count - 1` with

@@ -96,7 +96,7 @@ void write_normalized(const Planes& view, const ViewFormat& format, size_t chann
 
 void make_view(const Picture& picture, const ViewPlan& plan, const ViewFormat& format, float* view) {
   Planes planes = planes_for(picture.channels, format.size);
-  resize_crop(picture, {plan.x, plan.y, plan.width, plan.height}, format.size, plan.flip, planes.values);
+  resize_crop(picture, plan.crop, format.size, plan.flip, planes.values);
   if (plan.grayscale && planes.channels == 3) to_grey(planes);
   jitter(planes, plan);
   write_normalized(planes, format, static_cast<size_t>(picture.channels), view);

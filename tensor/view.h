@@ -10,7 +10,7 @@ namespace la {
 
 /// How one view is made of a picture. Plans are handed to devices as bytes.
 struct ViewPlan {
-  float x = 0, y = 0, width = 0, height = 0;  // the crop, in pixels of the picture
+  Crop crop;  // in pixels of the picture
   bool flip = false;
   bool grayscale = false;
   float brightness = 1, contrast = 1, saturation = 1;  // factors; 1 changes nothing

@@ -12,10 +12,12 @@ std::vector<ViewPlan> any_plans(int64_t count, float height, float width) {
   std::vector<ViewPlan> plans;
   RandomStream random({.seed = 31});
   for (int64_t i = 0; i < count; ++i) {
-    ViewPlan plan{.width = random.uniform(1.0f, width), .height = random.uniform(1.0f, height)};
-    if (i % 5 == 0) plan.width = width, plan.height = height;
-    plan.x = random.uniform(0.0f, width - plan.width);
-    plan.y = random.uniform(0.0f, height - plan.height);
+    ViewPlan plan;
+    Crop& crop = plan.crop;
+    crop.width = i % 5 == 0 ? width : random.uniform(1.0f, width);
+    crop.height = i % 5 == 0 ? height : random.uniform(1.0f, height);
+    crop.x = random.uniform(0.0f, width - crop.width);
+    crop.y = random.uniform(0.0f, height - crop.height);
     plan.flip = i % 3 == 1;
     plan.grayscale = i % 7 == 3;
     if (i % 6 == 0 || i % 6 == 5) plan.brightness = random.uniform(0.6f, 1.4f);

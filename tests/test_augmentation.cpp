@@ -23,23 +23,11 @@ AugmentationOptions options_for(int size, int channels) {
   return options;
 }
 
-ViewPlan identity_plan(float width, float height) {
-  return {.x = 0,
-          .y = 0,
-          .width = width,
-          .height = height,
-          .flip = false,
-          .grayscale = false,
-          .brightness = 1,
-          .contrast = 1,
-          .saturation = 1,
-          .hue = 0,
-          .order = {0, 1, 2, 3}};
-}
+ViewPlan identity_plan(float width, float height) { return {.crop = {0, 0, width, height}}; }
 
 auto all_of(const ViewPlan& p) {
-  return std::tuple(p.x, p.y, p.width, p.height, p.flip, p.grayscale, p.brightness, p.contrast, p.saturation,
-                    p.hue, p.order);
+  return std::tuple(p.crop.x, p.crop.y, p.crop.width, p.crop.height, p.flip, p.grayscale, p.brightness,
+                    p.contrast, p.saturation, p.hue, p.order);
 }
 
 /// Largest deviation of a frequency in n independent draws from its probability that happens less than once
@@ -69,11 +57,11 @@ TEST_CASE("a crop lies within the picture, with an area and an aspect that the o
     const AugmentationOptions options;
     for (int64_t i = 0; i < 3000; ++i) {
       const ViewPlan p = plan_augmentation(options, height, width, 9, 0, i);
-      const double w = p.width, h = p.height, share = w * h / (height * width);
-      REQUIRE(p.x >= 0);
-      REQUIRE(p.y >= 0);
-      REQUIRE(p.x + w <= width * (1 + slack));
-      REQUIRE(p.y + h <= height * (1 + slack));
+      const double w = p.crop.width, h = p.crop.height, share = w * h / (height * width);
+      REQUIRE(p.crop.x >= 0);
+      REQUIRE(p.crop.y >= 0);
+      REQUIRE(p.crop.x + w <= width * (1 + slack));
+      REQUIRE(p.crop.y + h <= height * (1 + slack));
       REQUIRE(share >= options.crop_min_area * (1 - slack));
       REQUIRE(share <= 1 + slack);
       REQUIRE(w / h <= 4.0 / 3 * (1 + slack));
@@ -90,11 +78,11 @@ TEST_CASE("areas, aspects and places of crops have the distributions asked") {
   int small = 0, left = 0, high = 0, broad = 0;
   for (int64_t i = 0; i < n; ++i) {
     const ViewPlan square = plan_augmentation(squares, 64, 64, 3, 0, i);
-    small += square.width * square.height < 0.4f * 64 * 64;
-    left += square.x < 0.25f * (64 - square.width);
-    high += square.y < 0.75f * (64 - square.height);
+    small += square.crop.width * square.crop.height < 0.4f * 64 * 64;
+    left += square.crop.x < 0.25f * (64 - square.crop.width);
+    high += square.crop.y < 0.75f * (64 - square.crop.height);
     const ViewPlan any = plan_augmentation(options, 64, 64, 3, 0, i);
-    broad += any.width > any.height;  // as often as not in a square picture
+    broad += any.crop.width > any.crop.height;  // as often as not in a square picture
   }
   CHECK(std::abs(small / double{n} - 0.25) < bound);
   CHECK(std::abs(left / double{n} - 0.25) < bound);
@@ -106,13 +94,13 @@ TEST_CASE("where no crop of the allowed aspect has the area drawn, it is the lar
   AugmentationOptions options;
   for (int64_t i = 0; i < 20; ++i) {  // at least 0.2 * 1000 pixels do not fit into a height of 5 at 4 : 3
     const ViewPlan wide = plan_augmentation(options, 5, 200, 1, 0, i);
-    CHECK(wide.height == 5.0f);
-    CHECK(wide.width == doctest::Approx(20.0 / 3));
-    CHECK(wide.y == 0.0f);
-    CHECK(wide.x == doctest::Approx((200 - 20.0 / 3) / 2));
+    CHECK(wide.crop.height == 5.0f);
+    CHECK(wide.crop.width == doctest::Approx(20.0 / 3));
+    CHECK(wide.crop.y == 0.0f);
+    CHECK(wide.crop.x == doctest::Approx((200 - 20.0 / 3) / 2));
     const ViewPlan tall = plan_augmentation(options, 200, 5, 1, 0, i);
-    CHECK(tall.width == 5.0f);
-    CHECK(tall.height == doctest::Approx(20.0 / 3));
+    CHECK(tall.crop.width == 5.0f);
+    CHECK(tall.crop.height == doctest::Approx(20.0 / 3));
   }
 }
 

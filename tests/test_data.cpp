@@ -42,7 +42,7 @@ void check_error(const std::string& words, const std::function<void()>& action) 
 }
 
 void check_damaged(const TemporaryFolder& folder, const std::string& format, const std::string& file) {
-  check_error(folder.file(file), [&] { open_data(folder.path(), format, 0); });
+  check_error(folder.file(file), [&] { open_data({.path = folder.path(), .format = format, .limit = 0}); });
 }
 
 void write_gz(const std::string& path, const std::string& bytes) {
@@ -114,7 +114,7 @@ TEST_CASE("IDX: pixels and labels come back, from plain and compressed files") {
   write_gz(folder.file("t10k-images-idx3-ubyte.gz"), idx_images(2));
   write_gz(folder.file("t10k-labels-idx1-ubyte.gz"), idx_bytes(0x801, {2}, {4, 6}));
   for (const std::string format : {"idx", "auto"}) {
-    const DataSource data = open_data(folder.path() + "/", format, 0);
+    const DataSource data = open_data({.path = folder.path() + "/", .format = format, .limit = 0});
     CHECK(data.name == std::filesystem::path(folder.path()).filename().string());
     REQUIRE(data.train->size() == 5);
     CHECK(data.train->channels() == 1);
@@ -137,7 +137,7 @@ TEST_CASE("IDX: pixels and labels come back, from plain and compressed files") {
 TEST_CASE("IDX: labels and test pictures may be missing, and a limit holds for training") {
   const TemporaryFolder folder;
   write_bytes(folder.file(train_images), idx_images(4));
-  const DataSource unlabeled_data = open_data(folder.path(), "auto", 3);
+  const DataSource unlabeled_data = open_data({.path = folder.path(), .format = "auto", .limit = 3});
   CHECK(unlabeled_data.test == nullptr);
   CHECK(unlabeled_data.train->size() == 3);
   CHECK_FALSE(unlabeled_data.train->has_labels());
@@ -146,12 +146,12 @@ TEST_CASE("IDX: labels and test pictures may be missing, and a limit holds for t
 
   write_idx(folder.path(), "train", 3, 4, grey_pixels(4), {1, 2, 3, 4});
   write_idx(folder.path(), "t10k", 3, 4, grey_pixels(3), {1, 2, 3});
-  const DataSource limited = open_data(folder.path(), "auto", 2);
+  const DataSource limited = open_data({.path = folder.path(), .format = "auto", .limit = 2});
   CHECK(limited.train->size() == 2);
   check_picture(*limited.train, 1, 1, 3, 4, 1);
   CHECK(limited.train->label(1) == 2);
   CHECK(limited.test->size() == 3);
-  CHECK(open_data(folder.path(), "auto", 100).train->size() == 4);
+  CHECK(open_data({.path = folder.path(), .format = "auto", .limit = 100}).train->size() == 4);
 }
 
 TEST_CASE("IDX: a file cut anywhere, too long or with a wrong header is an Error that names it") {
@@ -200,7 +200,7 @@ TEST_CASE("IDX: a .gz cut anywhere is an Error, and with any byte damaged it is 
     damaged[at] = static_cast<char>(damaged[at] ^ 0x10);
     write_bytes(path, damaged);
     try {
-      const DataSource data = open_data(folder.path(), "idx", 0);
+      const DataSource data = open_data({.path = folder.path(), .format = "idx", .limit = 0});
       REQUIRE(data.train->size() == 6);
       for (int i = 0; i < 6; ++i) check_picture(*data.train, i, i, 3, 4, 1);
       ++unharmed;
@@ -218,10 +218,10 @@ TEST_CASE("IDX: a .gz cut anywhere is an Error, and with any byte damaged it is 
 TEST_CASE("CIFAR-10: five batches in order, planes become interleaved") {
   const TemporaryFolder folder;
   write_cifar10(folder);
-  CHECK(open_data(folder.path(), "auto", 0).test == nullptr);
+  CHECK(open_data({.path = folder.path(), .format = "auto", .limit = 0}).test == nullptr);
   write_bytes(folder.file("test_batch.bin"), cifar_record("\7", 20));
   for (const std::string format : {"cifar10", "auto"}) {
-    const DataSource data = open_data(folder.path(), format, 0);
+    const DataSource data = open_data({.path = folder.path(), .format = format, .limit = 0});
     REQUIRE(data.train->size() == 10);
     CHECK(data.train->channels() == 3);
     for (int i = 0; i < 10; ++i) {
@@ -232,7 +232,7 @@ TEST_CASE("CIFAR-10: five batches in order, planes become interleaved") {
     check_picture(*data.test, 0, 20, 32, 32, 3);
     CHECK(data.test->label(0) == 7);
   }
-  const DataSource limited = open_data(folder.path(), "auto", 3);
+  const DataSource limited = open_data({.path = folder.path(), .format = "auto", .limit = 3});
   REQUIRE(limited.train->size() == 3);
   check_picture(*limited.train, 2, 2, 32, 32, 3);
   CHECK(limited.train->label(2) == 2);
@@ -259,7 +259,7 @@ TEST_CASE("CIFAR-100: the fine label counts") {
               cifar_record("\23\143", 0) + cifar_record({'\0', '\0'}, 1) + cifar_record("\1\52", 2));
   write_bytes(folder.file("test.bin"), cifar_record("\2\3", 3));
   for (const std::string format : {"cifar100", "auto"}) {
-    const DataSource data = open_data(folder.path(), format, 0);
+    const DataSource data = open_data({.path = folder.path(), .format = format, .limit = 0});
     REQUIRE(data.train->size() == 3);
     for (int i = 0; i < 3; ++i) check_picture(*data.train, i, i, 32, 32, 3);
     CHECK(data.train->label(0) == 99);
@@ -268,7 +268,7 @@ TEST_CASE("CIFAR-100: the fine label counts") {
     check_picture(*data.test, 0, 3, 32, 32, 3);
     CHECK(data.test->label(0) == 3);
   }
-  CHECK(open_data(folder.path(), "auto", 2).train->size() == 2);
+  CHECK(open_data({.path = folder.path(), .format = "auto", .limit = 2}).train->size() == 2);
   write_bytes(folder.file("test.bin"), cifar_record("\2\144", 3));
   check_damaged(folder, "auto", "test.bin");
   write_bytes(folder.file("train.bin"), cifar_record("\2", 3));  // one label, as in CIFAR-10
@@ -281,7 +281,7 @@ TEST_CASE("STL-10: planes by columns, pictures with and without labels") {
   write_bytes(folder.file("test_X.bin"), planes(4, 96, true));
   write_bytes(folder.file("test_y.bin"), "\1");
   for (const std::string format : {"stl10", "auto"}) {
-    const DataSource data = open_data(folder.path(), format, 0);
+    const DataSource data = open_data({.path = folder.path(), .format = format, .limit = 0});
     REQUIRE(data.train->size() == 4);
     for (int i = 0; i < 4; ++i) check_picture(*data.train, i, i, 96, 96, 3);
     CHECK(data.train->has_labels());
@@ -291,11 +291,11 @@ TEST_CASE("STL-10: planes by columns, pictures with and without labels") {
     check_picture(*data.test, 0, 4, 96, 96, 3);
     CHECK(data.test->label(0) == 0);
   }
-  const DataSource three = open_data(folder.path(), "auto", 3);
+  const DataSource three = open_data({.path = folder.path(), .format = "auto", .limit = 3});
   REQUIRE(three.train->size() == 3);
   check_picture(*three.train, 2, 2, 96, 96, 3);
   CHECK(three.train->label(2) == 4);
-  const DataSource one = open_data(folder.path(), "auto", 1);
+  const DataSource one = open_data({.path = folder.path(), .format = "auto", .limit = 1});
   CHECK(one.train->size() == 1);
   CHECK_FALSE(one.train->has_labels());
 }
@@ -304,12 +304,12 @@ TEST_CASE("STL-10: training goes without the labeled pictures, or without their 
   const TemporaryFolder folder;
   write_stl10(folder);
   std::filesystem::remove(folder.file("train_y.bin"));
-  const DataSource data = open_data(folder.path(), "auto", 0);
+  const DataSource data = open_data({.path = folder.path(), .format = "auto", .limit = 0});
   CHECK(data.train->size() == 4);
   CHECK_FALSE(data.train->has_labels());
   CHECK(data.test == nullptr);
   std::filesystem::remove(folder.file("train_X.bin"));
-  CHECK(open_data(folder.path(), "auto", 0).train->size() == 2);
+  CHECK(open_data({.path = folder.path(), .format = "auto", .limit = 0}).train->size() == 2);
 }
 
 TEST_CASE("STL-10: damaged files are Errors that name them") {
@@ -337,21 +337,25 @@ TEST_CASE("pixels that look like the beginning of a .gz stay pixels") {
   bytes[0] = '\x1f';
   bytes[1] = '\x8b';
   write_bytes(folder.file("unlabeled_X.bin"), bytes);
-  const DataSource data = open_data(folder.path(), "auto", 0);
+  const DataSource data = open_data({.path = folder.path(), .format = "auto", .limit = 0});
   CHECK(data.train->picture(0).pixels[0] == 0x1f);
   CHECK(data.train->picture(0).pixels[96 * 3] == 0x8b);  // the second pixel of the first column
 }
 
 TEST_CASE("a folder without data, and a format that is unknown, are Errors that say so") {
   const TemporaryFolder folder;
-  check_error(folder.path(), [&] { open_data(folder.path(), "auto", 0); });
-  check_error(folder.path(), [&] { open_data(folder.path(), "idx", 0); });
+  check_error(folder.path(), [&] { open_data({.path = folder.path(), .format = "auto", .limit = 0}); });
+  check_error(folder.path(), [&] { open_data({.path = folder.path(), .format = "idx", .limit = 0}); });
   check_damaged(folder, "cifar10", batch_name(1));
   check_damaged(folder, "cifar100", "train.bin");
   check_damaged(folder, "stl10", "unlabeled_X.bin");
-  check_error("\"jpeg2000\"", [&] { open_data(folder.path(), "jpeg2000", 0); });
-  check_error("unlabeled_X.bin", [&] { open_data(folder.path(), "auto", 0); });  // what it looks for
-  check_error(folder.file("none"), [&] { open_data(folder.file("none"), "auto", 0); });
+  check_error("\"jpeg2000\"", [&] { open_data({.path = folder.path(), .format = "jpeg2000", .limit = 0}); });
+  check_error("unlabeled_X.bin", [&] {
+    open_data({.path = folder.path(), .format = "auto", .limit = 0});
+  });  // what it looks for
+  check_error(folder.file("none"),
+              [&] { open_data({.path = folder.file("none"), .format = "auto", .limit = 0}); });
   write_bytes(folder.file("file"), "");
-  check_error(folder.file("file"), [&] { open_data(folder.file("file"), "idx", 0); });
+  check_error(folder.file("file"),
+              [&] { open_data({.path = folder.file("file"), .format = "idx", .limit = 0}); });
 }

@@ -102,6 +102,6 @@ TEST_CASE("random crops are resized like a plain loop says") {
   const AugmentationOptions options;
   for (int64_t i = 0; i < 30; ++i) {
     const ViewPlan p = plan_augmentation(options, 24, 17, 1, 0, i);
-    check_resize(own.picture, {p.x, p.y, p.width, p.height}, 5 + static_cast<int>(i), p.flip);
+    check_resize(own.picture, p.crop, 5 + static_cast<int>(i), p.flip);
   }
 }

@@ -60,7 +60,7 @@ void write_bars(const std::string& folder, const std::string& prefix, int count,
 DataSource bars(const TemporaryFolder& folder, int train, int test) {
   write_bars(folder.path(), "train", train, 1);
   write_bars(folder.path(), "t10k", test, 2);
-  return open_data(folder.path(), "idx", 0);
+  return open_data({.path = folder.path(), .format = "idx"});
 }
 
 Config small_config(int64_t pictures) {

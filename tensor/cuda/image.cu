@@ -29,8 +29,8 @@ struct Pixels {
 
   /// The pixel of the view at row y and column x, with values in [0, 1].
   __device__ Rgb resized(const ViewPlan& plan, int size, int y, int x) const {
-    const FilterWindow down(plan.y, plan.height, height, size, y);
-    const FilterWindow across(plan.x, plan.width, width, size, plan.flip ? size - 1 - x : x);
+    const FilterWindow down(plan.crop.y, plan.crop.height, height, size, y);
+    const FilterWindow across(plan.crop.x, plan.crop.width, width, size, plan.flip ? size - 1 - x : x);
     Rgb sum{0.0f, 0.0f, 0.0f};
     float weights = 0.0f;
     for (int i = 0; i < down.count; ++i)

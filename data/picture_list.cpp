@@ -1,0 +1,221 @@
+#include "data/picture_list.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <numeric>
+#include <set>
+
+#include "data/decode.h"
+#include "data/formats.h"
+
+namespace la {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Identifies a folder, however one came to it.
+using FolderId = std::pair<dev_t, ino_t>;
+
+class Walk {
+ public:
+  explicit Walk(PictureList& list) : list_(list) {}
+
+  /// Appends the pictures of the folder `path` below the root (empty: the root itself) and of all below it.
+  void visit(const std::string& path, int label) {
+    const std::string folder = path.empty() ? list_.root : list_.root + "/" + path;
+    struct stat status {};
+    check(stat(folder.c_str(), &status) == 0, "{}: cannot be read: {}", folder, std::strerror(errno));
+    const FolderId id{status.st_dev, status.st_ino};
+    if (!on_the_way_.insert(id).second) return;  // a link back
+
+    std::vector<Entry> entries = read(folder);
+    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.name < b.name; });
+    for (const Entry& entry : entries) {
+      const std::string below = path.empty() ? entry.name : path + "/" + entry.name;
+      if (!entry.folder) {
+        list_.add(below, label);
+        continue;
+      }
+      const bool names_class = path.empty();
+      const int64_t before = list_.size();
+      visit(below, names_class ? static_cast<int>(list_.classes.size()) : label);
+      if (names_class && list_.size() > before) list_.classes.push_back(entry.name);
+    }
+    on_the_way_.erase(id);
+  }
+
+ private:
+  struct Entry {
+    std::string name;
+    bool folder;
+  };
+
+  static std::vector<Entry> read(const std::string& folder) {
+    std::vector<Entry> entries;
+    std::error_code error;
+    for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+      std::string name = at->path().filename();
+      if (name.starts_with('.')) continue;
+      std::error_code vanished;  // or a link to nothing
+      if (at->is_directory(vanished))
+        entries.push_back({std::move(name), true});
+      else if (is_picture_name(name))
+        entries.push_back({std::move(name), false});
+    }
+    check(!error, "{}: cannot be read: {}", folder, error.message());
+    return entries;
+  }
+
+  PictureList& list_;
+  std::set<FolderId> on_the_way_;
+};
+
+/// Calls f(line, number) for each line of a text, without its end.
+template <class F>
+void for_each_line(std::string_view text, F f) {
+  for (int64_t number = 1; !text.empty(); ++number) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    f(line, number);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+}
+
+int parse_label(std::string_view text) {
+  int label = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), label);
+  return error == std::errc() && stop == text.data() + text.size() && label >= 0 ? label : unlabeled;
+}
+
+/// Names may hold ends of lines.
+std::string escaped(std::string_view name) {
+  std::string text;
+  for (const char c : name)
+    text += c == '\\' ? "\\\\" : c == '\n' ? "\\n" : c == '\r' ? "\\r" : std::string(1, c);
+  return text;
+}
+
+std::string unescaped(std::string_view text) {
+  std::string name;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool escape = text[i] == '\\' && i + 1 < text.size();
+    if (!escape) {
+      name += text[i];
+      continue;
+    }
+    const char c = text[++i];
+    name += c == 'n' ? '\n' : c == 'r' ? '\r' : c;
+  }
+  return name;
+}
+
+constexpr std::string_view root_key = "root ", class_key = "class ";
+
+}  // namespace
+
+void PictureList::add(std::string_view path, int label) {
+  paths_ += path;
+  ends_.push_back(paths_.size());
+  labels.push_back(label);
+}
+
+std::string_view PictureList::path(int64_t i) const {
+  const auto at = static_cast<size_t>(i);
+  const uint64_t begin = at == 0 ? 0 : ends_[at - 1];
+  return std::string_view(paths_).substr(begin, ends_[at] - begin);
+}
+
+void PictureList::thin_out(int64_t count) {
+  if (count >= size()) return;
+  PictureList kept;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t from = i * size() / count;
+    kept.add(path(from), labels[static_cast<size_t>(from)]);
+  }
+  labels = std::move(kept.labels);
+  paths_ = std::move(kept.paths_);
+  ends_ = std::move(kept.ends_);
+}
+
+bool PictureList::has_labels() const {
+  return std::any_of(labels.begin(), labels.end(), [](int32_t label) { return label != unlabeled; });
+}
+
+PictureList list_pictures(const std::string& root) {
+  PictureList list;
+  list.root = root;
+  Walk(list).visit("", unlabeled);
+  if (list.classes.size() < 2) {
+    list.classes.clear();
+    std::fill(list.labels.begin(), list.labels.end(), unlabeled);
+  }
+  return list;
+}
+
+PictureList read_labeled_list(const std::string& file, const std::string& root) {
+  PictureList list;
+  list.root = root;
+  int most = unlabeled;
+  const std::string text = read_file(file);
+  for_each_line(text, [&](std::string_view line, int64_t number) {
+    if (line.empty()) return;
+    const size_t separator = line.find_last_of(" ,\t");
+    const int label =
+        separator == std::string_view::npos ? unlabeled : parse_label(line.substr(separator + 1));
+    check(label != unlabeled, "{}: line {}: expected a path and a label, got '{}'", file, number, line);
+    list.add(line.substr(0, separator), label);
+    most = std::max(most, label);
+  });
+  for (int label = 0; label <= most; ++label) list.classes.push_back(fmt::format("{:05}", label));
+  return list;
+}
+
+void share_classes(PictureList& a, PictureList& b) {
+  std::vector<std::string> all = a.classes;
+  all.insert(all.end(), b.classes.begin(), b.classes.end());
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  for (PictureList* list : {&a, &b}) {
+    std::vector<int32_t> number;  // of each of its classes
+    for (const std::string& name : list->classes)
+      number.push_back(static_cast<int32_t>(std::lower_bound(all.begin(), all.end(), name) - all.begin()));
+    for (int32_t& label : list->labels)
+      if (label != unlabeled) label = number[static_cast<size_t>(label)];
+    list->classes = all;
+  }
+}
+
+std::string to_text(const PictureList& list) {
+  std::string text = fmt::format("{}{}\n", root_key, escaped(list.root));
+  for (const std::string& name : list.classes) text += fmt::format("{}{}\n", class_key, escaped(name));
+  for (int64_t i = 0; i < list.size(); ++i)
+    text += fmt::format("{} {}\n", list.labels[static_cast<size_t>(i)], escaped(list.path(i)));
+  return text;
+}
+
+PictureList parse_picture_list(const std::string& text, const std::string& name) {
+  PictureList list;
+  check(text.starts_with(root_key) && text.ends_with('\n'), "{}: is no whole list of pictures", name);
+  for_each_line(text, [&](std::string_view line, int64_t number) {
+    if (number == 1) {
+      list.root = unescaped(line.substr(root_key.size()));
+    } else if (line.starts_with(class_key)) {
+      list.classes.push_back(unescaped(line.substr(class_key.size())));
+    } else {
+      const size_t space = line.find(' ');
+      check(space != std::string_view::npos, "{}: line {}: expected a label and a path, got '{}'", name,
+            number, line);
+      const int label = parse_label(line.substr(0, space));
+      check(label < static_cast<int>(list.classes.size()), "{}: line {}: label {} is not among {} classes",
+            name, number, label, list.classes.size());
+      list.add(unescaped(line.substr(space + 1)), label);
+    }
+  });
+  return list;
+}
+
+}  // namespace la

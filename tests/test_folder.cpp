@@ -1,0 +1,239 @@
+// Folders of pictures: what is found in them, their labels, lists, and what happens to files that are no
+// pictures.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <set>
+
+#include "data/loader.h"
+#include "data/picture_list.h"
+#include "la/evaluation.h"
+#include "tests/own_picture.h"
+#include "tests/picture_files.h"
+#include "tests/temporary_folder.h"
+
+using namespace la;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+void make_file(const std::string& path, const std::string& bytes) {
+  fs::create_directories(fs::path(path).parent_path());
+  write_bytes(path, bytes);
+}
+
+void make_picture(const std::string& path, uint64_t seed = 1) {
+  make_file(path, png_bytes(OwnPicture(9, 12, 3, seed).picture));
+}
+
+using Files = std::vector<std::pair<std::string, int>>;  // path and label
+
+Files files_of(const PictureList& list) {
+  Files files;
+  for (int64_t i = 0; i < list.size(); ++i)
+    files.emplace_back(list.path(i), list.labels[static_cast<size_t>(i)]);
+  return files;
+}
+
+/// A folder with so many pictures, "00.png" and on, of which those named are texts.
+void make_folder(const TemporaryFolder& folder, int pictures, const std::set<int>& bad) {
+  for (int i = 0; i < pictures; ++i) {
+    const std::string path = folder.file(fmt::format("{:02}.png", i));
+    bad.contains(i) ? make_file(path, "no picture") : make_picture(path, static_cast<uint64_t>(i));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("pictures are found at any depth, in order, with the folders of the root as classes") {
+  const TemporaryFolder folder;
+  for (const char* name : {"b/2.jpg", "b/10.JPG", "a/deep/er/x.png", "a/y z \xc3\xa4.gif", "top.png",
+                           "b/.hidden.png", ".git/c.png", "a/.d/e.png"})
+    make_file(folder.file(name), "");
+  make_file(folder.file("b/notes.txt"), "");
+  make_file(folder.file("texts/only.txt"), "");
+  fs::create_directories(folder.file("empty/too"));
+  const PictureList list = list_pictures(folder.path());
+  CHECK(list.classes == std::vector<std::string>{"a", "b"});
+  CHECK(files_of(list) == Files{{"a/deep/er/x.png", 0},
+                                {"a/y z \xc3\xa4.gif", 0},
+                                {"b/10.JPG", 1},
+                                {"b/2.jpg", 1},
+                                {"top.png", -1}});
+  CHECK(list.has_labels());
+}
+
+TEST_CASE("one folder of pictures is no class") {
+  const TemporaryFolder folder;
+  make_file(folder.file("all/1.png"), "");
+  make_file(folder.file("2.png"), "");
+  const PictureList list = list_pictures(folder.path());
+  CHECK(list.classes.empty());
+  CHECK_FALSE(list.has_labels());
+  CHECK(files_of(list) == Files{{"2.png", -1}, {"all/1.png", -1}});
+}
+
+TEST_CASE("links are followed, those that lead back or nowhere too") {
+  const TemporaryFolder folder, elsewhere;
+  make_file(folder.file("a/1.png"), "");
+  make_file(elsewhere.file("2.png"), "");
+  fs::create_symlink(elsewhere.path(), folder.file("b"));
+  fs::create_symlink(folder.file("a/1.png"), folder.file("a/3.png"));
+  fs::create_symlink(folder.path(), folder.file("a/back"));
+  fs::create_symlink("nowhere", folder.file("a/none"));
+  CHECK(files_of(list_pictures(folder.path())) == Files{{"a/1.png", 0}, {"a/3.png", 0}, {"b/2.png", 1}});
+}
+
+TEST_CASE("a list is the same after it was text, with names of any kind") {
+  PictureList list;
+  list.root = "/photos\nof \\n mine";
+  list.classes = {"a b", "line\nline", "class x"};
+  list.add("class 7.png", 2);
+  list.add("a\\b\r\n.png", -1);
+  list.add(" 0.png", 0);
+  const std::string text = to_text(list);
+  const PictureList back = parse_picture_list(text, "list");
+  CHECK(back.root == list.root);
+  CHECK(back.classes == list.classes);
+  CHECK(files_of(back) == files_of(list));
+  for (const std::string& broken :
+       {std::string(), text.substr(0, text.size() - 1), text + "9 a.png\n", text + "x\n"})
+    CHECK_THROWS_AS(parse_picture_list(broken, "list"), Error);
+
+  list.thin_out(2);
+  CHECK(files_of(list) == Files{{"class 7.png", 2}, {"a\\b\r\n.png", -1}});
+}
+
+TEST_CASE("train and val of ImageNet share their classes by name") {
+  const TemporaryFolder folder;
+  for (const char* name : {"train/n2/a.png", "train/n3/b.png", "val/n1/c.png", "val/n3/d.png"})
+    make_picture(folder.file(name));
+  const DataSource data = open_data({.path = folder.path()});
+  REQUIRE(data.train->size() == 2);
+  REQUIRE(data.test->size() == 2);
+  CHECK(data.train->label(0) == 1);
+  CHECK(data.train->label(1) == 2);
+  CHECK(data.test->label(0) == 0);
+  CHECK(data.test->label(1) == 2);
+  CHECK(data.train->description() == "2 picture files, 3 classes");
+
+  const DataSource other = open_data({.path = folder.file("train"), .val = folder.file("val/n1")});
+  CHECK(other.train->size() == 2);
+  CHECK(other.test->size() == 1);
+  CHECK_FALSE(other.test->has_labels());
+  CHECK_THROWS_AS(open_data({.path = folder.path(), .val = folder.file("none")}), Error);
+}
+
+TEST_CASE("the lists of Places205 are read as they come") {
+  const TemporaryFolder folder;
+  make_picture(folder.file("images256/a/abbey/1 2.png"));
+  make_picture(folder.file("images256/z/zoo/3.png"));
+  make_file(folder.file("trainvalsplit_places205/train_places205.csv"),
+            "z/zoo/3.png 204\r\na/abbey/1 2.png 0\r\n");
+  make_file(folder.file("trainvalsplit_places205/val_places205.csv"), "a/abbey/1 2.png,0\n");
+  const DataSource data = open_data({.path = folder.path()});
+  REQUIRE(data.train->size() == 2);
+  CHECK(data.train->label(0) == 204);
+  CHECK(data.train->label(1) == 0);
+  CHECK(data.test->label(0) == 0);
+  CHECK(data.train->picture(1).width == 12);
+
+  make_file(folder.file("trainvalsplit_places205/val_places205.csv"), "a/abbey/1.png 0\nzoo\n");
+  CHECK_THROWS_WITH_AS(open_data({.path = folder.path()}), doctest::Contains("val_places205.csv: line 2"),
+                       Error);
+}
+
+TEST_CASE("a list of an earlier run is used instead of the folder") {
+  const TemporaryFolder folder, run;
+  make_folder(folder, 3, {});
+  write_bytes(run.file("pictures-train.txt"), open_data({.path = folder.path()}).train->listing());
+  make_picture(folder.file("000.png"));  // would come first
+  CHECK(open_data({.path = folder.path()}).train->size() == 4);
+  const DataSource data = open_data({.path = folder.path(), .listings = run.path()});
+  REQUIRE(data.train->size() == 3);
+  CHECK(data.train->name(0) == folder.file("00.png"));
+}
+
+TEST_CASE("a folder without pictures is one clear error") {
+  const TemporaryFolder folder;
+  make_file(folder.file("sub/a.txt"), "");
+  CHECK_THROWS_WITH_AS(open_data({.path = folder.path()}), doctest::Contains("has no pictures"), Error);
+  CHECK_THROWS_WITH_AS(open_data({.path = folder.path(), .format = "folder"}),
+                       doctest::Contains("has no pictures"), Error);
+}
+
+namespace {
+
+struct Seen {
+  std::vector<int32_t> indices;
+  std::vector<float> views;
+};
+
+Seen epoch_of(const Dataset& data, int threads, int64_t batch, int64_t first_step = 0) {
+  Loader loader(data, {.size = 8, .mean = {0, 0, 0}, .stddev = {1, 1, 1}}, batch, threads, 3);
+  Seen seen;
+  loader.start_epoch(0, first_step);
+  for (int64_t step = first_step; step < loader.steps_per_epoch(); ++step) {
+    const Batch b = loader.next();
+    const auto indices = b.indices.to_vector<int32_t>();
+    const auto views = b.images.to_vector<float>();
+    CHECK(std::set(indices.begin(), indices.end()).size() == indices.size());
+    seen.indices.insert(seen.indices.end(), indices.begin(), indices.end());
+    seen.views.insert(seen.views.end(), views.begin(), views.end());
+  }
+  return seen;
+}
+
+}  // namespace
+
+TEST_CASE("bad pictures are told of once, and others take their places in the batch") {
+  const TemporaryFolder folder;
+  make_folder(folder, 30, {4, 17});
+  fs::create_symlink("gone", folder.file("gone.jpg"));
+  constexpr int gone = 30;
+  const auto open = [&] { return open_data({.path = folder.path(), .max_bad = 0.1}).train; };
+  const std::shared_ptr<const Dataset> data = open();
+  REQUIRE(data->size() == 31);
+  const Seen seen = epoch_of(*data, 1, 6);
+  CHECK(seen.indices.size() == 30);
+  for (const int32_t i : seen.indices) CHECK((i != 4 && i != 17 && i != gone));
+  for (const int64_t i : {4, 17, gone}) CHECK(data->is_bad(i));
+  CHECK_FALSE(data->is_bad(5));
+  std::vector<std::string> complaints = data->take_complaints();
+  std::sort(complaints.begin(), complaints.end());
+  REQUIRE(complaints.size() == 3);
+  CHECK(complaints[0].starts_with(folder.file("04.png") + ": "));
+  CHECK(complaints[2] == folder.file("gone.jpg") + ": it cannot be read: No such file or directory");
+  CHECK(data->take_complaints().empty());
+
+  // What is known of the bad ones, and how many threads there are, changes nothing.
+  for (const auto& other : {data, std::shared_ptr<const Dataset>(open())}) {
+    const Seen again = epoch_of(*other, 3, 6);
+    CHECK(again.indices == seen.indices);
+    CHECK(again.views == seen.views);
+    const Seen later = epoch_of(*other, 2, 6, 3);
+    CHECK(std::equal(later.indices.begin(), later.indices.end(), seen.indices.begin() + 18));
+  }
+}
+
+TEST_CASE("too many bad pictures stop it, and say how many") {
+  const TemporaryFolder folder;
+  make_folder(folder, 20, {3, 8, 11});
+  const auto data = open_data({.path = folder.path(), .max_bad = 0.1}).train;
+  CHECK_THROWS_WITH_AS(epoch_of(*data, 2, 10),
+                       doctest::Contains("3 of 20 pictures cannot be read, more than 10 %"), Error);
+}
+
+TEST_CASE("evaluation leaves bad pictures out") {
+  const TemporaryFolder folder;
+  make_picture(folder.file("a/1.png"), 1);
+  make_file(folder.file("a/2.png"), "no picture");
+  make_picture(folder.file("b/3.png"), 3);
+  const auto data = open_data({.path = folder.path(), .max_bad = 1}).train;
+  CHECK(labels_of(*data) == std::vector<int32_t>{0, 0, 1});
+  const Tensor views = plain_views(*data, {.size = 4, .mean = {0.5, 0.5, 0.5}, .stddev = {1, 1, 1}}, 0, 3);
+  const auto values = views.to_vector<float>();
+  for (size_t i = 48; i < 96; ++i) CHECK(values[i] == 0.0f);  // the mean color
+  CHECK(labels_of(*data) == std::vector<int32_t>{0, -1, 1});
+}

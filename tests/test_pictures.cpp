@@ -1,0 +1,230 @@
+// Picture files: every format against the pixels that were written, parts of them against the whole, and
+// damaged ones.
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <set>
+
+#include "data/decode.h"
+#include "tests/own_picture.h"
+#include "tests/picture_files.h"
+
+using namespace la;
+
+namespace {
+
+std::span<const uint8_t> as_bytes(const std::string& file) {
+  return {reinterpret_cast<const uint8_t*>(file.data()), file.size()};
+}
+
+/// Soft hills and valleys of color: what JPEG keeps well.
+OwnPicture smooth_picture(int height, int width, int channels) {
+  OwnPicture own(height, width, channels);
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x)
+      for (int c = 0; c < channels; ++c) {
+        const double wave = std::sin(0.11 * x + c) + std::cos(0.07 * y - 2 * c);
+        own.pixels[static_cast<size_t>((y * width + x) * channels + c)] =
+            static_cast<uint8_t>(127.5 + 50 * wave);
+      }
+  return own;
+}
+
+uint8_t pixel(const Picture& p, int y, int x, int c) { return p.pixels[(y * p.width + x) * p.channels + c]; }
+
+/// The color that the formats with a palette give a grey value.
+uint8_t palette(int value, int c) {
+  return static_cast<uint8_t>(c == 0 ? value : c == 1 ? 255 - value : value / 2);
+}
+
+/// Checks that the file holds `expected(y, x, channel)`, off by at most `slack`.
+template <class F>
+void check_decoded(const std::string& file, int height, int width, int slack, F expected) {
+  const Picture decoded = decode_picture(as_bytes(file));
+  REQUIRE(decoded.height == height);
+  REQUIRE(decoded.width == width);
+  REQUIRE(decoded.channels == 3);
+  int worst = 0;
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x)
+      for (int c = 0; c < 3; ++c)
+        worst = std::max(worst, std::abs(pixel(decoded, y, x, c) - expected(y, x, c)));
+  CHECK(worst <= slack);
+}
+
+// At quality 100 each of the 64 coefficients of a block is off by at most half a unit, and a pixel by the sum
+// of them, each times at most 1/4: 8 of luma and of chroma, of which luma and at most 1.772 times chroma make
+// a color. The smooth pictures here come nowhere near it.
+constexpr int jpeg_slack = 8 + 15;
+
+}  // namespace
+
+TEST_CASE("formats without loss decode to the pixels that were written") {
+  for (const auto& [height, width] : {std::pair{7, 5}, {1, 1}, {20, 300}, {40, 3}}) {
+    const OwnPicture rgb(height, width, 3, 1), grey(height, width, 1, 2);
+    const auto of_rgb = [&](int y, int x, int c) { return pixel(rgb.picture, y, x, c); };
+    const auto of_grey = [&](int y, int x, int) { return pixel(grey.picture, y, x, 0); };
+    const auto of_palette = [&](int y, int x, int c) { return palette(pixel(grey.picture, y, x, 0), c); };
+    for (const std::string& file : {png_bytes(rgb.picture), png_bytes(rgb.picture, 16),
+                                    bmp_bytes(rgb.picture), tga_bytes(rgb.picture), pnm_bytes(rgb.picture)})
+      check_decoded(file, height, width, 0, of_rgb);
+    for (const std::string& file :
+         {png_bytes(grey.picture), png_bytes(grey.picture, 16), pnm_bytes(grey.picture)})
+      check_decoded(file, height, width, 0, of_grey);
+    for (const std::string& file : {palette_png_bytes(grey.picture), gif_bytes(grey.picture)})
+      check_decoded(file, height, width, 0, of_palette);
+  }
+}
+
+TEST_CASE("JPEG in color, grey and in four inks") {
+  for (const auto& [height, width] : {std::pair{37, 53}, {1, 1}, {20, 300}}) {
+    const OwnPicture rgb = smooth_picture(height, width, 3), grey = smooth_picture(height, width, 1),
+                     inks = smooth_picture(height, width, 4);
+    const auto of_rgb = [&](int y, int x, int c) { return pixel(rgb.picture, y, x, c); };
+    for (const bool progressive : {false, true})
+      check_decoded(jpeg_bytes(rgb.picture, {.progressive = progressive}), height, width, jpeg_slack, of_rgb);
+    check_decoded(jpeg_bytes(grey.picture), height, width, jpeg_slack,
+                  [&](int y, int x, int) { return pixel(grey.picture, y, x, 0); });
+    // Both factors are off by the slack of luma alone.
+    check_decoded(jpeg_bytes(inks.picture), height, width, 17, [&](int y, int x, int c) {
+      return pixel(inks.picture, y, x, c) * pixel(inks.picture, y, x, 3) / 255;
+    });
+  }
+}
+
+namespace {
+
+/// Where pixel (y, x) of the upright picture lies in the file of height x width, by the definition of EXIF:
+/// what the first row and the first column of the file are in the upright picture.
+std::pair<int, int> place_in_file(int orientation, int y, int x, int height, int width) {
+  switch (orientation) {
+    case 2:
+      return {y, width - 1 - x};  // top, right
+    case 3:
+      return {height - 1 - y, width - 1 - x};  // bottom, right
+    case 4:
+      return {height - 1 - y, x};  // bottom, left
+    case 5:
+      return {x, y};  // left, top
+    case 6:
+      return {height - 1 - x, y};  // right, top
+    case 7:
+      return {height - 1 - x, width - 1 - y};  // right, bottom
+    case 8:
+      return {x, width - 1 - y};  // left, bottom
+    default:
+      return {y, x};  // top, left
+  }
+}
+
+std::vector<float> resized(const Excerpt& e, int size) {
+  std::vector<float> planes(static_cast<size_t>(3 * size * size));
+  resize_crop(e.picture, e.crop, size, false, planes.data());
+  return planes;
+}
+
+float largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  float worst = 0;
+  for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("pictures stand upright, as a whole and in part") {
+  constexpr int height = 61, width = 94;
+  const OwnPicture stored = smooth_picture(height, width, 3);
+  for (int orientation = 0; orientation <= 9; ++orientation) {
+    CAPTURE(orientation);
+    const std::string file = jpeg_bytes(stored.picture, {.orientation = orientation});
+    const bool exchanged = orientation >= 5 && orientation <= 8;
+    check_decoded(file, exchanged ? width : height, exchanged ? height : width, jpeg_slack,
+                  [&](int y, int x, int c) {
+                    const auto [v, u] = place_in_file(orientation, y, x, height, width);
+                    return pixel(stored.picture, v, u, c);
+                  });
+
+    const Picture whole = decode_picture(as_bytes(file));
+    const Crop crop{.x = 20.3f, .y = 11.8f, .width = 30.2f, .height = 22.4f};
+    const Excerpt part = decode_excerpt(as_bytes(file), 25, [&](int h, int w) {
+      CHECK(h == whole.height);
+      CHECK(w == whole.width);
+      return crop;
+    });
+    CHECK(part.picture.height < whole.height);
+    // The same pixels; the place of the crop in them is rounded.
+    constexpr float rounding = 1e-4f;
+    CHECK(largest_difference(resized(part, 25), resized({whole, crop}, 25)) <= rounding);
+  }
+}
+
+TEST_CASE("a part of a picture is what the whole shows there, at any scale") {
+  constexpr int height = 480, width = 640;
+  const OwnPicture own = smooth_picture(height, width, 3);
+  RandomStream random({.seed = 5});
+  std::set<int> heights;
+  for (const bool subsampled : {false, true}) {
+    const std::string file = jpeg_bytes(own.picture, {.quality = 95, .subsampled = subsampled});
+    const Picture whole = decode_picture(as_bytes(file));
+    for (int i = 0; i < 24; ++i) {
+      const auto w = random.uniform(1.0f, width), h = random.uniform(1.0f, height);
+      const Crop crop{random.uniform(0.0f, width - w), random.uniform(0.0f, height - h), w, h};
+      const int size = 20 + 40 * (i % 4);
+      const Excerpt part = decode_excerpt(as_bytes(file), size, [&](int, int) { return crop; });
+      heights.insert(static_cast<int>(std::lround(crop.height / part.crop.height)));
+      // Within a step of the 8-bit colors' rounding and of the two filters over a picture whose values differ
+      // by at most 6 from pixel to pixel, of 8 pixels at most.
+      CHECK(largest_difference(resized(part, size), resized({whole, crop}, size)) <= 12.0f / 255);
+    }
+  }
+  CHECK(heights == std::set{1, 2, 4, 8});
+}
+
+TEST_CASE("what is no picture, or a part of one, is refused") {
+  const OwnPicture own = smooth_picture(40, 30, 3), grey(9, 9, 1);
+  const auto refused = [](const std::string& file) {
+    CHECK_THROWS_AS(decode_picture(as_bytes(file)), BadPicture);
+    CHECK_THROWS_AS(decode_excerpt(as_bytes(file), 8,
+                                   [](int h, int w) {
+                                     return Crop{0, 0, static_cast<float>(w), static_cast<float>(h)};
+                                   }),
+                    BadPicture);
+  };
+  refused("");
+  refused("a text that is named like a picture");
+  refused("\xff\xd8\xff");
+  for (const std::string& file :
+       {jpeg_bytes(own.picture), jpeg_bytes(own.picture, {.progressive = true}), png_bytes(own.picture),
+        bmp_bytes(own.picture), palette_png_bytes(grey.picture)})
+    for (const size_t share : {1, 3, 5, 7, 9}) refused(file.substr(0, file.size() * share / 10));
+
+  // 60,000 x 60,000 pixels that are not there.
+  std::string huge = bmp_bytes(own.picture);
+  huge.replace(18, 8, std::string("\x60\xea\0\0\x60\xea\0\0", 8));
+  refused(huge);
+}
+
+TEST_CASE("damage anywhere in a file is survived") {
+  const OwnPicture own = smooth_picture(24, 24, 3), grey(8, 8, 1);
+  RandomStream random({.seed = 6});
+  for (const std::string& intact : {jpeg_bytes(own.picture, {.orientation = 6}), png_bytes(own.picture),
+                                    gif_bytes(grey.picture), bmp_bytes(own.picture), tga_bytes(own.picture)})
+    for (int i = 0; i < 300; ++i) {
+      std::string file = intact;
+      for (int b = 0; b < 3; ++b)
+        file[random.below(static_cast<uint32_t>(file.size()))] = static_cast<char>(random.below(256));
+      try {
+        const Picture p = decode_picture(as_bytes(file));
+        CHECK(p.channels == 3);
+      } catch (const BadPicture& bad) {
+        CHECK(!std::string(bad.what()).empty());
+      }
+    }
+}
+
+TEST_CASE("pictures are known by their names") {
+  for (const char* name : {"a.jpg", "B.JPEG", "c d.Png", "e.gif", "f.tar.bmp", "\xc3\xa4.ppm"})
+    CHECK(is_picture_name(name));
+  for (const char* name : {"a.txt", "jpg", ".jpg", "a.jpg.gz", "", "a.jp"})
+    CHECK_FALSE(is_picture_name(name));
+}
