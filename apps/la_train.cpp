@@ -1,9 +1,11 @@
 // la_train: learns embeddings from pictures by Local Aggregation. `la_train --help` lists the options.
 #include <fmt/format.h>
 
-#include <chrono>
+#include <map>
 #include <optional>
+#include <sstream>
 
+#include "apps/dry_run.h"
 #include "apps/options.h"
 #include "apps/report.h"
 #include "la/checkpoint.h"
@@ -12,14 +14,20 @@
 #include "la/progress.h"
 #include "la/run_folder.h"
 #include "la/trainer.h"
+#include "layers/state_dict.h"
 #include "tensor/allocator.h"
+#include "tensor/clock.h"
 
 using namespace la;
 
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);)
+    if (!part.empty()) parts.push_back(part);
+  return parts;
 }
 
 const char* phase_name(Phase phase) { return phase == Phase::ir ? "ir" : "la"; }
@@ -80,6 +88,7 @@ class Run {
   }
 
  private:
+  void init_network();
   void keep_listing(const char* part, const Dataset* pictures) const;
   void begin();
   bool stopped();
@@ -133,18 +142,40 @@ void Run::begin() {
   if (!evaluator_.available()) say("accuracy   not available: " + evaluator_.why_not());
   if (config_.resume && resume()) return;
 
+  if (!config_.init.empty()) init_network();
   if (evaluator_.available()) {
     if (evaluator_.pixels_fit()) {
       say("raw pixels");
       say(fmt::format("  {}: {:.1f} %", evaluator_.pixel_protocol(), 100 * evaluator_.pixel_accuracy()));
     }
-    say("untrained network, random bank");
+    say(config_.init.empty() ? "untrained network, random bank" : "network as loaded, random bank");
     evaluate();
   }
   if (config_.bank_init == BankInit::forward) {
     say("filling the bank with the embeddings of the untrained network");
     trainer_.fill_bank();
   }
+}
+
+/// Gives the network the weights of the file --init, and says what of it fits.
+void Run::init_network() {
+  const SafetensorsFile file = read_safetensors(config_.init);
+  std::map<std::string, Tensor> state;
+  for (const NamedTensor& t : file.tensors) {
+    const bool of_training = t.name.starts_with("la."), counter = t.name.ends_with("num_batches_tracked");
+    if (!of_training && !counter) state.emplace(t.name, t.tensor);
+  }
+  StateDifference difference;
+  try {
+    difference = load_matching_state(trainer_.network(), state, split(config_.init_without, ','));
+  } catch (const Error& error) {
+    fail("{}: {}; --init-without leaves out tensors whose names begin so", config_.init, error.what());
+  }
+  check(difference.unexpected.size() < state.size(), "{}: has no tensor of {}", config_.init,
+        config_.network);
+  say(fmt::format("weights from {}", config_.init));
+  for (const std::string& name : difference.missing) say("  not in the file, so as initialized: " + name);
+  for (const std::string& name : difference.unexpected) say("  in the file, but not in the network: " + name);
 }
 
 /// Goes back to the newest checkpoint; false if the run ended before its first.
@@ -270,13 +301,24 @@ void Run::end() {
                   folder_.path()));
 }
 
+/// Says what the run would be, and makes no folder.
+int plan_only(const Options& options) {
+  Config config = options.config;
+  const DataSource data = open_data(data_options(config));
+  const std::vector<std::string> choices = choose_defaults(config, data.train->size());
+  const Device device = checked_device(config, *data.train);
+  for (const std::string& note : options.notes) fmt::print("{}\n", note);
+  dry_run(config, data, device, choices, [](const std::string& line) { fmt::print("{}\n", line); });
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
     const Options options = parse_options(argc, argv);
-    if (!options.help.empty()) {
-      fmt::print("{}", options.help);
+    if (!options.answer.empty()) {
+      fmt::print("{}", options.answer);
       return 0;
     }
     const Config& config = options.config;
@@ -284,6 +326,7 @@ int main(int argc, char** argv) {
     allow_tf32(config.tf32);
     autotune(config.autotune);
     catch_interrupts();
+    if (config.dry_run) return plan_only(options);
     return Run(options, open_data(data_options(config)))();
   } catch (const UsageError& error) {
     fmt::print(stderr, "la_train: {}\n", error.what());

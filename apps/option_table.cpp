@@ -217,6 +217,10 @@ void add_data_and_network(Table& t, Config& c) {
   t.add("network", c.network, network_names(), "the network f of the embedding");
   t.add("head", c.head, "what stands between its features and the embedding");
   t.add("dim", c.dim, at_least(1), "D, dimensions of the embedding");
+  t.add("init", c.init,
+        "begin with the weights of a .safetensors file: torchvision's names, or a checkpoint of ours");
+  t.add("init-without", c.init_without,
+        "leave out tensors of --init whose names begin so, such as fc.,layer4.");
   t.add("precision", c.precision, "arithmetic of the network; bank, loss and parameters stay f32");
   t.add("device", c.device, {"auto", "cpu", "cuda"}, "where to compute; auto takes a GPU if there is one")
       .on_resume = Option::OnResume::free;
@@ -276,6 +280,7 @@ void add_run(Table& t, Config& c) {
       .on_resume = Option::OnResume::free;
   t.add("run", c.run, "the run's folder; empty: runs/<data>-<network>-<number>").stored = Option::Stored::no;
   t.add("resume", c.resume, "continue the run in the folder --run").stored = Option::Stored::no;
+  t.add("dry-run", c.dry_run, "print the plan, time a few steps, and end").stored = Option::Stored::no;
 }
 
 }  // namespace

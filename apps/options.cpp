@@ -9,6 +9,7 @@
 
 #include "apps/option_table.h"
 #include "apps/preset_file.h"
+#include "apps/report.h"
 #include "la/files.h"
 
 namespace la {
@@ -20,7 +21,7 @@ namespace fs = std::filesystem;
 struct CommandLine {
   std::string preset;
   std::vector<std::pair<std::string, std::string>> given;  // option and value
-  std::string help;
+  std::string answer;                                      // to what was asked for instead of a run
 
   const std::string* find(const std::string& option) const {
     for (const auto& [name, value] : given)
@@ -90,6 +91,8 @@ CommandLine read_command_line(std::vector<std::string> arguments, const std::str
   CLI::App app("Learns embeddings of pictures without labels, by Local Aggregation.", "la_train");
   app.allow_extras();  // to say what is wrong with them
   app.set_help_flag("-h,--help", "print this and end");
+  bool list_networks = false;
+  app.add_flag("--list-networks", list_networks, "print the networks with their sizes and end");
   app.add_option("--preset", line.preset, "file of options in TOML; default: presets/fashion-mnist.toml")
       ->type_name("FILE");
 
@@ -112,13 +115,14 @@ CommandLine read_command_line(std::vector<std::string> arguments, const std::str
   try {
     app.parse(std::move(arguments));
   } catch (const CLI::CallForHelp&) {
-    line.help = help_with_defaults(app, default_preset);
+    line.answer = help_with_defaults(app, default_preset);
   } catch (const CLI::ParseError& error) {
     throw UsageError(fmt::format("{} (--help lists the options)", error.what()));
   }
   const std::vector<std::string> unknown = app.remaining();
   if (!unknown.empty())
     throw UsageError(fmt::format("unexpected argument '{}' (--help lists the options)", unknown.front()));
+  if (list_networks) line.answer = network_table();
   return line;
 }
 
@@ -186,8 +190,8 @@ std::string toml_value(const Option& option) {
 Options parse_options(const std::vector<std::string>& arguments, const std::string& default_preset) {
   const CommandLine line = read_command_line(arguments, default_preset);
   Options options;
-  options.help = line.help;
-  if (!line.help.empty()) return options;
+  options.answer = line.answer;
+  if (!line.answer.empty()) return options;
 
   const std::string* resume = line.find("resume");
   try {

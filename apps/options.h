@@ -17,7 +17,7 @@ struct UsageError : Error {
 struct Options {
   Config config;
   std::vector<std::string> notes;  // for the user: where the configuration comes from
-  std::string help;                // not empty if help was asked for: to be printed instead of training
+  std::string answer;  // not empty if help or a list was asked for: to be printed instead of training
 };
 
 /// The configuration is that of --preset FILE, or else of presets/fashion-mnist.toml beside the program, or

@@ -65,6 +65,20 @@ std::vector<std::string> describe_run(const Config& config, const DataSource& da
   return lines;
 }
 
+std::string network_table() {
+  std::string text = fmt::format("{:<18}{:>10}{:>8}{:>14}{:>16}\n", "network", "pictures", "layers",
+                                 "parameters", "multiply-adds");
+  for (const std::string& name : network_names()) {
+    const bool for_small_pictures = name.starts_with("resnet20");
+    const int64_t size = for_small_pictures ? 32 : 224;
+    const auto network = make_network(name, {.image_size = size});
+    const NetworkCost cost = cost_of(*network, {1, size, size, 3});
+    text += fmt::format("{:<18}{:>10}{:>8}{:>14}{:>14.1f} M\n", name, fmt::format("{0}x{0}", size),
+                        cost.layers, cost.parameters, static_cast<double>(cost.multiply_adds) / 1e6);
+  }
+  return text;
+}
+
 size_t peak_resident_memory() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);

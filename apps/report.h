@@ -15,6 +15,9 @@ namespace la {
 std::vector<std::string> describe_run(const Config& config, const DataSource& data, Trainer& trainer,
                                       int image_size, const std::vector<std::string>& choices);
 
+/// The networks: layers, parameters and multiply-adds, at the size of picture that each was made for.
+std::string network_table();
+
 /// The largest amount of memory that this process has had in use, in bytes.
 size_t peak_resident_memory();
 

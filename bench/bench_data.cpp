@@ -6,20 +6,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 
 #include "data/augmentation.h"
 #include "data/picture_list.h"
+#include "tensor/clock.h"
 
 using namespace la;
 
 namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 void print(const char* name, double value, const char* unit) {
   std::printf("%s\t%.4g\t%s\n", name, value, unit);

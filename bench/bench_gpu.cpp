@@ -6,7 +6,6 @@
 // A line for a reader or a program: name, median, unit, separated by tabs; a line that starts with #
 // explains. bench/peer_gpu.py prints the same lines for PyTorch, bench/run_gpu.sh both with their ratios.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <functional>
 #include <random>
@@ -22,6 +21,7 @@
 #include "la/neighbors.h"
 #include "layers/networks.h"
 #include "tensor/backend.h"
+#include "tensor/clock.h"
 #include "tensor/ops.h"
 
 using namespace la;
@@ -29,10 +29,6 @@ using namespace la;
 namespace {
 
 const Device gpu = Device::cuda();
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 /// Median seconds of one call of `work`, of `rounds` measurements of `calls` calls each.
 double seconds_of(const std::function<void()>& work, int calls, int rounds = 7) {

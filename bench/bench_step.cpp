@@ -7,21 +7,17 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <string>
 
 #include "autograd/functions.h"
 #include "autograd/sgd.h"
 #include "layers/networks.h"
+#include "tensor/clock.h"
 #include "tensor/ops.h"
 
 using namespace la;
 
 namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 void measure(const std::string& name, int64_t size, int64_t channels, DType precision, int64_t batch,
              int steps) {

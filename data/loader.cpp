@@ -1,10 +1,10 @@
 #include "data/loader.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 #include <numeric>
 
+#include "tensor/clock.h"
 #include "tensor/random.h"
 
 namespace la {
@@ -130,12 +130,12 @@ void Loader::replace_bad(int64_t step, size_t place, std::span<int32_t> indices,
 }
 
 Batch Loader::next() {
-  const auto begin = std::chrono::steady_clock::now();
+  const double begin = now();
   std::unique_lock lock(mutex_);
   check(!threads_.empty() && next_returned_ < steps_per_epoch(),
         "the loader has no further batch; start_epoch comes first");
   changed_.wait(lock, [this] { return ready_.contains(next_returned_); });
-  seconds_waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  seconds_waited_ += now() - begin;
   const auto found = ready_.find(next_returned_);
   if (found->second.failure) std::rethrow_exception(found->second.failure);
   Batch batch = std::move(found->second.batch);

@@ -63,6 +63,8 @@ struct Config {
   std::string network = "resnet20";
   HeadKind head = HeadKind::linear;
   int dim = 128;
+  std::string init;          // a state dictionary in a safetensors file, to begin with
+  std::string init_without;  // names of its tensors, separated by commas, that begin so are left out
   Precision precision = Precision::f32;
   std::string device = "auto";
   bool tf32 = false;      // on a GPU, f32 products with 10 bits of fraction
@@ -104,6 +106,7 @@ struct Config {
   int loader_threads = 1;  // threads that prepare batches ahead
   std::string run;         // run folder; empty chooses runs/<data>-<network>-<number>
   bool resume = false;
+  bool dry_run = false;  // print the plan, time a few steps, and end
   // Epochs between kNN evaluations; 0: only at the start, after the warm start and at the end.
   int eval_every = 0;
 };

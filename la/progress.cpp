@@ -4,17 +4,14 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cmath>
+
+#include "tensor/clock.h"
 
 namespace la {
 namespace {
 
 constexpr double terminal_interval = 0.1, plain_interval = 30;  // seconds
-
-double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 /// Columns of the terminal; 80 if it does not say.
 size_t width_of(std::FILE* stream) {
@@ -53,7 +50,7 @@ void SmoothedRate::add(double count, double seconds) {
 Progress::Progress(std::FILE* stream, Log log, Clock clock)
     : stream_(stream),
       log_(std::move(log)),
-      clock_(clock ? std::move(clock) : steady_seconds),
+      clock_(clock ? std::move(clock) : now),
       terminal_(isatty(fileno(stream)) == 1),
       next_(terminal_ ? 0 : clock_() + plain_interval) {}
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 #include <utility>
 
@@ -11,15 +10,12 @@
 #include "la/losses.h"
 #include "la/neighbors.h"
 #include "layers/networks.h"
+#include "tensor/clock.h"
 #include "tensor/ops.h"
 #include "tensor/profile.h"
 
 namespace la {
 namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 std::unique_ptr<Module> make_initialized(const Config& config, const Dataset& data, int image_size,
                                          Device device) {

@@ -6,12 +6,22 @@
 #include "tensor/ops.h"
 
 namespace la {
+namespace {
+
+/// Each element of the output is made from all weights of its channel.
+int64_t products(const Shape& output, const Shape& weight) {
+  return output.numel() * (weight.numel() / weight[0]);
+}
+
+}  // namespace
 
 Linear::Linear(int64_t in, int64_t out, Options options) {
   const float bound = 1.0f / std::sqrt(static_cast<float>(in));
   add("weight", weight_, {out, in}, uniform(bound), Decay::yes, options.positions);
   if (options.bias) add("bias", bias_, {out}, uniform(bound), Decay::no);
 }
+
+int64_t Linear::multiply_adds(const Shape& output) const { return products(output, weight_.shape()); }
 
 Conv2d::Conv2d(int64_t in, int64_t out, Options options)
     : geometry_{.stride = options.stride, .padding = options.padding, .dilation = options.dilation} {
@@ -25,6 +35,8 @@ Variable Conv2d::forward(const Variable& x) {
   Variable y = conv2d(x, weight_, geometry_);
   return bias_.defined() ? add_bias(y, bias_) : y;
 }
+
+int64_t Conv2d::multiply_adds(const Shape& output) const { return products(output, weight_.shape()); }
 
 BatchNorm2d::BatchNorm2d(int64_t channels, Options options)
     : options_{.momentum = options.momentum, .epsilon = options.epsilon, .relu = options.relu},

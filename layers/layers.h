@@ -19,6 +19,7 @@ class Linear : public Module {
   Linear(int64_t in, int64_t out) : Linear(in, out, Options{}) {}
   Linear(int64_t in, int64_t out, Options options);
   Variable forward(const Variable& x) override { return linear(x, weight_, bias_); }
+  int64_t multiply_adds(const Shape& output) const override;
 
  private:
   Variable weight_, bias_;
@@ -37,6 +38,7 @@ class Conv2d : public Module {
   Conv2d(int64_t in, int64_t out) : Conv2d(in, out, Options{}) {}
   Conv2d(int64_t in, int64_t out, Options options);
   Variable forward(const Variable& x) override;
+  int64_t multiply_adds(const Shape& output) const override;
 
  private:
   ConvGeometry geometry_;

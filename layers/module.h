@@ -44,6 +44,10 @@ class Module {
   /// forward(x), shown to the observer if there is one.
   Variable operator()(const Variable& x);
 
+  /// Products of a weight and an input that an output of that shape takes, of this module without its
+  /// submodules.
+  virtual int64_t multiply_adds(const Shape& /*output*/) const { return 0; }
+
   /// In training mode (the default) batch norm uses the statistics of the batch, and dropout drops.
   void set_training(bool training);
   bool training() const { return training_; }

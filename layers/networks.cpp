@@ -72,6 +72,32 @@ const std::map<std::string, Maker, std::less<>>& makers() {
   return table;
 }
 
+using NamedModules = std::vector<std::pair<std::string, Module*>>;
+
+/// All modules below this one, with their full names.
+void collect_modules(Module& module, const std::string& prefix, NamedModules& all) {
+  for (const auto& [name, child] : module.children()) {
+    all.emplace_back(prefix + name, child);
+    collect_modules(*child, prefix + name + ".", all);
+  }
+}
+
+/// Runs the network in evaluation mode and calls f(name, module, shape of its output) for each of `modules`
+/// as it is reached.
+template <class F>
+void observe_one_pass(Module& network, const NamedModules& modules, const Shape& input, Device device, F f) {
+  for (const auto& [name, module] : modules)
+    module->observe([&f, name = name, module = module](const Variable& y) { f(name, *module, y.shape()); });
+  const bool was_training = network.training();
+  network.set_training(false);
+  {
+    NoGrad no_grad;
+    network(Variable(Tensor::zeros(input, DType::f32, device)));
+  }
+  network.set_training(was_training);
+  for (const auto& [name, module] : modules) module->observe({});
+}
+
 int64_t count_parameters(Module& module) {
   int64_t count = 0;
   for (const auto& p : module.parameters()) count += p.variable->value().numel();
@@ -94,26 +120,30 @@ std::vector<std::string> network_names() {
 }
 
 std::vector<LayerSummary> summarize(Module& network, const Shape& input, Device device) {
-  std::vector<std::pair<std::string, Module*>> layers;
+  NamedModules layers;
   for (const auto& [name, child] : network.children()) {
     if (child->children().empty()) layers.emplace_back(name, child);
     for (const auto& [inner_name, inner] : child->children())
       layers.emplace_back(name + "." + inner_name, inner);
   }
-
   std::vector<LayerSummary> rows;
-  rows.reserve(layers.size());
-  for (const auto& [name, layer] : layers)
-    layer->observe([&rows, name = name, layer = layer](const Variable& y) {
-      rows.push_back({name, y.shape(), count_parameters(*layer)});
-    });
-  const bool was_training = network.training();
-  network.set_training(false);
-  NoGrad no_grad;
-  network(Variable(Tensor::zeros(input, DType::f32, device)));
-  network.set_training(was_training);
-  for (const auto& [name, layer] : layers) layer->observe({});
+  observe_one_pass(network, layers, input, device,
+                   [&](const std::string& name, Module& layer, const Shape& y) {
+                     rows.push_back({name, y, count_parameters(layer)});
+                   });
   return rows;
+}
+
+NetworkCost cost_of(Module& network, const Shape& input) {
+  NetworkCost cost{.parameters = count_parameters(network)};
+  NamedModules all;
+  collect_modules(network, "", all);
+  observe_one_pass(network, all, input, {}, [&](const std::string& name, Module& module, const Shape& y) {
+    const int64_t products = module.multiply_adds(y);
+    cost.multiply_adds += products;
+    cost.layers += products > 0 && name.find("downsample") == std::string::npos;
+  });
+  return cost;
 }
 
 }  // namespace la

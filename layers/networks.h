@@ -35,4 +35,13 @@ struct LayerSummary {
 /// network once in evaluation mode.
 std::vector<LayerSummary> summarize(Module& network, const Shape& input, Device device = {});
 
+/// What a network costs.
+struct NetworkCost {
+  int64_t layers = 0;  // with weights, as the networks are named: those of shortcuts don't count
+  int64_t parameters = 0;
+  int64_t multiply_adds = 0;  // for the input, forward
+};
+/// Runs the network once in evaluation mode.
+NetworkCost cost_of(Module& network, const Shape& input);
+
 }  // namespace la

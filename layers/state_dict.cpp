@@ -1,5 +1,8 @@
 #include "layers/state_dict.h"
 
+#include <algorithm>
+#include <set>
+
 #include "tensor/ops.h"
 
 namespace la {
@@ -70,6 +73,29 @@ std::vector<std::pair<std::string, Tensor>> state_dict(Module& module) {
     state.emplace_back(p.name, to_torch_layout(p, p.variable->value()));
   for (const auto& b : module.buffers()) state.emplace_back(b.name, ops::copy(b.tensor->to(Device::cpu())));
   return state;
+}
+
+StateDifference load_matching_state(Module& module, const std::map<std::string, Tensor>& state,
+                                    const std::vector<std::string>& without) {
+  std::map<std::string, Tensor> taken;
+  for (const auto& [name, tensor] : state)
+    if (std::none_of(without.begin(), without.end(),
+                     [&](const auto& prefix) { return name.starts_with(prefix); }))
+      taken.emplace(name, tensor);
+  StateDifference difference;
+  std::set<std::string> known;
+  const auto present = [&](const std::string& name) {
+    known.insert(name);
+    if (!taken.contains(name)) difference.missing.push_back(name);
+    return taken.contains(name);
+  };
+  for (const auto& p : module.parameters())
+    if (present(p.name)) load_tensor(taken, p.name, p, p.variable->value());
+  for (const auto& b : module.buffers())
+    if (present(b.name)) load_tensor(taken, b.name, *b.tensor);
+  for (const auto& [name, tensor] : taken)
+    if (!known.contains(name)) difference.unexpected.push_back(name);
+  return difference;
 }
 
 void load_state_dict(Module& module, const std::map<std::string, Tensor>& state) {

@@ -30,4 +30,15 @@ std::vector<std::pair<std::string, Tensor>> state_dict(Module& module);
 /// ignored.
 void load_state_dict(Module& module, const std::map<std::string, Tensor>& state);
 
+/// How a state differs from what a module has, by the names of its tensors.
+struct StateDifference {
+  std::vector<std::string> missing;     // the module has, the state has not: they stay as they are
+  std::vector<std::string> unexpected;  // the state has, the module has not
+};
+
+/// Copies what both have, but for names that begin with one of `without`. A tensor of another shape is an
+/// Error that names it.
+StateDifference load_matching_state(Module& module, const std::map<std::string, Tensor>& state,
+                                    const std::vector<std::string>& without = {});
+
 }  // namespace la

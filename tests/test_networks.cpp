@@ -115,3 +115,38 @@ TEST_CASE("networks refuse pictures that are too small" * doctest::test_suite("n
   CHECK_THROWS_WITH_AS(make_network("vgg16", {.image_size = 31}), doctest::Contains("too small"), Error);
   CHECK(make_network("alexnet", {.image_size = 63}) != nullptr);
 }
+
+TEST_CASE("networks cost what is known of them") {
+  // Parameters of torchvision's with a head of 128 instead of 1000 outputs, and multiply-adds by the layers'
+  // formula.
+  const auto cost = [](const char* name) { return cost_of(*make_network(name, {}), {1, 224, 224, 3}); };
+  const NetworkCost resnet18 = cost("resnet18"), resnet50 = cost("resnet50");
+  CHECK(resnet18.layers == 18);
+  CHECK(resnet18.parameters == 11'689'512 - 872 * 513);
+  CHECK(resnet18.multiply_adds == 1'814'073'344 - 872 * 512);
+  CHECK(resnet50.layers == 50);
+  CHECK(resnet50.parameters == 25'557'032 - 872 * 2049);
+  CHECK(resnet50.multiply_adds == 4'089'184'256 - 872 * 2048);
+}
+
+TEST_CASE("a network takes from a state what fits, and says what does not") {
+  const NetworkOptions options{.channels = 1, .image_size = 28, .dim = 8};
+  const auto from = make_network("resnet20", options), to = make_network("resnet20", options);
+  from->initialize(1);
+  to->initialize(2);
+  std::map<std::string, Tensor> state;
+  for (const auto& [name, tensor] : state_dict(*from)) state.emplace(name, tensor);
+  CHECK(load_matching_state(*to, state).missing.empty());
+  CHECK(state_dict(*to)[0].second.to_vector<float>() == state_dict(*from)[0].second.to_vector<float>());
+
+  state.erase("layer1.0.bn1.running_mean");
+  state.emplace("classifier.weight", Tensor({3}));
+  const StateDifference difference = load_matching_state(*to, state, {"fc.", "conv1"});
+  CHECK(difference.missing ==
+        std::vector<std::string>{"conv1.weight", "fc.weight", "fc.bias", "layer1.0.bn1.running_mean"});
+  CHECK(difference.unexpected == std::vector<std::string>{"classifier.weight"});
+
+  state["fc.weight"] = Tensor({1000, 64});
+  CHECK_THROWS_WITH_AS(load_matching_state(*to, state), doctest::Contains("\"fc.weight\""), Error);
+  CHECK_NOTHROW(load_matching_state(*to, state, {"fc."}));
+}

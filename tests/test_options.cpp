@@ -31,6 +31,11 @@ const std::map<std::string, std::string> other_values = {
     {"data", "/my \"photos\"/C# \\ 'caf\xc3\xa9', 2\n"},
     {"format", "folder"},
     {"limit", "4000000000"},
+    {"val", "/my photos/val"},
+    {"image-size", "96"},
+    {"max-bad", "0.25"},
+    {"init", "weights.safetensors"},
+    {"init-without", "fc."},
     {"crop-min-area", "0.1"},
     {"crop-max-aspect", "1.3333335"},
     {"flip", "0.3"},
@@ -158,7 +163,7 @@ TEST_CASE("options: the forms of the command line") {
 TEST_CASE("options: help shows every option with its default") {
   const TemporaryFolder folder;
   write_bytes(folder.file("default.toml"), "batch = 64\n");
-  const std::string help = parse_options({"--help"}, folder.file("default.toml")).help;
+  const std::string help = parse_options({"--help"}, folder.file("default.toml")).answer;
   for (const auto& [name, value] : other_values) CHECK(help.find("--" + name) != std::string::npos);
   CHECK(help.find("INT=128") != std::string::npos);
   CHECK(help.find("INT=64") != std::string::npos);  // the default preset's

@@ -1,0 +1,90 @@
+#include "apps/dry_run.h"
+
+#include <algorithm>
+
+#include "apps/report.h"
+#include "la/progress.h"
+#include "la/trainer.h"
+#include "tensor/allocator.h"
+#include "tensor/clock.h"
+#include "tensor/ops.h"
+
+namespace la {
+namespace {
+
+/// Seconds of a step in the first epoch of that configuration, after some that warm up.
+double seconds_of_step(Trainer& trainer) {
+  constexpr int warm_up = 3;  // a step is recorded in the third
+  constexpr int timed = 5;
+  trainer.begin_epoch();
+  StepReport step;
+  const auto take_steps = [&](int64_t wanted) {
+    const int64_t count = std::min(wanted, trainer.steps_per_epoch() - trainer.step());
+    for (int64_t i = 0; i < count; ++i) trainer.train_step(step);
+    trainer.epoch_loss();  // waits for the device
+    return count;
+  };
+  take_steps(std::min<int64_t>(warm_up, trainer.steps_per_epoch() - 1));
+  const double begin = now();
+  const int64_t count = take_steps(timed);
+  return (now() - begin) / static_cast<double>(count);
+}
+
+/// Seconds of all clusterings of an epoch, from one assignment of a part of the bank.
+double seconds_of_clustering(const MemoryBank& bank, const Config& config) {
+  const Tensor part = bank.vectors().rows(0, std::min<int64_t>(bank.size(), 8192));
+  const Tensor centroids = bank.vectors().rows(0, config.clusters);
+  const auto assign = [&] { ops::nearest_centroid(part, centroids).labels.to_vector<int32_t>(); };
+  assign();
+  const double begin = now();
+  assign();
+  const double parts = static_cast<double>(bank.size()) / static_cast<double>(part.size(0));
+  return (now() - begin) * parts * config.cluster_iterations * config.clusterings;
+}
+
+}  // namespace
+
+void dry_run(const Config& config, const DataSource& data, Device device,
+             const std::vector<std::string>& choices, const std::function<void(const std::string&)>& say) {
+  const AugmentationOptions view = augmentation_for(config, *data.train);
+  double ir_step = 0, la_step = 0, clustering = 0;
+  int64_t steps = 0;
+  {
+    Trainer trainer(config, *data.train, view, device);
+    for (const std::string& line : describe_run(config, data, trainer, view.size, choices)) say(line);
+    steps = trainer.steps_per_epoch();
+    say(fmt::format("steps      {} an epoch, {} in all", steps, steps * config.epochs));
+    if (config.warm_start_epochs > 0) ir_step = seconds_of_step(trainer);
+    if (config.close_neighbors == CloseNeighborKind::kmeans)
+      clustering = seconds_of_clustering(trainer.bank(), config) / config.cluster_every;
+  }
+  if (config.epochs > config.warm_start_epochs) {
+    // LA from the first epoch on; its close neighbors are the nearest ones, which need no clusters and cost
+    // the same.
+    Config from_the_start = config;
+    from_the_start.warm_start_epochs = 0;
+    from_the_start.close_neighbors = CloseNeighborKind::knn;
+    from_the_start.close_count = std::max(1, config.background / 2);
+    Trainer trainer(from_the_start, *data.train, view, device);
+    la_step = seconds_of_step(trainer);
+  }
+
+  const auto per_epoch = [&](const char* phase, double step, double more, int epochs) {
+    const double seconds = step * static_cast<double>(steps) + more;
+    if (epochs > 0)
+      say(fmt::format("time       an epoch of {}: about {} ({:.1f} ms a step, {:.0f} images/s{})", phase,
+                      duration_text(seconds), 1e3 * step, config.batch / step,
+                      more > 0 ? fmt::format("; clustering {}", duration_text(more)) : ""));
+    return seconds * epochs;
+  };
+  const int la_epochs = std::max(0, config.epochs - config.warm_start_epochs);
+  const double total = per_epoch("IR", ir_step, 0, config.epochs - la_epochs) +
+                       per_epoch("LA", la_step, clustering, la_epochs);
+  say(fmt::format("           the run: about {}, {} not counted", duration_text(total),
+                  config.bank_refresh ? "evaluations and refreshing the bank" : "evaluations"));
+  std::string memory = "memory     used in these steps: " + memory_text(peak_resident_memory());
+  if (!device.is_cpu()) memory += ", of the GPU " + memory_text(memory_stats(device).reserved);
+  say(memory);
+}
+
+}  // namespace la
