@@ -32,14 +32,6 @@ std::vector<std::string> split(const std::string& text, char separator) {
 
 const char* phase_name(Phase phase) { return phase == Phase::ir ? "ir" : "la"; }
 
-/// The device that the user asked for; "auto" takes a GPU if there is one.
-Device find_device(const std::string& name) {
-  if (name == "cpu") return Device::cpu();
-  const std::string problem = cuda_problem();
-  check(name != "cuda" || problem.empty(), "--device cuda: {}", problem);
-  return problem.empty() ? Device::cuda() : Device::cpu();
-}
-
 /// A run that is continued has the list of its picture files, so that numbers mean the same pictures.
 DataOptions data_options(const Config& config) {
   return {.path = config.data,
@@ -315,7 +307,7 @@ int plan_only(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
+  return run_program("la_train", [&] {
     const Options options = parse_options(argc, argv);
     if (!options.answer.empty()) {
       fmt::print("{}", options.answer);
@@ -328,11 +320,5 @@ int main(int argc, char** argv) {
     catch_interrupts();
     if (config.dry_run) return plan_only(options);
     return Run(options, open_data(data_options(config)))();
-  } catch (const UsageError& error) {
-    fmt::print(stderr, "la_train: {}\n", error.what());
-    return 2;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "la_train: {}\n", error.what());
-    return 1;
-  }
+  });
 }

@@ -4,15 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "apps/program.h"
 #include "la/config.h"
-#include "tensor/error.h"
 
 namespace la {
-
-/// The program was called in a wrong way; programs end with exit code 2.
-struct UsageError : Error {
-  using Error::Error;
-};
 
 struct Options {
   Config config;

@@ -40,6 +40,9 @@ void augment(const Picture& picture, const ViewPlan& plan, const AugmentationOpt
 /// What is shown for evaluation, without chance: the picture itself if it has the size of a view, else the
 /// central 7/8 of its largest square.
 ViewPlan plan_center_view(int picture_height, int picture_width, int size);
+/// The ten views of Krizhevsky, Sutskever, Hinton 2012: squares of 7/8 of the shorter side in the center and
+/// in the four corners, and their mirror images; number is 0 to 9.
+ViewPlan plan_ten_crop(int number, int picture_height, int picture_width);
 void center_view(const Picture& picture, const AugmentationOptions& options, float* view);
 
 /// Mean and standard deviation of each channel, of pixels in [0, 1], over up to 10,000 pictures spread over

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "tensor/error.h"
@@ -33,6 +34,9 @@ Picture decode_picture(std::span<const uint8_t> file);
 /// What a view of size x size pixels of the crop needs of the picture; resize_crop makes it the same view as
 /// that of the whole picture, but for what decoding at a smaller scale changes.
 Excerpt decode_excerpt(std::span<const uint8_t> file, int size, const ChooseCrop& choose);
+
+/// All of the picture in a file. An Error that names the file if it cannot be read.
+Picture read_picture(const std::string& path);
 
 /// Whether a name ends as those of pictures do that can be decoded: .jpg, .jpeg, .png ..., in upper or lower
 /// case.

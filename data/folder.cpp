@@ -146,6 +146,14 @@ std::string find_places_list(const std::string& folder, const std::string& name)
 
 }  // namespace
 
+Picture read_picture(const std::string& path) {
+  try {
+    return decode_picture(read_bytes(path));
+  } catch (const BadPicture& bad) {
+    fail("{}: {}", path, bad.what());
+  }
+}
+
 DataSource open_folder(const DataOptions& options) {
   Split split;
   if (load_listing(options, "train", split.train)) {

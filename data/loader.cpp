@@ -145,24 +145,31 @@ Batch Loader::next() {
   return batch;
 }
 
-Tensor plain_views(const Dataset& data, const AugmentationOptions& options, int64_t begin, int64_t end) {
+Tensor views(const Dataset& data, const AugmentationOptions& options, int64_t begin, int64_t end,
+             const PlanView& plan) {
   const int64_t view_floats = int64_t{options.size} * options.size * data.channels();
-  Tensor views({end - begin, options.size, options.size, data.channels()});
-  float* out = views.data<float>();
+  Tensor result({end - begin, options.size, options.size, data.channels()});
+  float* out = result.data<float>();
   std::exception_ptr failure;
 #pragma omp parallel for
   for (int64_t i = begin; i < end; ++i) {
     try {
       float* view = out + (i - begin) * view_floats;
-      const auto plan = [&](int height, int width) { return plan_center_view(height, width, options.size); };
-      if (!write_view(data, i, options, plan, view)) std::fill_n(view, view_floats, 0.0f);
+      const auto plan_this = [&](int height, int width) { return plan(i, height, width); };
+      if (!write_view(data, i, options, plan_this, view)) std::fill_n(view, view_floats, 0.0f);
     } catch (...) {
-#pragma omp critical(la_plain_views)
+#pragma omp critical(la_views)
       failure = std::current_exception();
     }
   }
   if (failure) std::rethrow_exception(failure);
-  return views;
+  return result;
+}
+
+Tensor plain_views(const Dataset& data, const AugmentationOptions& options, int64_t begin, int64_t end) {
+  return views(data, options, begin, end, [size = options.size](int64_t, int height, int width) {
+    return plan_center_view(height, width, size);
+  });
 }
 
 }  // namespace la

@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <exception>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <span>
@@ -74,8 +75,14 @@ class Loader {
   std::vector<std::thread> threads_;
 };
 
-/// Views of pictures [begin, end) for evaluation (center_view): f32 [end - begin, S, S, C]. Of a bad picture
-/// it is the mean color.
+/// How picture i, of that height and width, is to be shown.
+using PlanView = std::function<ViewPlan(int64_t i, int height, int width)>;
+
+/// Views of pictures [begin, end), each as planned: f32 [end - begin, S, S, C]. Of a bad picture it is the
+/// mean color.
+Tensor views(const Dataset& data, const AugmentationOptions& options, int64_t begin, int64_t end,
+             const PlanView& plan);
+/// The same for evaluation (plan_center_view).
 Tensor plain_views(const Dataset& data, const AugmentationOptions& options, int64_t begin, int64_t end);
 
 }  // namespace la

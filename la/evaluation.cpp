@@ -5,6 +5,7 @@
 
 #include "autograd/functions.h"
 #include "data/loader.h"
+#include "data/subset.h"
 #include "tensor/ops.h"
 
 namespace la {
@@ -29,36 +30,9 @@ LabeledVectors with_labels(const LabeledVectors& all) {
   return result;
 }
 
-/// The pictures of a data set that have a label: the others need no embedding to evaluate.
-class LabeledPart final : public Dataset {
- public:
-  explicit LabeledPart(const Dataset& all) : all_(all) {
-    for (int64_t i = 0; i < all.size(); ++i)
-      if (all.label(i) != unlabeled) rows_.push_back(i);
-  }
-  int64_t size() const override { return static_cast<int64_t>(rows_.size()); }
-  int channels() const override { return all_.channels(); }
-  Picture picture(int64_t i) const override { return all_.picture(row(i)); }
-  Excerpt excerpt(int64_t i, int size, const ChooseCrop& choose) const override {
-    return all_.excerpt(row(i), size, choose);
-  }
-  bool is_bad(int64_t i) const override { return all_.is_bad(row(i)); }
-  std::string name(int64_t i) const override { return all_.name(row(i)); }
-  bool has_labels() const override { return true; }
-  int label(int64_t i) const override { return all_.label(row(i)); }
-  std::string description() const override { return all_.description(); }
-  size_t memory_bytes() const override { return 0; }
-
- private:
-  int64_t row(int64_t i) const { return rows_.at(static_cast<size_t>(i)); }
-
-  const Dataset& all_;
-  std::vector<int64_t> rows_;
-};
-
 std::shared_ptr<const Dataset> labeled_part(const Dataset* all) {
   if (all == nullptr || !all->has_labels()) return nullptr;
-  return std::make_shared<LabeledPart>(*all);
+  return labeled_pictures(*all);
 }
 
 }  // namespace

@@ -41,6 +41,11 @@ Variable instance_softmax_loss(const Variable& v, const MemoryBank& bank, const 
   });
 }
 
+Variable cross_entropy(const Variable& logits, const Tensor& target) {
+  const RowLosses rows = ops::softmax_cross_entropy(logits.value(), target, 1.0f);
+  return mean_over_batch("cross_entropy", logits, rows, [](const Tensor& gradient) { return gradient; });
+}
+
 // h is the sigmoid of log P(j | v) - log(m / N), so that the loss is a logistic regression.
 Variable instance_nce_loss(const Variable& v, const MemoryBank& bank, const Tensor& candidates, double z,
                            float temperature) {

@@ -43,4 +43,8 @@ double original_nce_constant(int64_t bank_size);
 double estimate_nce_constant(const Tensor& v, const MemoryBank& bank, const Tensor& candidates,
                              float temperature);
 
+/// Mean over the batch of -log softmax(logits_i)_{target_i}: logits f32 [B, C], which are overwritten, target
+/// i32 [B].
+Variable cross_entropy(const Variable& logits, const Tensor& target);
+
 }  // namespace la

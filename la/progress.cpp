@@ -64,16 +64,18 @@ bool Progress::due() {
   return clock_() >= next_;
 }
 
-void Progress::update(const ProgressState& state) {
+void Progress::update(const ProgressState& state) { update(progress_text(state)); }
+
+void Progress::update(std::string_view line) {
   const std::lock_guard lock(mutex_);
   const double now = clock_();
   if (now < next_) return;
   next_ = now + (terminal_ ? terminal_interval : plain_interval);
   if (terminal_) {
-    current_ = progress_text(state, width_of(stream_) - 1);  // a full line would wrap in some terminals
+    current_ = line.substr(0, width_of(stream_) - 1);  // a full line would wrap in some terminals
     show_current();
   } else {
-    print_line(progress_text(state));
+    print_line(line);
   }
 }
 

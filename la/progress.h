@@ -58,6 +58,8 @@ class Progress {
   bool due();
   /// Shows the state if one is due.
   void update(const ProgressState& state);
+  /// The same for work whose state is any one line.
+  void update(std::string_view line);
   /// Shows the state at the end of an epoch in a line that stays.
   void epoch_end(const ProgressState& state);
   /// Shows a line that stays.

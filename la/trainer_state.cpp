@@ -1,5 +1,4 @@
-#include <charconv>
-
+#include "la/model.h"
 #include "la/trainer.h"
 #include "layers/state_dict.h"
 #include "tensor/ops.h"
@@ -11,19 +10,6 @@ constexpr const char* bank_name = "la.bank";
 constexpr const char* labels_name = "la.cluster_labels";
 
 std::string velocity_name(const Module::Parameter& parameter) { return "la.velocity." + parameter.name; }
-
-template <class T>
-T number_in(const SafetensorsFile& file, const std::string& name) {
-  const auto found = file.metadata.find(name);
-  check(found != file.metadata.end(), "{}: the metadata lacks \"{}\"; is it a checkpoint of la_train?",
-        file.path, name);
-  T number{};
-  const char* end = found->second.data() + found->second.size();
-  const auto [stop, error] = std::from_chars(found->second.data(), end, number);
-  check(error == std::errc() && stop == end, "{}: \"{}\" is \"{}\"; expected a number", file.path, name,
-        found->second);
-  return number;
-}
 
 }  // namespace
 
@@ -38,11 +24,12 @@ TrainerState Trainer::state() {
   state.tensors.push_back({bank_name, ops::copy(bank_.vectors().to(Device::cpu()))});
   if (cluster_labels_.defined())
     state.tensors.push_back({labels_name, ops::copy(cluster_labels_.to(Device::cpu()))});
-  state.metadata = {{"epoch", fmt::format("{}", epoch_)},
-                    {"step", fmt::format("{}", step_)},
-                    {"loss_sum", fmt::format("{}", loss_sum_)},
-                    {"loss_steps", fmt::format("{}", losses_read_)},
-                    {"nce_constant", fmt::format("{}", nce_constant_)}};
+  state.metadata = describe_model(config_, data_.channels(), view_);
+  state.metadata.insert({{"epoch", fmt::format("{}", epoch_)},
+                         {"step", fmt::format("{}", step_)},
+                         {"loss_sum", fmt::format("{}", loss_sum_)},
+                         {"loss_steps", fmt::format("{}", losses_read_)},
+                         {"nce_constant", fmt::format("{}", nce_constant_)}});
   return state;
 }
 
@@ -58,11 +45,11 @@ void Trainer::restore(const SafetensorsFile& checkpoint) {
     cluster_labels_ = Tensor({config_.clusterings, bank_.size()}, DType::i32, device_);
     load_tensor(tensors, labels_name, cluster_labels_);
   }
-  epoch_ = number_in<int>(checkpoint, "epoch");
-  step_ = number_in<int64_t>(checkpoint, "step");
-  loss_sum_ = number_in<double>(checkpoint, "loss_sum");
-  losses_read_ = losses_made_ = number_in<int64_t>(checkpoint, "loss_steps");
-  nce_constant_ = number_in<double>(checkpoint, "nce_constant");
+  epoch_ = metadata_number<int>(checkpoint, "epoch");
+  step_ = metadata_number<int64_t>(checkpoint, "step");
+  loss_sum_ = metadata_number<double>(checkpoint, "loss_sum");
+  losses_read_ = losses_made_ = metadata_number<int64_t>(checkpoint, "loss_steps");
+  nce_constant_ = metadata_number<double>(checkpoint, "nce_constant");
   check(losses_read_ >= 0 && losses_read_ <= steps_per_epoch(), "{}: \"loss_steps\" is {}; expected 0 to {}",
         checkpoint.path, losses_read_, steps_per_epoch());
   check(epoch_ >= 0 && epoch_ <= config_.epochs && step_ >= 0 && step_ < steps_per_epoch(),

@@ -55,6 +55,9 @@ class Module {
   /// All parameters and buffers of this module and its submodules, in order of registration.
   std::vector<Parameter> parameters();
   std::vector<Buffer> buffers();
+  /// Of a network: the submodules whose outputs, [N, H, W, C], are the features of its stages, with the
+  /// stages' names, from the input on.
+  virtual std::vector<std::pair<std::string, Module*>> stages() { return {}; }
   /// The direct submodules with their names.
   const std::vector<std::pair<std::string, Module*>>& children() const { return children_; }
 

@@ -16,9 +16,12 @@ class Builder {
     layers_.append<Conv2d>(channels_, channels, options)
         .append<BatchNorm2d>(channels, BatchNorm2d::Options{.relu = true})
         .skip();
+    last_ = layers_.children().back().second;
     channels_ = channels;
     shrink(options.kernel, options.stride, options.padding);
   }
+  /// What the last convolution, with its ReLU, gives.
+  Module* last() const { return last_; }
   void pool(int kernel) {
     layers_.append<MaxPool2d>(PoolGeometry{.kernel = kernel, .stride = 2});
     shrink(kernel, 2, 0);
@@ -36,6 +39,7 @@ class Builder {
   }
 
   Sequential& layers_;
+  Module* last_ = nullptr;
   int64_t size_, channels_;
 };
 
@@ -43,12 +47,16 @@ class Builder {
 
 AlexNet::AlexNet(const PlainNetworkOptions& o) {
   Builder features(features_, o.image_size, o.channels);
-  features.convolve(64, {.kernel = 11, .stride = 4, .padding = 2, .bias = false});
+  const auto convolve = [&](int64_t channels, Conv2d::Options options) {
+    options.bias = false;
+    features.convolve(channels, options);
+    stages_.emplace_back(fmt::format("conv{}", stages_.size() + 1), features.last());
+  };
+  convolve(64, {.kernel = 11, .stride = 4, .padding = 2});
   features.pool(3);
-  features.convolve(192, {.kernel = 5, .padding = 2, .bias = false});
+  convolve(192, {.kernel = 5, .padding = 2});
   features.pool(3);
-  for (int64_t channels : {384, 384, 256})
-    features.convolve(channels, {.kernel = 3, .padding = 1, .bias = false});
+  for (int64_t channels : {384, 384, 256}) convolve(channels, {.kernel = 3, .padding = 1});
   features.pool(3);
 
   const BatchNorm2d::Options with_relu{.relu = true};
@@ -66,6 +74,7 @@ Vgg16::Vgg16(const PlainNetworkOptions& o) {
   Builder features(features_, o.image_size, o.channels);
   for (const auto& [channels, count] : {std::pair{64, 2}, {128, 2}, {256, 3}, {512, 3}, {512, 3}}) {
     for (int i = 0; i < count; ++i) features.convolve(channels, {.kernel = 3, .padding = 1});
+    stages_.emplace_back(fmt::format("conv{}", stages_.size() + 1), features.last());
     features.pool(2);
   }
   // Where torchvision has dropout, nothing or the way back to f32 stands here.

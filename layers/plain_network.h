@@ -18,6 +18,8 @@ struct PlainNetworkOptions {
 class PlainNetwork : public Module {
  public:
   Variable forward(const Variable& x) override { return classifier_(flatten_(features_(x))); }
+  /// conv1 to conv5: what comes out of the last ReLU before the pooling, or the next convolution, of each.
+  std::vector<std::pair<std::string, Module*>> stages() override { return stages_; }
 
  protected:
   PlainNetwork() {
@@ -26,6 +28,7 @@ class PlainNetwork : public Module {
   }
 
   Sequential features_, classifier_;
+  std::vector<std::pair<std::string, Module*>> stages_;
 
  private:
   Flatten flatten_;

@@ -57,6 +57,14 @@ ResNet::ResNet(const ResNetOptions& o)
   add("fc", *fc_);
 }
 
+std::vector<std::pair<std::string, Module*>> ResNet::stages() {
+  Module* const first = pre_activation_ ? static_cast<Module*>(&conv1_) : &bn1_;
+  std::vector<std::pair<std::string, Module*>> result{{"stem", max_pool_ ? max_pool_.get() : first}};
+  for (const auto& stage : stages_) result.emplace_back(fmt::format("layer{}", result.size()), stage.get());
+  if (pre_activation_) result.back().second = &bn1_;
+  return result;
+}
+
 Variable ResNet::forward(const Variable& x) {
   Variable y = conv1_(x);
   if (!pre_activation_) y = bn1_(y);

@@ -32,6 +32,8 @@ class ResNet : public Module {
  public:
   explicit ResNet(const ResNetOptions& options);
   Variable forward(const Variable& x) override;
+  /// stem, layer1 ...; in pre-activation form the last one is taken after its norm.
+  std::vector<std::pair<std::string, Module*>> stages() override;
 
  private:
   bool pre_activation_;

@@ -20,6 +20,7 @@ enum class Purpose : uint32_t {
   clustering,
   dropout,
   test,
+  low_shot,
 };
 
 /// Names one random sequence: `index` is, for example, a picture, a step or a parameter's number.

@@ -408,3 +408,18 @@ TEST_CASE("views without color ignore what changes colors") {
   colors_only.hue = 0.3f;
   check_view(view_of(threefold.picture, colors_only, options_for(12, 3)), expected);
 }
+
+TEST_CASE("the ten crops are the center and the corners of a picture, and their mirror images") {
+  // 256 x 320 pixels as the original resizes them: squares of 224 pixels.
+  const std::array<std::pair<float, float>, 5> places{
+      {{16, 48}, {0, 0}, {0, 96}, {32, 0}, {32, 96}}};  // y, x
+  for (int number = 0; number < 10; ++number) {
+    const ViewPlan plan = plan_ten_crop(number, 256, 320);
+    CHECK(plan.crop.y == places[static_cast<size_t>(number % 5)].first);
+    CHECK(plan.crop.x == places[static_cast<size_t>(number % 5)].second);
+    CHECK(plan.crop.height == 224);
+    CHECK(plan.crop.width == 224);
+    CHECK(plan.flip == (number >= 5));
+  }
+  CHECK_THROWS_AS(plan_ten_crop(10, 256, 320), Error);
+}

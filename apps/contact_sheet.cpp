@@ -1,0 +1,75 @@
+#include "apps/contact_sheet.h"
+
+#include <stb/stb_image_write.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "la/files.h"
+#include "tensor/error.h"
+#include "tensor/resize.h"
+
+namespace la {
+namespace {
+
+constexpr int cell = 160, gap = 8, columns = 5, channels = 3;
+
+class Sheet {
+ public:
+  explicit Sheet(size_t pictures)
+      : rows_((static_cast<int>(pictures) + columns - 1) / columns),
+        pixels_(static_cast<size_t>(width() * height() * channels), 255) {}
+
+  int width() const { return columns * (cell + gap) + gap; }
+  int height() const { return rows_ * (cell + gap) + gap; }
+  const uint8_t* pixels() const { return pixels_.data(); }
+
+  void place(int number, const Picture& picture) {
+    const auto side = static_cast<float>(std::min(picture.height, picture.width));
+    const Crop crop{(static_cast<float>(picture.width) - side) / 2,
+                    (static_cast<float>(picture.height) - side) / 2, side, side};
+    std::vector<float> planes(static_cast<size_t>(picture.channels * cell * cell));
+    resize_crop(picture, crop, cell, false, planes.data());
+    for (int y = 0; y < cell; ++y)
+      for (int x = 0; x < cell; ++x)
+        for (int c = 0; c < channels; ++c) {
+          const int plane = picture.channels == 1 ? 0 : c;
+          const float value = planes[static_cast<size_t>((plane * cell + y) * cell + x)];
+          at(top(number) + y, left(number) + x)[c] =
+              static_cast<uint8_t>(std::lround(255 * std::clamp(value, 0.0f, 1.0f)));
+        }
+  }
+  void frame(int number) {
+    constexpr int thick = 4;
+    for (int y = -thick; y < cell + thick; ++y)
+      for (int x = -thick; x < cell + thick; ++x)
+        if (y < 0 || y >= cell || x < 0 || x >= cell)
+          std::fill_n(at(top(number) + y, left(number) + x), channels, 0);
+  }
+
+ private:
+  static int top(int number) { return gap + number / columns * (cell + gap); }
+  static int left(int number) { return gap + number % columns * (cell + gap); }
+  uint8_t* at(int y, int x) { return pixels_.data() + (y * width() + x) * channels; }
+
+  int rows_;
+  std::vector<uint8_t> pixels_;
+};
+
+}  // namespace
+
+void write_contact_sheet(const std::string& path, const std::vector<Picture>& pictures) {
+  Sheet sheet(pictures.size());
+  for (size_t i = 0; i < pictures.size(); ++i) sheet.place(static_cast<int>(i), pictures[i]);
+  if (!pictures.empty()) sheet.frame(0);
+  std::string png;
+  const auto append = [](void* to, void* bytes, int count) {
+    static_cast<std::string*>(to)->append(static_cast<const char*>(bytes), static_cast<size_t>(count));
+  };
+  check(stbi_write_png_to_func(append, &png, sheet.width(), sheet.height(), channels, sheet.pixels(),
+                               sheet.width() * channels) != 0,
+        "{}: the picture cannot be encoded", path);
+  write_text_file(path, png);
+}
+
+}  // namespace la

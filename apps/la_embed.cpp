@@ -1,0 +1,223 @@
+// la_embed: writes what a trained network makes of pictures (embeddings, or the activations of its layers) as
+// .npy files, and finds the pictures that are most similar to one. `la_embed --help` lists the options.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+
+#include "apps/contact_sheet.h"
+#include "apps/model_program.h"
+#include "autograd/functions.h"
+#include "data/loader.h"
+#include "la/features.h"
+#include "la/interrupt.h"
+#include "la/npy.h"
+#include "la/progress.h"
+#include "tensor/clock.h"
+#include "tensor/ops.h"
+
+using namespace la;
+
+namespace {
+
+constexpr int64_t batch = 64;
+
+struct EmbedOptions {
+  ModelOptions model;
+  std::string out;
+  std::vector<std::string> layers;
+  bool whole = false;
+  std::string similar, sheet = "similar.png";
+  int64_t top = 12;
+};
+
+/// "vectors.npy" and "txt" -> "vectors.txt".
+std::string beside(const std::string& out, const std::string& ending) {
+  return std::filesystem::path(out).replace_extension(ending).string();
+}
+
+/// The file of an array for each layer, and the list of pictures.
+class Writer {
+ public:
+  explicit Writer(const EmbedOptions& options) : options_(options), names_(beside(options.out, "txt")) {
+    add(options.out);
+    for (const std::string& layer : options.layers) add(beside(options.out, layer + ".npy"));
+  }
+
+  /// outputs: of each layer, f32 [rows, ...].
+  void append(const std::vector<Tensor>& outputs, const std::vector<std::string>& names) {
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      Shape row;
+      for (int d = 1; d < outputs[i].rank(); ++d) row.append(outputs[i].size(d));
+      if (!files_[i].writer) files_[i].writer = std::make_unique<NpyWriter>(files_[i].path, row);
+      files_[i].writer->append(outputs[i]);
+    }
+    for (const std::string& name : names) names_.write(name + "\n");
+  }
+  void finish() {
+    for (const File& file : files_) {
+      check(file.writer != nullptr, "there is no picture to embed");
+      file.writer->finish();
+      fmt::print("{}: {} rows\n", file.path, file.writer->rows());
+    }
+    names_.commit();
+    fmt::print("{}: their files\n", beside(options_.out, "txt"));
+  }
+
+ private:
+  struct File {
+    std::string path;
+    std::unique_ptr<NpyWriter> writer;
+  };
+  void add(const std::string& path) { files_.push_back({path, nullptr}); }
+
+  const EmbedOptions& options_;
+  std::vector<File> files_;
+  AtomicFile names_;
+};
+
+/// Embeddings, and all layers' activations, of pictures [begin, end).
+std::vector<Tensor> outputs_for(Model& model, const std::vector<Module*>& layers, bool whole,
+                                const Tensor& views) {
+  NoGrad no_grad;
+  const Device device = model.module->parameters().front().variable->value().device();
+  std::vector<Module*> modules = layers;
+  modules.push_back(model.module.get());
+  const Variable images = cast(Variable(views.to(device)), model.dtype());
+  std::vector<Tensor> outputs = outputs_of(*model.module, modules, images);
+  Tensor embedding = ops::l2_normalize(outputs.back()).y;
+  outputs.pop_back();
+  if (!whole)
+    for (Tensor& output : outputs)
+      if (output.rank() == 4) output = ops::global_avg_pool(output);
+  outputs.insert(outputs.begin(), embedding);
+  return outputs;
+}
+
+/// The rows of pictures that could be read.
+Tensor readable_rows(const Tensor& x, const std::vector<int32_t>& rows) {
+  const auto count = static_cast<int64_t>(rows.size());
+  if (count == x.size(0)) return x;
+  const Tensor flat = x.reshape({x.size(0), -1});
+  const Tensor chosen = ops::gather_rows(flat, Tensor::from(rows, {count}, x.device()));
+  Shape shape{count};
+  for (int d = 1; d < x.rank(); ++d) shape.append(x.size(d));
+  return chosen.reshape(shape);
+}
+
+/// Embeds all pictures; false if the user interrupted it.
+bool embed_all(Model& model, const Dataset& data, const EmbedOptions& options, Writer* writer,
+               std::vector<Tensor>* embeddings, std::vector<int64_t>* pictures) {
+  std::vector<Module*> layers;
+  for (const std::string& name : options.layers) layers.push_back(&find_module(*model.module, name));
+  Progress progress(stderr);
+  const double start = now();
+  for (int64_t begin = 0; begin < data.size(); begin += batch) {
+    if (interrupted()) return false;
+    const int64_t end = std::min(begin + batch, data.size());
+    const Tensor views = plain_views(data, model.view, begin, end);
+    std::vector<int32_t> rows;
+    std::vector<std::string> names;
+    for (int64_t i = begin; i < end; ++i) {
+      if (data.is_bad(i)) continue;
+      rows.push_back(static_cast<int32_t>(i - begin));
+      names.push_back(data.name(i));
+      if (pictures != nullptr) pictures->push_back(i);
+    }
+    print_complaints(data);
+    if (rows.empty()) continue;
+    std::vector<Tensor> outputs = outputs_for(model, layers, options.whole, views);
+    for (Tensor& output : outputs) output = readable_rows(output, rows);
+    if (writer != nullptr) writer->append(outputs, names);
+    if (embeddings != nullptr) embeddings->push_back(outputs.front().to(Device::cpu()));
+    const double seconds = now() - start, rate = static_cast<double>(end) / seconds;
+    progress.update(fmt::format("{}/{} pictures, {:.0f}/s, {} left", end, data.size(), rate,
+                                duration_text(static_cast<double>(data.size() - end) / rate)));
+  }
+  return true;
+}
+
+Tensor stacked(const std::vector<Tensor>& parts) {
+  int64_t rows = 0;
+  for (const Tensor& part : parts) rows += part.size(0);
+  check(rows > 0, "there is no picture to compare with");
+  const Tensor all({rows, parts.front().size(1)});
+  int64_t at = 0;
+  for (const Tensor& part : parts) {
+    ops::copy_into(all.rows(at, at + part.size(0)), part);
+    at += part.size(0);
+  }
+  return all;
+}
+
+void print_similar(Model& model, const Dataset& data, const EmbedOptions& options, const Tensor& embeddings,
+                   const std::vector<int64_t>& pictures) {
+  const Picture query = read_picture(options.similar);
+  const Tensor view({1, model.view.size, model.view.size, model.channels});
+  check(query.channels == model.channels, "{}: has {} channels, the network sees {}", options.similar,
+        query.channels, model.channels);
+  center_view(query, model.view, view.data<float>());
+  const Tensor v = outputs_for(model, {}, false, view).front().to(Device::cpu());
+  const TopK nearest = ops::top_k(ops::matmul(v, embeddings, {.transpose_b = true}),
+                                  std::min(options.top, embeddings.size(0)));
+  const std::vector<float> similarities = nearest.values.to_vector<float>();
+  const std::vector<int32_t> rows = nearest.indices.to_vector<int32_t>();
+  std::vector<Picture> sheet{query};
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const int64_t picture = pictures[static_cast<size_t>(rows[i])];
+    fmt::print("{:.4f} {}\n", similarities[i], data.name(picture));
+    sheet.push_back(data.picture(picture));
+  }
+  write_contact_sheet(options.sheet, sheet);
+  fmt::print("{}: the query and what is nearest to it\n", options.sheet);
+}
+
+int embed_pictures(const EmbedOptions& options) {
+  Model model = open_model(options.model);
+  const DataSource data = open_data(options.model.data);
+  check_channels(model, *data.train);
+  std::unique_ptr<Writer> writer;
+  if (!options.out.empty()) writer = std::make_unique<Writer>(options);
+  const bool compare = !options.similar.empty();
+  std::vector<Tensor> embeddings;
+  std::vector<int64_t> pictures;
+  if (!embed_all(model, *data.train, options, writer.get(), compare ? &embeddings : nullptr,
+                 compare ? &pictures : nullptr))
+    return 128 + interrupted();
+  if (writer) writer->finish();
+  if (compare) print_similar(model, *data.train, options, stacked(embeddings), pictures);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_program("la_embed", [&] {
+    EmbedOptions options;
+    CLI::App app("Writes the embeddings of pictures, or finds similar ones.", "la_embed");
+    app.add_option("checkpoint", options.model.checkpoint, "a run's folder, or a checkpoint in it")
+        ->required();
+    app.add_option("pictures", options.model.data.path, "folder of pictures")->required();
+    app.add_option(
+        "--out", options.out,
+        "FILE.npy: the embeddings, f32 [N, D]; beside it FILE.txt, the pictures' names, a line each");
+    app.add_option(
+        "--layers", options.layers,
+        "write these layers' activations too, each to FILE.<layer>.npy: stages as conv1 or layer3, or any "
+        "module as layer2.0.conv1");
+    app.add_flag("--whole", options.whole, "activations [N, H, W, C] as they are, not their means [N, C]");
+    app.add_option("--similar", options.similar, "a picture, to which to print the nearest of the pictures");
+    app.add_option("--top", options.top, "how many")->check(CLI::PositiveNumber)->capture_default_str();
+    app.add_option("--sheet", options.sheet, "PNG of the picture and those nearest to it")
+        ->capture_default_str();
+    add_model_options(app, options.model);
+    if (!parse_arguments(app, argc, argv)) return 0;
+    if (options.out.empty() && options.similar.empty())
+      throw UsageError(
+          "nothing to do: --out FILE.npy writes embeddings, --similar PICTURE finds similar pictures");
+    if (options.out.empty() && !options.layers.empty()) throw UsageError("--layers needs --out FILE.npy");
+    catch_interrupts();
+    return embed_pictures(options);
+  });
+}

@@ -1,0 +1,39 @@
+// The command line of the programs that use a trained network: what they all ask for.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <string>
+#include <vector>
+
+#include "apps/program.h"
+#include "data/dataset.h"
+#include "la/model.h"
+
+namespace la {
+
+/// Where the network and the pictures come from, and what computes.
+struct ModelOptions {
+  std::string checkpoint;
+  DataOptions data;
+  std::string device = "auto";
+  int threads = 0;
+};
+
+/// Adds the options for the device and the pictures to a command line.
+void add_model_options(CLI::App& app, ModelOptions& options);
+
+/// False if help was asked for, and printed. A UsageError for arguments that cannot be understood.
+bool parse_arguments(CLI::App& app, int argc, char** argv);
+
+/// Sets the threads, and reads the network onto the device.
+Model open_model(const ModelOptions& options);
+
+/// An Error that says so unless the pictures have the channels that the network sees.
+void check_channels(const Model& model, const Dataset& pictures);
+
+/// Prints the pictures of a data set that turned out to be bad since it was last asked.
+void print_complaints(const Dataset& pictures);
+
+}  // namespace la

@@ -1,0 +1,26 @@
+#include "apps/program.h"
+
+#include <fmt/format.h>
+
+namespace la {
+
+int run_program(const char* name, const std::function<int()>& work) {
+  try {
+    return work();
+  } catch (const UsageError& error) {
+    fmt::print(stderr, "{}: {}\n", name, error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}: {}\n", name, error.what());
+    return 1;
+  }
+}
+
+Device find_device(const std::string& name) {
+  if (name == "cpu") return Device::cpu();
+  const std::string problem = cuda_problem();
+  check(name != "cuda" || problem.empty(), "--device cuda: {}", problem);
+  return problem.empty() ? Device::cuda() : Device::cpu();
+}
+
+}  // namespace la
