@@ -184,6 +184,7 @@ int main(int argc, char** argv) {
                  "la_eval");
     app.add_option("checkpoint", options.model.checkpoint, "a run's folder, or a checkpoint in it")
         ->required();
+    add_preset_option(app);
     app.add_option("--data", options.model.data.path, "labeled pictures, for training and for testing")
         ->required();
     app.add_option("--val", options.model.data.val, "folder of test pictures, where --data has none");
@@ -194,14 +195,21 @@ int main(int argc, char** argv) {
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
     app.add_option("--stages", readout.stages,
-                   "read out from these only, such as conv5 layer4; default: from all");
+                   "read out from these only, such as conv5 layer4; default: from all")
+        ->delimiter(',');
     app.add_flag("--ten-crop", readout.ten_crop, "also the mean over ten views of each test picture");
     app.add_option("--low-shot", options.low_shot, "readout with so many percent of the labels, such as 1 10")
+        ->delimiter(',')
         ->check(CLI::Range(0.0, 100.0));
-    app.add_option("--epochs", readout.epochs,
-                   "of the readout; its learning rate drops after 3/7 and 6/7 of them")
+    app.add_option("--epochs", readout.epochs, "of the readout")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
+    app.add_option("--drops", readout.drops,
+                   "epochs after which the rate is divided by 10; default: 3/7 and 6/7 of them")
+        ->delimiter(',')
+        ->check(CLI::PositiveNumber);
+    app.add_flag("--fixed-crop", readout.fixed_crop,
+                 "train on squares of 7/8 of the shorter side, not on crops of random size and shape");
     app.add_option("--batch", readout.batch, "pictures a step")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
@@ -216,7 +224,7 @@ int main(int argc, char** argv) {
         ->capture_default_str();
     app.add_option("--seed", readout.seed, "of the readout's views, first weights and chosen labels");
     add_model_options(app, options.model);
-    if (!parse_arguments(app, argc, argv)) return 0;
+    if (!parse_arguments_with_preset(app, argc, argv)) return 0;
     catch_interrupts();
     return evaluate(options);
   });

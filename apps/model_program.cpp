@@ -1,6 +1,29 @@
 #include "apps/model_program.h"
 
+#include <algorithm>
+
+#include "apps/preset_file.h"
+
 namespace la {
+namespace {
+
+constexpr const char* preset_option = "--preset";
+
+/// The arguments behind the program's name.
+bool parse(CLI::App& app, std::vector<std::string> arguments) {
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+  try {
+    app.parse(std::move(arguments));
+  } catch (const CLI::CallForHelp&) {
+    fmt::print("{}", app.help());
+    return false;
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(fmt::format("{} (--help lists the options)", error.what()));
+  }
+  return true;
+}
+
+}  // namespace
 
 void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("--format", options.data.format, "how the pictures are stored; auto recognizes it")
@@ -15,16 +38,31 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
       ->check(CLI::NonNegativeNumber);
 }
 
-bool parse_arguments(CLI::App& app, int argc, char** argv) {
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return false;
-  } catch (const CLI::ParseError& error) {
-    throw UsageError(fmt::format("{} (--help lists the options)", error.what()));
-  }
-  return true;
+bool parse_arguments(CLI::App& app, int argc, char** argv) { return parse(app, {argv + 1, argv + argc}); }
+
+void add_preset_option(CLI::App& app) {
+  app.add_option_function<std::string>(
+         preset_option, [](const std::string&) {}, "file of options, a line `option = value` each")
+      ->type_name("FILE");
+}
+
+bool parse_arguments_with_preset(CLI::App& app, int argc, char** argv) {
+  const std::vector<std::string> given(argv + 1, argv + argc);
+  std::vector<std::string> all;
+  const auto found = std::find(given.begin(), given.end(), preset_option);
+  if (found != given.end() && found + 1 != given.end()) try {
+      for (const auto& [entry, file] : read_preset(*(found + 1))) {
+        check(app.get_option_no_throw("--" + entry.key) != nullptr, "{}: line {}: there is no option '{}'",
+              file, entry.line, entry.key);
+        all.push_back(fmt::format("--{}={}", entry.key, entry.value));
+      }
+    } catch (const Error& error) {
+      throw UsageError(error.what());
+    }
+  for (CLI::Option* option : app.get_options())
+    if (option->get_expected_max() == 1) option->take_last();
+  all.insert(all.end(), given.begin(), given.end());
+  return parse(app, all);
 }
 
 Model open_model(const ModelOptions& options) {

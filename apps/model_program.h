@@ -27,6 +27,10 @@ void add_model_options(CLI::App& app, ModelOptions& options);
 /// False if help was asked for, and printed. A UsageError for arguments that cannot be understood.
 bool parse_arguments(CLI::App& app, int argc, char** argv);
 
+/// The same where options may stand in a file too (--preset); those of the command line win.
+void add_preset_option(CLI::App& app);
+bool parse_arguments_with_preset(CLI::App& app, int argc, char** argv);
+
 /// Sets the threads, and reads the network onto the device.
 Model open_model(const ModelOptions& options);
 

@@ -53,20 +53,20 @@ class Fields {
 
   void apply_file(const std::string& path) const {
     try {
-      for (const PresetEntry& entry : parse_preset(read_text_file(path))) apply_entry(entry);
+      for (const auto& [entry, file] : read_preset(path)) apply_entry(entry, file);
     } catch (const Error& error) {
-      throw UsageError(fmt::format("{}: {}", path, error.what()));
+      throw UsageError(error.what());
     }
   }
 
  private:
-  void apply_entry(const PresetEntry& entry) const {
+  void apply_entry(const PresetEntry& entry, const std::string& file) const {
     const Option* option = find(entry.key);
-    check(option != nullptr, "line {}: there is no option '{}'", entry.line, entry.key);
+    check(option != nullptr, "{}: line {}: there is no option '{}'", file, entry.line, entry.key);
     try {
       option->set(entry.value);
     } catch (const Error& error) {
-      fail("line {}: {}: {}", entry.line, entry.key, error.what());
+      fail("{}: line {}: {}: {}", file, entry.line, entry.key, error.what());
     }
   }
 

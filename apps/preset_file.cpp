@@ -1,8 +1,10 @@
 #include "apps/preset_file.h"
 
 #include <charconv>
+#include <filesystem>
 #include <map>
 
+#include "la/files.h"
 #include "tensor/error.h"
 
 namespace la {
@@ -116,6 +118,35 @@ std::string toml_text(std::string_view text) {
       result += c;
   }
   return result + '"';
+}
+
+namespace {
+
+void append_preset(const std::string& path, int depth, std::vector<PresetFileEntry>& entries) {
+  constexpr int deepest = 8;
+  check(depth <= deepest, "{}: presets stand on one another more than {} deep", path, deepest);
+  std::vector<PresetEntry> own;
+  try {
+    own = parse_preset(read_text_file(path));
+  } catch (const Error& error) {
+    fail("{}: {}", path, error.what());
+  }
+  for (const PresetEntry& entry : own) {
+    if (entry.key != "preset") {
+      entries.push_back({entry, path});
+      continue;
+    }
+    check(&entry == &own.front(), "{}: line {}: preset must come first", path, entry.line);
+    append_preset(std::filesystem::path(path).replace_filename(entry.value), depth + 1, entries);
+  }
+}
+
+}  // namespace
+
+std::vector<PresetFileEntry> read_preset(const std::string& path) {
+  std::vector<PresetFileEntry> entries;
+  append_preset(path, 1, entries);
+  return entries;
 }
 
 }  // namespace la

@@ -18,6 +18,14 @@ struct PresetEntry {
 /// `key = value`, a text without end, a key that stands twice.
 std::vector<PresetEntry> parse_preset(std::string_view text);
 
+/// The entries of a preset file. Where its first is `preset = "FILE"`, beside this one, those of that file
+/// come before the others, which win. Throws an Error that names the file and line.
+struct PresetFileEntry {
+  PresetEntry entry;
+  std::string file;
+};
+std::vector<PresetFileEntry> read_preset(const std::string& path);
+
 /// A text in quotes, as parse_preset reads it back.
 std::string toml_text(std::string_view text);
 

@@ -29,8 +29,9 @@ Variable multiply(const Variable& a, const Variable& b) {
 }
 
 Variable scale(const Variable& x, float factor) {
-  return record("scale", ops::scale(x.value(), factor), {x},
-                [factor](const Tensor& dy) -> Gradients { return {ops::scale(dy, factor)}; });
+  return record(
+      "scale", ops::scale(x.value(), factor), {x},
+      [factor](const Tensor& dy) -> Gradients { return {ops::scale(dy, factor)}; }, factor);
 }
 
 Variable dropout(const Variable& x, float p, const RandomKey& key) {
@@ -69,26 +70,32 @@ Variable add_bias(const Variable& x, const Variable& bias) {
 Variable conv2d(const Variable& x, const Variable& weight, const ConvGeometry& geometry) {
   Tensor w = ops::cast(weight.value(), x.dtype());
   const bool x_needs_gradient = x.requires_grad();  // the pictures need none, which saves the first layer's
-  return record("conv2d", ops::conv2d(x.value(), w, geometry), {x, weight},
-                [x = x.value(), w, geometry, x_needs_gradient](const Tensor& dy) -> Gradients {
-                  return {x_needs_gradient ? ops::conv2d_backward_data(dy, w, x.shape(), geometry) : Tensor(),
-                          ops::conv2d_backward_weight(dy, x, w.shape(), geometry)};
-                });
+  return record(
+      "conv2d", ops::conv2d(x.value(), w, geometry), {x, weight},
+      [x = x.value(), w, geometry, x_needs_gradient](const Tensor& dy) -> Gradients {
+        return {x_needs_gradient ? ops::conv2d_backward_data(dy, w, x.shape(), geometry) : Tensor(),
+                ops::conv2d_backward_weight(dy, x, w.shape(), geometry)};
+      },
+      geometry);
 }
 
 Variable max_pool2d(const Variable& x, const PoolGeometry& geometry) {
   MaxPoolResult pooled = ops::max_pool2d(x.value(), geometry);
-  return record("max_pool2d", pooled.y, {x},
-                [winner = pooled.winner, shape = x.shape(), geometry](const Tensor& dy) -> Gradients {
-                  return {ops::max_pool2d_backward(dy, winner, shape, geometry)};
-                });
+  return record(
+      "max_pool2d", pooled.y, {x},
+      [winner = pooled.winner, shape = x.shape(), geometry](const Tensor& dy) -> Gradients {
+        return {ops::max_pool2d_backward(dy, winner, shape, geometry)};
+      },
+      geometry);
 }
 
 Variable avg_pool2d(const Variable& x, const PoolGeometry& geometry) {
-  return record("avg_pool2d", ops::avg_pool2d(x.value(), geometry), {x},
-                [shape = x.shape(), geometry](const Tensor& dy) -> Gradients {
-                  return {ops::avg_pool2d_backward(dy, shape, geometry)};
-                });
+  return record(
+      "avg_pool2d", ops::avg_pool2d(x.value(), geometry), {x},
+      [shape = x.shape(), geometry](const Tensor& dy) -> Gradients {
+        return {ops::avg_pool2d_backward(dy, shape, geometry)};
+      },
+      geometry);
 }
 
 Variable global_avg_pool(const Variable& x) {
@@ -122,7 +129,12 @@ Variable batch_norm(const Variable& x, const Variable& scale, const Variable& sh
 
 Variable batch_norm_inference(const Variable& x, const BatchNormState& state, const Variable& residual,
                               const BatchNormOptions& options) {
-  return Variable(ops::batch_norm_inference(x.value(), state, residual.value(), options));
+  const auto constant = [](const Tensor& t) { return Variable(t); };
+  return record(
+      "batch_norm_inference", ops::batch_norm_inference(x.value(), state, residual.value(), options),
+      {x, constant(state.scale), constant(state.shift), constant(state.running_mean),
+       constant(state.running_variance), residual},
+      [](const Tensor&) -> Gradients { fail("batch_norm_inference is not differentiable"); }, options);
 }
 
 Variable l2_normalize(const Variable& x) {

@@ -10,6 +10,7 @@ namespace la {
 namespace {
 
 thread_local bool recording = true;
+thread_local Trace* current_trace = nullptr;
 
 }  // namespace
 
@@ -69,7 +70,13 @@ void Variable::clear_grad() {
   if (node_) node_->gradient = {};
 }
 
-Variable record(const char* name, Tensor y, std::vector<Variable> inputs, BackwardFunction function) {
+Variable record(const char* name, Tensor y, std::vector<Variable> inputs, BackwardFunction function,
+                CallOptions options) {
+  if (Trace* trace = Trace::current()) {
+    TracedCall call{.function = name, .inputs = {}, .output = y, .options = options};
+    for (const Variable& x : inputs) call.inputs.push_back(x.value());
+    trace->calls.push_back(std::move(call));
+  }
   const bool needed =
       std::any_of(inputs.begin(), inputs.end(), [](const Variable& x) { return x.requires_grad(); });
   Variable result(std::move(y), recording && needed);
@@ -92,6 +99,10 @@ void backward(const Variable& loss) {
     if (node.function && node.gradient.defined()) node.run();
   }
 }
+
+Trace::Trace() : outer_(std::exchange(current_trace, this)) {}
+Trace::~Trace() { current_trace = outer_; }
+Trace* Trace::current() { return current_trace; }
 
 NoGrad::NoGrad() : previous_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = previous_; }

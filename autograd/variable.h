@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "autograd/trace.h"
 #include "tensor/tensor.h"
 
 namespace la {
@@ -37,13 +38,15 @@ class Variable {
   Tensor value_;
   std::shared_ptr<Node> node_;
 
-  friend Variable record(const char*, Tensor, std::vector<Variable>, BackwardFunction);
+  friend Variable record(const char*, Tensor, std::vector<Variable>, BackwardFunction, CallOptions);
   friend void backward(const Variable&);
 };
 
 /// The result `y` of a function of `inputs` whose gradients `function` computes. Nothing is remembered if no
-/// input requires a gradient or a NoGrad is in scope. `name` is for error messages.
-Variable record(const char* name, Tensor y, std::vector<Variable> inputs, BackwardFunction function);
+/// input requires a gradient or a NoGrad is in scope. `name` is for error messages, and with the options for
+/// a Trace.
+Variable record(const char* name, Tensor y, std::vector<Variable> inputs, BackwardFunction function,
+                CallOptions options = {});
 
 /// Adds the gradient of `loss` (one element) to every leaf that it depends on. The tape is walked once, and
 /// each closure is freed, with the activations that it holds, as soon as it has run: a loss can be

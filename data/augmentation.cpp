@@ -14,6 +14,10 @@ constexpr float central = 7.0f / 8.0f;
 /// A crop of random area and aspect. After ten tries that do not fit, the largest centered one of allowed
 /// aspect.
 Crop random_crop(const AugmentationOptions& o, float height, float width, RandomStream& random) {
+  if (o.fixed_crop) {
+    const float side = central * std::min(height, width);
+    return {random.uniform(0.0f, width - side), random.uniform(0.0f, height - side), side, side};
+  }
   const float log_aspect = std::log(o.crop_max_aspect);
   for (int attempt = 0; attempt < 10; ++attempt) {
     const float area = height * width * random.uniform(o.crop_min_area, 1.0f);

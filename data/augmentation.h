@@ -13,6 +13,8 @@ namespace la {
 
 struct AugmentationOptions {
   int size = 224;  // height and width of a view
+  /// Crops are squares of 7/8 of the shorter side, anywhere in the picture; else of random area and aspect.
+  bool fixed_crop = false;
   /// Area of the crop as a share of the picture's: uniform from here to 1.
   float crop_min_area = 0.2f;
   /// Width / height of the crop: log-uniform from 1 / this to this.

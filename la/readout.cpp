@@ -24,8 +24,9 @@ constexpr int crops = 10;
 
 /// The original trains on random crops of at least a fifth of the picture and their mirror images, with the
 /// colors as they are.
-AugmentationOptions training_views(const AugmentationOptions& view) {
+AugmentationOptions training_views(const AugmentationOptions& view, bool fixed_crop) {
   AugmentationOptions options = view;
+  options.fixed_crop = fixed_crop;
   options.crop_min_area = 0.2f;
   options.flip = 0.5f;
   options.jitter = 0.0f;
@@ -109,12 +110,12 @@ class Training {
   }
 
   std::vector<StageReadout> operator()(const ReadoutObserver& observer) {
-    const auto feed = make_feed(*train_, training_views(model_.view), options_.batch, options_.loader_threads,
-                                options_.seed, device_);
+    const auto feed = make_feed(*train_, training_views(model_.view, options_.fixed_crop), options_.batch,
+                                options_.loader_threads, options_.seed, device_);
     const Schedule schedule{.kind = Schedule::Kind::step,
                             .base = options_.learning_rate,
                             .epochs = static_cast<double>(options_.epochs),
-                            .drops = {options_.epochs * 3 / 7.0, options_.epochs * 6 / 7.0}};
+                            .drops = drops()};
     for (int epoch = restore(); epoch < options_.epochs; ++epoch) {
       feed->start_epoch(epoch, 0);
       const int64_t steps = feed->steps_per_epoch();
@@ -132,6 +133,11 @@ class Training {
   }
 
  private:
+  std::vector<double> drops() const {
+    if (options_.drops.empty()) return {options_.epochs * 3 / 7.0, options_.epochs * 6 / 7.0};
+    return {options_.drops.begin(), options_.drops.end()};
+  }
+
   std::vector<Tensor> features_of(const Tensor& images) {
     NoGrad no_grad;
     std::vector<Tensor> outputs =
@@ -224,9 +230,10 @@ class Training {
 
   /// What must be the same for a state to go on from.
   std::string identity() const {
-    return fmt::format("{} {} {} {} {} {} {} {} {}", model_.checkpoint, train_->description(),
-                       options_.epochs, options_.batch, options_.learning_rate, options_.momentum,
-                       options_.weight_decay, options_.seed, fmt::join(options_.stages, ","));
+    const ReadoutOptions& o = options_;
+    return fmt::format("{} {} {} {} {} {} {} {} {} {} {}", model_.checkpoint, train_->description(),
+                       fmt::join(o.stages, ","), o.epochs, fmt::join(drops(), ","), o.batch, o.learning_rate,
+                       o.momentum, o.weight_decay, o.fixed_crop, o.seed);
   }
 
   void save(int epochs_done) const {

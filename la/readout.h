@@ -14,12 +14,14 @@ namespace la {
 
 struct ReadoutOptions {
   std::vector<std::string> stages = {};  // names for find_module; empty: all stages of the network
-  int epochs = 70;                       // the learning rate is divided by 10 after 3/7 and 6/7 of them
+  std::vector<int> drops = {};  // epochs after which the rate is divided by 10; empty: 3/7 and 6/7 of them
+  int epochs = 70;
   int batch = 128;
   float learning_rate = 0.01f;
   float momentum = 0.9f;
   float weight_decay = 1e-4f;
-  bool ten_crop = false;  // also the mean of the class probabilities of ten views
+  bool fixed_crop = false;  // as in AugmentationOptions
+  bool ten_crop = false;    // also the mean of the class probabilities of ten views
   int loader_threads = 1;
   uint64_t seed = 0;
   std::string state = {};  // file that keeps the state after each epoch, to go on from; empty: none

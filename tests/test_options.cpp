@@ -151,6 +151,22 @@ TEST_CASE("options: the default preset counts where no other is named, and is an
         128);
 }
 
+TEST_CASE("options: a preset may stand on another one, and wins") {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder.file("sub"));
+  write_bytes(folder.file("base.toml"), "dim = 64\nbatch = 32\n");
+  write_bytes(folder.file("middle.toml"), "preset = \"base.toml\"\nbatch = 16\nepochs = 7\n");
+  write_bytes(folder.file("sub/top.toml"),
+              "preset = \"../middle.toml\"\nepochs = 8\nwarm-start-epochs = 1\n");
+  const Config config = parse({"--preset", folder.file("sub/top.toml")});
+  CHECK(config.dim == 64);
+  CHECK(config.batch == 16);
+  CHECK(config.epochs == 8);
+  write_bytes(folder.file("base.toml"), "dim = 64\nbatch = none\n");
+  CHECK(usage_error({"--preset", folder.file("middle.toml")}).find("base.toml: line 2: batch") !=
+        std::string::npos);
+}
+
 TEST_CASE("options: the forms of the command line") {
   CHECK(parse({"--spherical", "--dim", "7"}).dim == 7);
   CHECK(parse({"--spherical", "--dim", "7"}).spherical);
@@ -232,7 +248,9 @@ TEST_CASE("options: an error in a preset names file, line and key") {
       {"data = 'x' y", "line 1: unexpected 'y'"},
       {"data = \"\\q\"", "line 1: unknown escape '\\q'"},
       {"learning-rate-drops = [1, 2", "line 1: the list has no closing bracket"},
-      {"preset = \"other.toml\"", "line 1: there is no option 'preset'"},
+      {"preset = \"other.toml\"", "other.toml"},
+      {"dim = 3\npreset = \"other.toml\"", "line 2: preset must come first"},
+      {"preset = \"p.toml\"", "more than 8 deep"},
       {"resume = true", "command line"},
   };
   const TemporaryFolder folder;
@@ -250,7 +268,8 @@ TEST_CASE("options: the presets that come with the program are accepted") {
     MESSAGE("skipped: the tests were not started in the root folder");
     return;
   }
-  for (const auto& entry : std::filesystem::directory_iterator("presets")) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator("presets")) {
+    if (entry.path().extension() != ".toml" || entry.path().parent_path().filename() == "readout") continue;
     CAPTURE(entry.path().string());
     CHECK(usage_error({"--preset", entry.path()}) == "");
   }
