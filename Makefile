@@ -85,9 +85,11 @@ EMULATED := $(call object,$(EMULATED_SOURCES)) $(KERNELS:%.cu=$(BUILD)/%.host.o)
 PROGRAMS := $(APP_MAINS:apps/%.cpp=$(BIN)/%)
 BENCHES := $(BENCH_MAINS:bench/%.cpp=$(BUILD)/%)
 TESTS := $(BUILD)/run_tests
+FUZZ := $(BUILD)/fuzz
+PYTHON ?= python3
 EMULATED_TESTS := $(BUILD)/run_tests_emulated
 
-.PHONY: all programs benches deps config test test-gpu test-barriers test-sanitize bundle check check-floors format bench clean help
+.PHONY: all programs benches deps config test fuzz test-gpu test-barriers test-sanitize bundle check check-floors format bench clean help
 all: programs
 programs: $(PROGRAMS)
 benches: $(BENCHES)
@@ -106,6 +108,8 @@ $(PROGRAMS): $(BIN)/%: $(BUILD)/apps/%.o $(call object,$(APP_SHARED)) $(DEVICE) 
 $(BENCHES): $(BUILD)/%: $(BUILD)/bench/%.o $(call object,$(APP_SHARED) $(OP_CASES)) $(DEVICE) $(LIB)
 	$(link)
 $(TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(DEVICE) $(LIB)
+	$(link)
+$(FUZZ): $(call object,tests/fuzz/fuzz.cpp tests/picture_files.cpp $(APP_SHARED)) $(DEVICE) $(LIB)
 	$(link)
 $(EMULATED_TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(EMULATED) $(LIB)
 	$(link)
@@ -171,6 +175,12 @@ deps:
 test: check-floors $(TESTS) $(EMULATED_TESTS) $(PROGRAMS)
 	@LA_PROGRAMS=$(BIN) $(TESTS)
 	@sh tests/run_emulated.sh $(EMULATED_TESTS)
+	@$(PYTHON) tests/check_onnx.py $(BIN) resnet20 preact-resnet18 alexnet
+
+# The readers of files with files that were changed at random.
+fuzz: $(FUZZ)
+	@$(FUZZ) $(FUZZ_RUNS)
+FUZZ_RUNS ?= 3000
 
 # The tests that run on a GPU alone.
 test-gpu: $(TESTS) $(PROGRAMS)
@@ -183,9 +193,9 @@ test-barriers: $(EMULATED_TESTS)
 # The same tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 test-sanitize:
 	@$(MAKE) --no-print-directory BUILD=build/sanitize OPTIMIZE=-O1 \
-	   SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" test
+	   SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" test fuzz
 
-SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps tests bench docs,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
+SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps tests tests/fuzz bench docs,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
 check: check-floors
 	@$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files are in order"
 check-floors:
@@ -213,7 +223,8 @@ help:
 	@echo "make test-gpu       those that run on a GPU, on it alone"
 	@echo "make test-barriers  whether the tests of CUDA kernels find every missing barrier"
 	@echo "make bundle         a folder to carry to a GPU where nothing can be installed"
-	@echo "make test-sanitize  the same under AddressSanitizer and UBSan"
+	@echo "make fuzz           give the readers of files changed files"
+	@echo "make test-sanitize  tests and fuzz under AddressSanitizer and UBSan"
 	@echo "make check          formatting and the order of the floors"
 	@echo "make format         lay out the sources with clang-format"
 	@echo "make bench          measure, beside PyTorch and faiss where they are installed"

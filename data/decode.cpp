@@ -50,7 +50,9 @@ Picture decode_other(std::span<const uint8_t> file) {
   constexpr stbi_io_callbacks callbacks{WatchedFile::read, WatchedFile::skip, WatchedFile::at_end};
   int width = 0, height = 0, stored_channels = 0;
   const auto refuse = [] {
-    throw BadPicture(fmt::format("it cannot be decoded: {}", stbi_failure_reason()));
+    std::string why = stbi_failure_reason();  // which may quote the file
+    for (char& c : why) c = c >= ' ' && c <= '~' ? c : '?';
+    throw BadPicture("it cannot be decoded: " + why);
   };
   WatchedFile head{file};
   if (stbi_info_from_callbacks(&callbacks, &head, &width, &height, &stored_channels) == 0) refuse();
