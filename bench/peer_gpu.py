@@ -10,10 +10,11 @@ import time
 try:
     import torch
     import torch.nn.functional as F
-    from torch import nn
 except ImportError:
     print("# peer_gpu: no comparison, this Python has no torch")
     sys.exit(0)
+from networks import make_network  # which needs torch
+
 if not torch.cuda.is_available():
     print("# peer_gpu: no comparison, PyTorch sees no GPU")
     sys.exit(0)
@@ -53,71 +54,6 @@ def measure_matmul():
     n = 8192
     a, b = (torch.randn(n, n, device=GPU, dtype=torch.bfloat16) for _ in range(2))
     report("matmul_bf16", 2 * n**3 / seconds_of(lambda: a @ b.T, 5) / 1e12, "TFLOP/s")
-
-
-# --- Networks --------------------------------------------------------------------------------------------------------
-
-
-class BasicBlock(nn.Module):
-    expansion = 1
-
-    def __init__(self, inside, width, stride):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inside, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.shortcut = projection(inside, width, stride)
-
-    def forward(self, x):
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = self.bn2(self.conv2(y))
-        return F.relu(y + (x if self.shortcut is None else self.shortcut(x)), inplace=True)
-
-
-class Bottleneck(nn.Module):
-    expansion = 4
-
-    def __init__(self, inside, width, stride):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inside, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(4 * width)
-        self.shortcut = projection(inside, 4 * width, stride)
-
-    def forward(self, x):
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
-        y = self.bn3(self.conv3(y))
-        return F.relu(y + (x if self.shortcut is None else self.shortcut(x)), inplace=True)
-
-
-def projection(inside, outside, stride):
-    if stride == 1 and inside == outside:
-        return None
-    return nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
-
-
-class ResNet(nn.Module):
-    def __init__(self, block, blocks, large_stem):
-        super().__init__()
-        stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False) if large_stem else nn.Conv2d(3, 64, 3, 1, 1, bias=False)]
-        stem += [nn.BatchNorm2d(64), nn.ReLU(inplace=True)]
-        if large_stem:
-            stem.append(nn.MaxPool2d(3, 2, 1))
-        layers, inside = [], 64
-        for stage, count in enumerate(blocks):
-            for number in range(count):
-                layers.append(block(inside, 64 << stage, 2 if stage > 0 and number == 0 else 1))
-                inside = (64 << stage) * block.expansion
-        self.features = nn.Sequential(*stem, *layers)
-        self.fc = nn.Linear(inside, 128)
-
-    def forward(self, x):
-        return F.normalize(self.fc(self.features(x).mean((2, 3))).float())
 
 
 # --- Augmentation of a batch on the GPU ------------------------------------------------------------------------------
@@ -172,12 +108,12 @@ def measure_training(name, network, size, batch, on_gpu, compile_it):
     report(name, batch / seconds_of(step, 5 if size > 64 else 30), "images/s")
 
 
-def best_training(name, make, size, batch, on_gpu):
+def best_training(name, network, size, batch, on_gpu):
     """With and without torch.compile; the better one counts, and is printed last."""
     for compile_it in (False, True):
         try:
             print(f"# {name}: torch.compile {'on' if compile_it else 'off'}")
-            measure_training(name, make(), size, batch, on_gpu, compile_it)
+            measure_training(name, make_network(network, 3, size), size, batch, on_gpu, compile_it)
         except Exception as error:  # torch.compile needs a compiler on the machine
             print(f"# {name}: failed: {str(error).splitlines()[0][:150]}")
 
@@ -243,10 +179,8 @@ def measure_kmeans():
 MEASUREMENTS = {
     "copy": measure_copy,
     "matmul_bf16": measure_matmul,
-    "resnet50_step": lambda: best_training(
-        "resnet50_step", lambda: ResNet(Bottleneck, [3, 4, 6, 3], True), 224, 256, False),
-    "resnet18_small_step": lambda: best_training(
-        "resnet18_small_step", lambda: ResNet(BasicBlock, [2, 2, 2, 2], False), 32, 512, True),
+    "resnet50_step": lambda: best_training("resnet50_step", "resnet50", 224, 256, False),
+    "resnet18_small_step": lambda: best_training("resnet18_small_step", "resnet18", 32, 512, True),
     "top_4096": measure_top_k,
     "la_step": measure_la_step,
     "kmeans": measure_kmeans,

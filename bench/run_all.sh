@@ -12,16 +12,18 @@ echo "commit    $(git -C "$here" rev-parse --short HEAD 2> /dev/null)"
 # median COLUMN of the lines of a file
 median() { sort -n "$1" | awk '{v[NR] = $1} END {if (NR) print v[int((NR + 1) / 2)]}'; }
 
-# step NETWORK SIZE CHANNELS PRECISION BATCH STEPS: images/s, five turns each
+# step NETWORK SIZE CHANNELS PRECISION BATCH STEPS: images/s and peak memory in MiB, five turns each (TURNS)
 step() {
   ours=$(mktemp) theirs=$(mktemp)
-  for turn in 1 2 3 4 5; do
+  for turn in $(seq ${TURNS:-5}); do
     "$build/bench_step" "$@" >> "$ours"
     "$python" "$here/peer_step.py" "$@" | grep -v '^#' >> "$theirs"
   done
-  awk -v name="$1 $4 batch $5" -v a="$(median "$ours")" -v b="$(median "$theirs")" 'BEGIN {
-    if (b == "") printf "%-28s %8.1f images/s\n", name, a
-    else printf "%-28s %8.1f images/s  PyTorch %8.1f  ratio %.2f\n", name, a, b, a / b }'
+  awk -v name="$1 $2 $4 batch $5" -v a="$(median "$ours")" -v b="$(median "$theirs")" \
+    -v memory_a="$(cut -f 3 "$ours" | sort -n | head -n 1)" -v memory_b="$(cut -f 3 "$theirs" | sort -n | head -n 1)" 'BEGIN {
+    if (b == "") printf "%-30s %8.1f images/s, %5d MiB\n", name, a, memory_a
+    else printf "%-30s %8.1f images/s, %5d MiB  PyTorch %8.1f, %5d MiB  ratios %.2f, %.2f\n", name, a, memory_a, b, memory_b,
+      a / b, memory_a / memory_b }'
   rm -f "$ours" "$theirs"
 }
 
@@ -31,6 +33,11 @@ step resnet20 28 1 f32 128 12
 step resnet20 28 1 bf16 128 12
 step resnet18 32 3 f32 128 3
 step resnet18 32 3 bf16 128 3
+TURNS=3
+step resnet18 224 3 f32 32 3
+step resnet50 224 3 f32 16 3
+step alexnet 224 3 f32 64 3
+TURNS=5
 
 echo
 echo "Local Aggregation's own work, in ms; PyTorch and faiss on the same vectors"
