@@ -49,3 +49,15 @@ awk -F '\t' 'FNR == NR {if ($0 !~ /^#/) theirs[$1] = $2; else print; next}
   {if ($1 in theirs) printf "%-28s %9.2f  peer %9.2f  ratio %.2f\n", $1, $2, theirs[$1], $2 / theirs[$1]
    else printf "%-28s %9.2f\n", $1, $2}' "$vectors.theirs" "$vectors.ours"
 rm -f "$vectors" "$vectors.ours" "$vectors.theirs"
+
+# Pictures as cameras make them, 500 x 375, and a tree of 200,000 empty files.
+echo
+echo "picture files, one thread: listing a tree, decoding, views of 224 pixels"
+pictures=$(mktemp -d)
+"$python" "$here/make_pictures.py" "$pictures" > /dev/null 2>&1
+"$build/bench_data" "$pictures/tree"
+"$build/bench_data" "$pictures/jpeg" 1000 > "$pictures/ours"
+"$python" "$here/peer_data.py" "$pictures/jpeg" 400 > "$pictures/theirs"
+awk -F '\t' 'FNR == NR {if ($0 !~ /^#/) theirs[$1] = $2; else print; next}
+  $1 in theirs {printf "%-28s %9.1f  PIL %9.1f  ratio %.2f\n", $1, $2, theirs[$1], $2 / theirs[$1]}' "$pictures/theirs" "$pictures/ours"
+rm -rf "$pictures"
