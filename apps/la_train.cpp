@@ -51,6 +51,30 @@ Device checked_device(const Config& config, const Dataset& train) try {
   throw UsageError(error.what());
 }
 
+/// Gives the network the weights of the file --init; says what of it fits.
+std::vector<std::string> load_weights(const Config& config, Module& network) {
+  if (config.init.empty() || config.resume) return {};
+  const SafetensorsFile file = read_safetensors(config.init);
+  std::map<std::string, Tensor> state;
+  for (const NamedTensor& t : file.tensors) {
+    const bool of_training = t.name.starts_with("la."), counter = t.name.ends_with("num_batches_tracked");
+    if (!of_training && !counter) state.emplace(t.name, t.tensor);
+  }
+  StateDifference difference;
+  try {
+    difference = load_matching_state(network, state, split(config.init_without, ','));
+  } catch (const Error& error) {
+    fail("{}: {}; --init-without leaves out tensors whose names begin so", config.init, error.what());
+  }
+  check(difference.unexpected.size() < state.size(), "{}: has no tensor of {}", config.init, config.network);
+  std::vector<std::string> lines{fmt::format("weights    {}", config.init)};
+  for (const std::string& name : difference.missing)
+    lines.push_back("           not in the file, so as initialized: " + name);
+  for (const std::string& name : difference.unexpected)
+    lines.push_back("           in the file, but not in the network: " + name);
+  return lines;
+}
+
 /// A run under way: the trainer and everything that reports on it.
 class Run {
  public:
@@ -62,6 +86,7 @@ class Run {
         device_(checked_device(config_, *data_.train)),
         view_(augmentation_for(config_, *data_.train)),
         trainer_(config_, *data_.train, view_, device_),
+        weights_(load_weights(config_, trainer_.network())),
         evaluator_(data_.train.get(), data_.test.get(), view_, trainer_.precision()),
         folder_(config_.resume ? RunFolder::open(config_.run) : RunFolder::create(config_)),
         progress_(stdout, [this](std::string_view line) { folder_.log(line); }) {
@@ -80,7 +105,6 @@ class Run {
   }
 
  private:
-  void init_network();
   void keep_listing(const char* part, const Dataset* pictures) const;
   void begin();
   bool stopped();
@@ -101,6 +125,7 @@ class Run {
   Device device_;
   AugmentationOptions view_;
   Trainer trainer_;
+  std::vector<std::string> weights_;  // where the network's come from
   Evaluator evaluator_;
   RunFolder folder_;
   Progress progress_;
@@ -131,10 +156,10 @@ void Run::begin() {
   say("run        " + folder_.path());
   for (const std::string& note : notes_) say("           " + note);
   for (const std::string& line : describe_run(config_, data_, trainer_, view_.size, choices_)) say(line);
+  for (const std::string& line : weights_) say(line);
   if (!evaluator_.available()) say("accuracy   not available: " + evaluator_.why_not());
   if (config_.resume && resume()) return;
 
-  if (!config_.init.empty()) init_network();
   if (evaluator_.available()) {
     if (evaluator_.pixels_fit()) {
       say("raw pixels");
@@ -147,27 +172,6 @@ void Run::begin() {
     say("filling the bank with the embeddings of the untrained network");
     trainer_.fill_bank();
   }
-}
-
-/// Gives the network the weights of the file --init, and says what of it fits.
-void Run::init_network() {
-  const SafetensorsFile file = read_safetensors(config_.init);
-  std::map<std::string, Tensor> state;
-  for (const NamedTensor& t : file.tensors) {
-    const bool of_training = t.name.starts_with("la."), counter = t.name.ends_with("num_batches_tracked");
-    if (!of_training && !counter) state.emplace(t.name, t.tensor);
-  }
-  StateDifference difference;
-  try {
-    difference = load_matching_state(trainer_.network(), state, split(config_.init_without, ','));
-  } catch (const Error& error) {
-    fail("{}: {}; --init-without leaves out tensors whose names begin so", config_.init, error.what());
-  }
-  check(difference.unexpected.size() < state.size(), "{}: has no tensor of {}", config_.init,
-        config_.network);
-  say(fmt::format("weights from {}", config_.init));
-  for (const std::string& name : difference.missing) say("  not in the file, so as initialized: " + name);
-  for (const std::string& name : difference.unexpected) say("  in the file, but not in the network: " + name);
 }
 
 /// Goes back to the newest checkpoint; false if the run ended before its first.

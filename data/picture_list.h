@@ -27,10 +27,10 @@ struct PictureList {
   std::vector<uint64_t> ends_;  // of each in paths_
 };
 
-/// All pictures below a folder, by their names (data/decode.h), sorted by path; hidden files and folders,
-/// whose names begin with a dot, are left out. Links are followed, but no folder is entered twice on the way
-/// from the root. Where two or more folders in the root hold pictures, each is a class; a picture in none of
-/// them has no label. An Error if a folder cannot be read.
+/// All pictures below a folder, by their names (data/decode.h), folder by folder in the order of their names;
+/// hidden files and folders, whose names begin with a dot, are left out. Links are followed, but no folder is
+/// entered twice on the way from the root. Where two or more folders in the root hold pictures, each is a
+/// class; a picture in none of them has no label. An Error if a folder cannot be read.
 PictureList list_pictures(const std::string& root);
 
 /// Pictures that a text file lists, a line "path label" or "path,label" for each, the paths relative to

@@ -1,0 +1,202 @@
+// The programs, as a user calls them, on a small folder of pictures of every format, some of which are
+// damaged.
+#include <doctest/doctest.h>
+
+#include <sys/wait.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "data/decode.h"
+#include "la/npy.h"
+#include "tests/own_picture.h"
+#include "tests/picture_files.h"
+#include "tests/temporary_folder.h"
+
+using namespace la;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Called {
+  int status;
+  std::string output;  // of both streams
+
+  bool says(const std::string& text) const { return output.find(text) != std::string::npos; }
+};
+
+/// Runs a program of this build on the CPU.
+Called call(const std::string& command) {
+  const char* folder = std::getenv("LA_PROGRAMS");
+  const std::string line = fmt::format("{}/{} 2>&1", folder != nullptr ? folder : ".", command);
+  FILE* pipe = popen(line.c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  std::string output;
+  for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) output.push_back(static_cast<char>(c));
+  const int status = pclose(pipe);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, output};
+}
+
+void make_file(const fs::path& path, const std::string& bytes) {
+  fs::create_directories(path.parent_path());
+  write_bytes(path, bytes);
+}
+
+/// Pictures in two classes, one dark and one bright, for training and for testing; two of the training
+/// pictures are bad. Returns how many can be read of those for training.
+int64_t make_pictures(const TemporaryFolder& folder) {
+  int64_t good = 0;
+  for (const char* part : {"train", "val"})
+    for (const int c : {0, 1}) {
+      const fs::path place = folder.file(fmt::format("{}/{}", part, c == 0 ? "dark ones" : "h\xc3\xa4lle"));
+      const auto picture = [&](int height, int width, int channels, uint64_t seed) {
+        OwnPicture own(height, width, channels, seed);
+        for (uint8_t& pixel : own.pixels) pixel = static_cast<uint8_t>(pixel / 2 + 127 * c);
+        return own;
+      };
+      const OwnPicture rgb = picture(30, 40, 3, 1), grey = picture(40, 30, 1, 2),
+                       inks = picture(28, 28, 4, 3), tiny = picture(1, 1, 3, 4),
+                       flat = picture(20, 3000, 3, 5);
+      const std::vector<std::pair<const char*, std::string>> files{
+          {"rgb.jpg", jpeg_bytes(rgb.picture)},
+          {"turned.JPG", jpeg_bytes(rgb.picture, {.orientation = 6})},
+          {"progressive.jpeg", jpeg_bytes(rgb.picture, {.progressive = true})},
+          {"grey.jpg", jpeg_bytes(grey.picture)},
+          {"inks.jpg", jpeg_bytes(inks.picture)},
+          {"rgb.png", png_bytes(rgb.picture)},
+          {"deep.png", png_bytes(rgb.picture, 16)},
+          {"palette.png", palette_png_bytes(grey.picture)},
+          {"a.bmp", bmp_bytes(rgb.picture)},
+          {"a.gif", gif_bytes(grey.picture)},
+          {"a.ppm", pnm_bytes(rgb.picture)},
+          {"tiny.png", png_bytes(tiny.picture)},
+          {"deep/er/flat.jpg", jpeg_bytes(flat.picture)}};
+      for (const auto& [name, bytes] : files) make_file(place / name, bytes);
+      if (std::string(part) == "train") good += static_cast<int64_t>(files.size());
+    }
+  make_file(folder.file("train/dark ones/text.jpg"), "this is a text");
+  const OwnPicture cut(30, 40, 3);
+  make_file(folder.file("train/dark ones/cut.jpg"), jpeg_bytes(cut.picture).substr(0, 700));
+  fs::create_directories(folder.file("train/empty"));
+  make_file(folder.file("train/read me.txt"), "no picture");
+  return good;
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    lines.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return lines;
+}
+
+}  // namespace
+
+TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures and an ONNX model") {
+  const TemporaryFolder folder, work;
+  const int64_t good = make_pictures(folder);
+  const std::string run = work.file("run"), train_folder = folder.file("train");
+  const std::string settings = fmt::format(
+      "la_train --data {} --network resnet20 --image-size 24 --dim 16 --batch 8 --epochs 2 "
+      "--warm-start-epochs 1 "
+      "--clusters 2 --background 8 --ir-loss softmax --device cpu --threads 2 --loader-threads 2 --bank-init "
+      "forward",
+      folder.path());
+
+  const Called too_many = call(settings + " --max-bad 0.05 --run " + work.file("stopped"));
+  CHECK(too_many.status == 1);
+  CHECK(too_many.says("2 of 28 pictures cannot be read, more than 5 % (--max-bad)"));
+
+  const Called plan = call(settings + " --max-bad 0.1 --dry-run --run " + run);
+  CHECK_MESSAGE(plan.status == 0, plan.output);
+  CHECK(plan.says("steps      3 an epoch, 6 in all"));
+  CHECK(plan.says("an epoch of LA: about"));
+  CHECK_FALSE(fs::exists(run));
+
+  const Called trained = call(settings + " --max-bad 0.1 --run " + run);
+  CHECK_MESSAGE(trained.status == 0, trained.output);
+  for (const char* bad : {"text.jpg: it cannot be decoded", "cut.jpg: "}) CHECK(trained.says(bad));
+  CHECK(trained.says("28 picture files, 2 classes for training, 26 picture files, 2 classes for testing"));
+  CHECK(trained.says("done in"));
+  CHECK(fs::exists(run + "/pictures-train.txt"));
+
+  const Called embedded =
+      call(fmt::format("la_embed {} {} --out {} --layers stem layer2.0.conv1 --whole --max-bad 0.1 --device "
+                       "cpu --similar '{}/dark "
+                       "ones/rgb.png' --top 30 --sheet {}",
+                       run, train_folder, work.file("v.npy"), train_folder, work.file("sheet.png")));
+  CHECK_MESSAGE(embedded.status == 0, embedded.output);
+  const Tensor v = read_npy(work.file("v.npy"));
+  CHECK(v.shape() == Shape{good, 16});
+  CHECK(read_npy(work.file("v.stem.npy")).shape() == Shape{good, 24, 24, 16});
+  CHECK(read_npy(work.file("v.layer2.0.conv1.npy")).shape() == Shape{good, 12, 12, 32});
+  const std::vector<std::string> names = lines_of(read_text_file(work.file("v.txt")));
+  REQUIRE(names.size() == static_cast<size_t>(good));
+  CHECK(std::set(names.begin(), names.end()).size() == names.size());
+  for (int64_t i = 0; i < good; ++i) {
+    double squares = 0;
+    for (int64_t d = 0; d < 16; ++d) squares += std::pow(v.data<float>()[i * 16 + d], 2);
+    CHECK(squares == doctest::Approx(1.0).epsilon(1e-5));
+  }
+  CHECK_MESSAGE(embedded.says(fmt::format("1.0000 {}/dark ones/rgb.png", train_folder)), embedded.output);
+  CHECK(read_picture(work.file("sheet.png")).channels == 3);
+
+  const Called evaluated =
+      call(fmt::format("la_eval {} --data {} --epochs 3 --batch 8 --ten-crop --low-shot 50 100 --max-bad 0.1 "
+                       "--device cpu --out {}",
+                       run, folder.path(), work.file("eval.json")));
+  CHECK_MESSAGE(evaluated.status == 0, evaluated.output);
+  const auto json = nlohmann::json::parse(read_text_file(work.file("eval.json")));
+  CHECK(json["knn"].size() == 2);
+  REQUIRE(json["readout"].size() == 8);  // two shares of the labels, four stages
+  CHECK(json["readout"][4]["stage"] == "stem");
+  for (const auto& line : json["readout"])
+    for (const char* value : {"top1", "top5", "ten_crop_top1"}) {
+      CHECK(line[value] >= 0.0);
+      CHECK(line[value] <= 1.0);
+    }
+
+  const Called exported = call(fmt::format("la_export {} --onnx {}", run, work.file("m.onnx")));
+  CHECK_MESSAGE(exported.status == 0, exported.output);
+  CHECK(fs::file_size(work.file("m.onnx")) > 1'000'000);
+
+  // Another network begins with what fits of the weights.
+  const fs::path checkpoint = run + "/checkpoint-00002-000000006.safetensors";
+  const std::string again =
+      settings + " --max-bad 0.1 --run " + work.file("again") + " --init " + checkpoint.string();
+  const Called wrong = call(again + " --dim 8");
+  CHECK(wrong.status == 1);
+  CHECK_MESSAGE(wrong.says("tensor \"fc.0.weight\" is f32 [16, 64]; expected f32 [8, 64]"), wrong.output);
+  CHECK_FALSE(fs::exists(work.file("again")));
+  const Called begun = call(again + " --dim 8 --init-without fc.");
+  CHECK_MESSAGE(begun.status == 0, begun.output);
+  CHECK_MESSAGE(begun.says("not in the file, so as initialized: fc.0.weight"), begun.output);
+}
+
+TEST_CASE("wrong calls of the programs are one line, and a status of 1 or 2") {
+  const TemporaryFolder folder;
+  const std::string here = folder.path();
+  struct Case {
+    std::string command;
+    int status;
+    std::string says;
+  };
+  for (const Case& c :
+       {Case{"la_embed", 2, "checkpoint is required"},
+        Case{"la_embed " + here + " " + here, 2, "--out FILE.npy"},
+        Case{"la_embed " + here + " " + here + " --out x.npy --device cpu", 1, here + ": has no checkpoint"},
+        Case{"la_eval " + here, 2, "--data is required"},
+        Case{"la_eval " + here + " --data x --nonsense", 2, "--nonsense"},
+        Case{"la_export " + here + "/none --onnx x", 1, here + "/none"},
+        Case{"la_export " + here, 2, "--onnx is required"}}) {
+    CAPTURE(c.command);
+    const Called called = call(c.command);
+    CHECK(called.status == c.status);
+    CHECK_MESSAGE(called.says(c.says), called.output);
+    CHECK(std::count(called.output.begin(), called.output.end(), '\n') == 1);
+  }
+}
