@@ -10,6 +10,7 @@
 #include "apps/option_table.h"
 #include "apps/preset_file.h"
 #include "apps/report.h"
+#include "data/dataset.h"
 #include "la/files.h"
 
 namespace la {
@@ -77,23 +78,25 @@ std::string help_of(const Option& option) {
   return option.range.empty() ? option.help : fmt::format("{} ({})", option.help, option.range);
 }
 
-std::string help_with_defaults(CLI::App& app, const std::string& default_preset) {
+std::string help_with_defaults(CLI::App& app, const std::string& preset) {
   Config defaults;
   const Fields fields(defaults);
-  if (fs::exists(default_preset)) fields.apply_file(default_preset);
+  if (fs::exists(preset)) fields.apply_file(preset);
   for (const Option& option : fields.options())
     if (option.kind != Option::Kind::flag) app.get_option("--" + option.name)->default_str(option.get());
   return app.help();
 }
 
-CommandLine read_command_line(std::vector<std::string> arguments, const std::string& default_preset) {
+CommandLine read_command_line(std::vector<std::string> arguments, const std::string& preset) {
   CommandLine line;
   CLI::App app("Learns embeddings of pictures without labels, by Local Aggregation.", "la_train");
   app.allow_extras();  // to say what is wrong with them
   app.set_help_flag("-h,--help", "print this and end");
   bool list_networks = false;
   app.add_flag("--list-networks", list_networks, "print the networks with their sizes and end");
-  app.add_option("--preset", line.preset, "file of options in TOML; default: presets/fashion-mnist.toml")
+  app.add_option("--preset", line.preset,
+                 "file of options in TOML; default: presets/fashion-mnist.toml, for picture files "
+                 "presets/pictures.toml")
       ->type_name("FILE");
 
   Config defaults;
@@ -115,7 +118,7 @@ CommandLine read_command_line(std::vector<std::string> arguments, const std::str
   try {
     app.parse(std::move(arguments));
   } catch (const CLI::CallForHelp&) {
-    line.answer = help_with_defaults(app, default_preset);
+    line.answer = help_with_defaults(app, preset);
   } catch (const CLI::ParseError& error) {
     throw UsageError(fmt::format("{} (--help lists the options)", error.what()));
   }
@@ -157,17 +160,28 @@ Config config_to_resume(const CommandLine& line, std::vector<std::string>& notes
   return config;
 }
 
-Config config_to_begin(const CommandLine& line, const std::string& default_preset,
-                       std::vector<std::string>& notes) {
+constexpr const char* default_preset = "fashion-mnist.toml";
+constexpr const char* preset_for_files = "pictures.toml";
+
+/// Picture files need another recipe than the small pictures of the default.
+const char* preset_for(const CommandLine& line) {
+  const std::string* const data = line.find("data");
+  const std::string* const format = line.find("format");
+  std::error_code ignored;
+  if (data == nullptr || !fs::is_directory(*data, ignored)) return default_preset;
+  const std::string name = format != nullptr && *format != "auto" ? *format : recognize_format(*data);
+  return name == "folder" || name == "places205" ? preset_for_files : default_preset;
+}
+
+Config config_to_begin(const CommandLine& line, const std::string& preset, std::vector<std::string>& notes) {
   Config config;
   const Fields fields(config);
   if (!line.preset.empty()) {
     fields.apply_file(line.preset);
     notes.push_back(fmt::format("configuration: {}", line.preset));
-  } else if (fs::exists(default_preset)) {
-    fields.apply_file(default_preset);
-    notes.push_back(
-        fmt::format("configuration: {}, the default (--preset FILE takes another)", default_preset));
+  } else if (fs::exists(preset)) {
+    fields.apply_file(preset);
+    notes.push_back(fmt::format("configuration: {}, the default (--preset FILE takes another)", preset));
   }
   fields.apply(line);
   check(!config.resume, "resume belongs on the command line, together with --run FOLDER");
@@ -187,8 +201,8 @@ std::string toml_value(const Option& option) {
 
 }  // namespace
 
-Options parse_options(const std::vector<std::string>& arguments, const std::string& default_preset) {
-  const CommandLine line = read_command_line(arguments, default_preset);
+Options parse_options(const std::vector<std::string>& arguments, const std::string& presets) {
+  const CommandLine line = read_command_line(arguments, fs::path(presets) / default_preset);
   Options options;
   options.answer = line.answer;
   if (!line.answer.empty()) return options;
@@ -197,7 +211,7 @@ Options parse_options(const std::vector<std::string>& arguments, const std::stri
   try {
     options.config = resume != nullptr && *resume != "false"
                          ? config_to_resume(line, options.notes)
-                         : config_to_begin(line, default_preset, options.notes);
+                         : config_to_begin(line, fs::path(presets) / preset_for(line), options.notes);
     validate(options.config);
   } catch (const Error& error) {
     throw UsageError(error.what());
@@ -208,7 +222,7 @@ Options parse_options(const std::vector<std::string>& arguments, const std::stri
 Options parse_options(int argc, char** argv) {
   std::error_code error;  // without /proc there is no default preset
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  return parse_options({argv + 1, argv + argc}, program.parent_path() / "presets" / "fashion-mnist.toml");
+  return parse_options({argv + 1, argv + argc}, program.parent_path() / "presets");
 }
 
 std::string to_toml(const Config& config) {

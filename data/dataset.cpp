@@ -80,6 +80,8 @@ Excerpt Dataset::excerpt(int64_t i, int, const ChooseCrop& choose) const {
 
 std::string Dataset::name(int64_t i) const { return fmt::format("{}", i); }
 
+std::string recognize_format(const std::string& path) { return find_format(path, "auto").name; }
+
 DataSource open_data(const DataOptions& options) {
   const std::string& path = options.path;
   std::error_code ignored;

@@ -84,6 +84,9 @@ struct DataOptions {
   std::string listings = {};  // folder with pictures-train.txt and pictures-test.txt, lists of an earlier run
 };
 
+/// The format that "auto" recognizes in a folder: "folder" unless it has the files of another one.
+std::string recognize_format(const std::string& path);
+
 /// Opens a data set. A file that is missing, truncated or contradicts itself is an Error that names it.
 DataSource open_data(const DataOptions& options);
 

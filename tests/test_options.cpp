@@ -129,7 +129,7 @@ TEST_CASE("options: the command line wins over the preset, and the preset over t
   const TemporaryFolder folder;
   const std::string preset = folder.file("p.toml");
   write_bytes(preset, "# a comment\n\n  dim=32 # here too\r\nbatch = 64\nspherical = true\n");
-  const Options options = parse_options({"--batch", "16", "--preset", preset}, folder.file("absent.toml"));
+  const Options options = parse_options({"--batch", "16", "--preset", preset}, folder.path());
   CHECK(options.config.dim == 32);
   CHECK(options.config.batch == 16);
   CHECK(options.config.spherical);
@@ -141,14 +141,28 @@ TEST_CASE("options: the command line wins over the preset, and the preset over t
 
 TEST_CASE("options: the default preset counts where no other is named, and is announced") {
   const TemporaryFolder folder;
-  write_bytes(folder.file("default.toml"), "dim = 32\n");
+  write_bytes(folder.file("fashion-mnist.toml"), "dim = 32\n");
   write_bytes(folder.file("other.toml"), "batch = 64\n");
-  const Options options = parse_options({}, folder.file("default.toml"));
+  const Options options = parse_options({}, folder.path());
   CHECK(options.config.dim == 32);
   REQUIRE(options.notes.size() == 1);
-  CHECK(options.notes[0].find(folder.file("default.toml")) != std::string::npos);
-  CHECK(parse_options({"--preset", folder.file("other.toml")}, folder.file("default.toml")).config.dim ==
-        128);
+  CHECK(options.notes[0].find(folder.file("fashion-mnist.toml")) != std::string::npos);
+  CHECK(parse_options({"--preset", folder.file("other.toml")}, folder.path()).config.dim == 128);
+}
+
+TEST_CASE("options: without a preset, picture files get their own") {
+  const TemporaryFolder presets, pictures;
+  write_bytes(presets.file("fashion-mnist.toml"), "dim = 32\n");
+  write_bytes(presets.file("pictures.toml"), "dim = 64\n");
+  const auto dim_for = [&](const Arguments& arguments) {
+    return parse_options(arguments, presets.path()).config.dim;
+  };
+  CHECK(dim_for({"--data", pictures.path()}) == 64);
+  CHECK(dim_for({"--data", pictures.path(), "--format", "idx"}) == 32);
+  CHECK(dim_for({"--data", pictures.file("none")}) == 32);
+  write_bytes(pictures.file("train-images-idx3-ubyte"), "");
+  CHECK(dim_for({"--data", pictures.path()}) == 32);
+  CHECK(dim_for({"--data", pictures.path(), "--format", "folder"}) == 64);
 }
 
 TEST_CASE("options: a preset may stand on another one, and wins") {
@@ -178,8 +192,8 @@ TEST_CASE("options: the forms of the command line") {
 
 TEST_CASE("options: help shows every option with its default") {
   const TemporaryFolder folder;
-  write_bytes(folder.file("default.toml"), "batch = 64\n");
-  const std::string help = parse_options({"--help"}, folder.file("default.toml")).answer;
+  write_bytes(folder.file("fashion-mnist.toml"), "batch = 64\n");
+  const std::string help = parse_options({"--help"}, folder.path()).answer;
   for (const auto& [name, value] : other_values) CHECK(help.find("--" + name) != std::string::npos);
   CHECK(help.find("INT=128") != std::string::npos);
   CHECK(help.find("INT=64") != std::string::npos);  // the default preset's
