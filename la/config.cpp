@@ -21,18 +21,21 @@ Clustering papers_clustering(const std::string& network) {
   return {3, 30'000};  // AlexNet
 }
 
-/// The paper's value for ImageNet; in proportion for fewer pictures, so that a neighborhood and a cluster are
-/// the same share of the data.
-int in_proportion(int papers, int64_t pictures, int64_t at_least) {
-  if (pictures >= imagenet_pictures) return papers;
-  const int64_t scaled = (papers * pictures + imagenet_pictures / 2) / imagenet_pictures;
-  return static_cast<int>(std::max(scaled, std::min(at_least, pictures)));
-}
+/// A value and where it comes from.
+struct Chosen {
+  int value;
+  std::string reason;
+};
 
-std::string explain(const char* name, int value, int papers, int64_t pictures) {
-  return value == papers ? fmt::format("{} = {}: the paper's", name, value)
-                         : fmt::format("{} = {}: the paper's {} for ImageNet, in proportion to {} pictures",
-                                       name, value, papers, pictures);
+/// The paper's value for ImageNet; in proportion for fewer pictures, so that a neighborhood and a cluster are
+/// the same share of the data, but at least so many.
+Chosen in_proportion(int papers, int64_t pictures, int64_t at_least) {
+  if (pictures >= imagenet_pictures) return {papers, "the paper's"};
+  const int64_t scaled = (papers * pictures + imagenet_pictures / 2) / imagenet_pictures;
+  const std::string of_paper =
+      fmt::format("the paper's {} for ImageNet, in proportion to {} pictures", papers, pictures);
+  if (scaled >= at_least) return {static_cast<int>(scaled), of_paper};
+  return {static_cast<int>(at_least), fmt::format("{}, would be {}", of_paper, scaled)};
 }
 
 std::string comma_list(const std::vector<int>& numbers) {
@@ -51,13 +54,19 @@ std::vector<int> default_drops(int epochs) {
 }
 
 void choose_neighbors(Config& config, int64_t pictures, std::vector<std::string>& lines) {
-  constexpr int papers_background = 4096, fewest_background = 16, fewest_clusters = 2;
+  constexpr int papers_background = 4096, fewest_clusters = 2;
+  // More than a cluster has, which in the paper's proportion is some 43 pictures: where all background
+  // neighbors are close ones, the loss is 0.
+  constexpr int64_t fewest_background = 128;
   if (config.background == 0) {
-    config.background = in_proportion(papers_background, pictures, fewest_background);
-    lines.push_back(explain("background k", config.background, papers_background, pictures));
+    const auto [value, reason] =
+        in_proportion(papers_background, pictures, std::clamp<int64_t>(pictures / 2, 1, fewest_background));
+    config.background = value;
+    lines.push_back(fmt::format("background k = {}: {}", value, reason));
   }
   const Clustering papers = papers_clustering(config.network);
-  const int clusters = in_proportion(papers.clusters, pictures, fewest_clusters);
+  const auto [clusters, reason_for_clusters] =
+      in_proportion(papers.clusters, pictures, std::min<int64_t>(fewest_clusters, pictures));
   if (config.close_neighbors == CloseNeighborKind::knn) {
     if (config.close_count != 0) return;
     // Fewer than k: if every background neighbor were a close one too, the loss would be 0.
@@ -77,7 +86,7 @@ void choose_neighbors(Config& config, int64_t pictures, std::vector<std::string>
   }
   if (config.clusters == 0) {
     config.clusters = clusters;
-    lines.push_back(explain("clusters m", config.clusters, papers.clusters, pictures));
+    lines.push_back(fmt::format("clusters m = {}: {}", clusters, reason_for_clusters));
   }
 }
 
