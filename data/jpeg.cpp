@@ -63,6 +63,11 @@ struct JpegFile::State {
   std::jmp_buf back;
   char message[JMSG_LENGTH_MAX] = "";
 
+  State() = default;
+  ~State() { jpeg_destroy_decompress(&decoder); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
   template <class F>
   void guarded(F calls) {
     if (setjmp(back) != 0) throw BadPicture(message);
@@ -97,7 +102,7 @@ JpegFile::JpegFile(std::span<const uint8_t> file) : state_(std::make_unique<Stat
   });
 }
 
-JpegFile::~JpegFile() { jpeg_destroy_decompress(&state_->decoder); }
+JpegFile::~JpegFile() = default;
 
 int JpegFile::height() const { return static_cast<int>(state_->decoder.image_height); }
 int JpegFile::width() const { return static_cast<int>(state_->decoder.image_width); }

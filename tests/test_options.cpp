@@ -404,12 +404,13 @@ TEST_CASE("config: values that do not fit the data name option, value and bound"
         }).find("--close-count 20") != std::string::npos);
 }
 
-}  // namespace la
-
 TEST_CASE("config: few pictures have more background neighbors than a cluster has members") {
   Config config;
   const auto lines = choose_defaults(config, 2000);
   CHECK(config.background == 128);
-  CHECK(lines[0] == "background k = 128: the paper's 4096 for ImageNet, in proportion to 2000 pictures, would be 6");
+  CHECK(lines[0] ==
+        "background k = 128: the paper's 4096 for ImageNet, in proportion to 2000 pictures, would be 6");
   CHECK(config.clusters == 47);
 }
+
+}  // namespace la
