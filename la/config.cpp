@@ -60,7 +60,7 @@ void choose_neighbors(Config& config, int64_t pictures, std::vector<std::string>
   constexpr int64_t fewest_background = 128;
   if (config.background == 0) {
     const auto [value, reason] =
-        in_proportion(papers_background, pictures, std::clamp<int64_t>(pictures / 2, 1, fewest_background));
+        in_proportion(papers_background, pictures, std::clamp<int64_t>(pictures / 2, 2, fewest_background));
     config.background = value;
     lines.push_back(fmt::format("background k = {}: {}", value, reason));
   }
