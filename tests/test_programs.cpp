@@ -101,10 +101,9 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   const int64_t good = make_pictures(folder);
   const std::string run = work.file("run"), train_folder = folder.file("train");
   const std::string settings = fmt::format(
-      "la_train --data {} --network resnet20 --image-size 24 --dim 16 --batch 8 --epochs 2 "
-      "--warm-start-epochs 1 "
-      "--clusters 2 --background 8 --ir-loss softmax --device cpu --threads 2 --loader-threads 2 --bank-init "
-      "forward",
+      "la_train --data {} --network resnet20 --image-size 24 --dim 16 --head linear-bn --batch 8 --epochs 2 "
+      "--warm-start-epochs 1 --clusters 2 --background 8 --ir-loss softmax --bank-init forward --device cpu "
+      "--threads 2 --loader-threads 2",
       folder.path());
 
   const Called too_many = call(settings + " --max-bad 0.05 --run " + work.file("stopped"));
