@@ -131,9 +131,7 @@ bool embed_all(Model& model, const Dataset& data, const EmbedOptions& options, W
     for (Tensor& output : outputs) output = readable_rows(output, rows);
     if (writer != nullptr) writer->append(outputs, names);
     if (embeddings != nullptr) embeddings->push_back(outputs.front().to(Device::cpu()));
-    const double seconds = now() - start, rate = static_cast<double>(end) / seconds;
-    progress.update(fmt::format("{}/{} pictures, {:.0f}/s, {} left", end, data.size(), rate,
-                                duration_text(static_cast<double>(data.size() - end) / rate)));
+    progress.update(work_text("embedding", end, data.size(), now() - start));
   }
   return true;
 }

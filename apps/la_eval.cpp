@@ -100,8 +100,13 @@ class Results {
 void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& options, Results& results) {
   const auto train = labeled_pictures(*data.train), test = labeled_pictures(*data.test);
   const Device device = model.module->parameters().front().variable->value().device();
+  Progress progress(stderr);
   const auto embedded = [&](const Dataset& pictures) {
-    const Tensor vectors = embed(*model.module, pictures, model.view, model.dtype(), device);
+    const double start = now();
+    const auto watch = [&](int64_t done, int64_t all) {
+      progress.update(work_text("embedding", done, all, now() - start));
+    };
+    const Tensor vectors = embed(*model.module, pictures, model.view, model.dtype(), device, watch);
     return LabeledVectors{vectors, labels_of(pictures)};
   };
   const LabeledVectors test_vectors = embedded(*test), train_vectors = embedded(*train);

@@ -274,7 +274,12 @@ nlohmann::ordered_json Run::place(Phase phase) const {
 }
 
 void Run::evaluate() {
-  const Accuracy accuracy = evaluator_.evaluate(trainer_.network(), trainer_.bank());
+  const double start = now();
+  const auto watch = [&](int64_t done, int64_t all) {
+    progress_.update(
+        fmt::format("evaluation: {} of {} pictures embedded, {}", done, all, duration_text(now() - start)));
+  };
+  const Accuracy accuracy = evaluator_.evaluate(trainer_.network(), trainer_.bank(), watch);
   say_complaints();
   say(fmt::format("  {}: {:.1f} %", evaluator_.knn_protocol(), 100 * accuracy.knn200));
   say(fmt::format("  {}: {:.1f} %", evaluator_.bank_protocol(), 100 * accuracy.knn1));

@@ -38,7 +38,7 @@ std::shared_ptr<const Dataset> labeled_part(const Dataset* all) {
 }  // namespace
 
 Tensor embed(Module& network, const Dataset& dataset, const AugmentationOptions& view, DType precision,
-             Device device) {
+             Device device, const WatchEmbedding& watch) {
   NoGrad no_grad;
   const bool was_training = network.training();
   network.set_training(false);
@@ -49,6 +49,7 @@ Tensor embed(Module& network, const Dataset& dataset, const AugmentationOptions&
     const Tensor v = l2_normalize(network(cast(images, precision))).value();
     if (!embeddings.defined()) embeddings = Tensor({dataset.size(), v.size(1)}, DType::f32, device);
     ops::copy_into(embeddings.rows(begin, end), v);
+    if (watch) watch(end, dataset.size());
   }
   network.set_training(was_training);
   return embeddings;
@@ -109,10 +110,10 @@ std::string Evaluator::why_not() const {
   return test_->has_labels() ? "" : "the test pictures have no labels";
 }
 
-Accuracy Evaluator::evaluate(Module& network, const MemoryBank& bank) const {
+Accuracy Evaluator::evaluate(Module& network, const MemoryBank& bank, const WatchEmbedding& watch) const {
   const Device device = bank.vectors().device();
   const auto embedded = [&](const Dataset& data) {
-    return LabeledVectors{embed(network, data, view_, precision_, device), labels_of(data)};
+    return LabeledVectors{embed(network, data, view_, precision_, device, watch), labels_of(data)};
   };
   const LabeledVectors test = embedded(*labeled_test_);
   return {.knn200 = knn_accuracy(embedded(*labeled_train_), test, knn_),

@@ -21,6 +21,12 @@ size_t width_of(std::FILE* stream) {
 
 }  // namespace
 
+std::string work_text(std::string_view what, int64_t done, int64_t all, double seconds) {
+  const double rate = static_cast<double>(done) / seconds;
+  return fmt::format("{} {}/{} pictures, {:.0f}/s, {} left", what, done, all, rate,
+                     duration_text(static_cast<double>(all - done) / rate));
+}
+
 std::string duration_text(double seconds) {
   if (!std::isfinite(seconds) || seconds < 0) return "?";
   const auto s = static_cast<int64_t>(std::min(seconds, 1e15));

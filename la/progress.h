@@ -25,6 +25,9 @@ struct ProgressState {
   double seconds_left = -1;  // of the whole run; negative if unknown
 };
 
+/// "embedding 512/60000 pictures, 913/s, 1m 05s left", of work that began `seconds` ago.
+std::string work_text(std::string_view what, int64_t done, int64_t all, double seconds);
+
 /// "1d 02h", "1h 03m", "4m 12s" or "9s".
 std::string duration_text(double seconds);
 /// The line without its end, at most `width` characters long.
