@@ -37,14 +37,14 @@ std::string duration_text(double seconds) {
   return fmt::format("{}s", s);
 }
 
-std::string progress_text(const ProgressState& state, size_t width) {
+std::string progress_text(const ProgressState& state) {
   std::string text = fmt::format("{} epoch {}/{} step {}/{} loss {:.4f} lr {:.3g} {:.0f} images/s",
                                  state.phase, state.epoch, state.epochs, state.step, state.steps, state.loss,
                                  state.learning_rate, state.images_per_second);
   if (state.seconds_left >= 0) text += fmt::format(", {} left", duration_text(state.seconds_left));
   if (state.la_share >= 0) text += fmt::format(", {:.0f}% LA", 100 * state.la_share);
   text += fmt::format(", {:.0f}% waiting", 100 * state.waiting_share);
-  return text.substr(0, width);
+  return text;
 }
 
 void SmoothedRate::add(double count, double seconds) {

@@ -30,8 +30,8 @@ std::string work_text(std::string_view what, int64_t done, int64_t all, double s
 
 /// "1d 02h", "1h 03m", "4m 12s" or "9s".
 std::string duration_text(double seconds);
-/// The line without its end, at most `width` characters long.
-std::string progress_text(const ProgressState& state, size_t width = std::string::npos);
+/// The line without its end.
+std::string progress_text(const ProgressState& state);
 
 /// A rate in which the past counts less the longer ago it is: by a factor of e every 10 seconds.
 class SmoothedRate {

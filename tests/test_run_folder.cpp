@@ -156,10 +156,8 @@ TEST_CASE("progress: in a file a plain line now and then, at the end of an epoch
   CHECK(read_text_file(folder.file("out")) == expected);
 }
 
-TEST_CASE("progress: a line is never wider than the terminal") {
-  const ProgressState state{.phase = "IR", .epoch = 1, .epochs = 2};
-  CHECK(progress_text(state, 20).size() == 20);
-  CHECK(progress_text(state).starts_with(progress_text(state, 20)));
+TEST_CASE("progress: work on pictures tells how many, how fast and how long") {
+  CHECK(work_text("embedding", 512, 60000, 0.5) == "embedding 512/60000 pictures, 1024/s, 58s left");
 }
 
 TEST_CASE("interrupt: the first signal is remembered, the second ends the program") {
