@@ -1,6 +1,7 @@
-// Convolutions on the CPU by oneDNN, but for the weight gradients that we do faster. Pictures stay NHWC;
-// weights, which are small, are copied from OHWI into the layout that the kernel prefers. One set of
-// primitives is made for each shape and kept.
+// Convolutions on the CPU: 3x3 windows at stride 1 by Winograd's algorithm, other weight gradients by a
+// kernel of our own where it is the faster one, the rest by oneDNN. For that, pictures stay NHWC; weights,
+// which are small, are copied from OHWI into the layout that the kernel prefers. One set of primitives is
+// made for each shape and kept.
 #include <map>
 #include <memory>
 #include <tuple>
@@ -8,6 +9,7 @@
 #include "tensor/cpu/conv_weight.h"
 #include "tensor/cpu/cpu_backend.h"
 #include "tensor/cpu/dnnl.h"
+#include "tensor/cpu/winograd.h"
 
 namespace la {
 namespace {
@@ -103,6 +105,8 @@ P& pass_for(const ConvShape& shape) {
 
 void CpuBackend::conv2d(const Tensor& x, const Tensor& weight, const ConvGeometry& geometry,
                         const Tensor& y) {
+  if (suits_winograd(ConvPass::forward, y.shape(), weight.shape(), geometry, x.dtype()))
+    return winograd_conv2d(x, weight, geometry, y);
   onednn::guarded("a convolution", [&] {
     const ConvShape shape(x.shape(), y.shape(), weight.shape(), geometry, x.dtype());
     Forward& pass = pass_for<Forward>(shape);
@@ -117,6 +121,8 @@ void CpuBackend::conv2d(const Tensor& x, const Tensor& weight, const ConvGeometr
 
 void CpuBackend::conv2d_backward_data(const Tensor& dy, const Tensor& weight, const ConvGeometry& geometry,
                                       const Tensor& dx) {
+  if (suits_winograd(ConvPass::data_gradient, dy.shape(), weight.shape(), geometry, dy.dtype()))
+    return winograd_conv2d_backward_data(dy, weight, geometry, dx);
   onednn::guarded("a convolution's data gradient", [&] {
     const ConvShape shape(dx.shape(), dy.shape(), weight.shape(), geometry, dy.dtype());
     BackwardData& pass = pass_for<BackwardData>(shape);
@@ -131,6 +137,8 @@ void CpuBackend::conv2d_backward_data(const Tensor& dy, const Tensor& weight, co
 
 void CpuBackend::conv2d_backward_weight(const Tensor& dy, const Tensor& x, const ConvGeometry& geometry,
                                         const Tensor& dweight) {
+  if (suits_winograd(ConvPass::weight_gradient, dy.shape(), dweight.shape(), geometry, x.dtype()))
+    return winograd_conv2d_backward_weight(dy, x, geometry, dweight);
   if (has_fast_weight_gradient(x.shape(), dweight.shape(), x.dtype()))
     return fast_weight_gradient(dy, x, geometry, dweight);
   onednn::guarded("a convolution's weight gradient", [&] {

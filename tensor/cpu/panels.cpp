@@ -2,32 +2,9 @@
 
 #include <algorithm>
 
+#include "tensor/cpu/transpose.h"
+
 namespace la {
-namespace {
-
-/// Transposes a square of registers: each round interleaves the lanes of the first half of the registers with
-/// those of the second, which moves one bit of the row number into the lane number.
-inline void transpose(Floats (&x)[simd_lanes]) {
-  constexpr int half = simd_lanes / 2;
-  Ints low, high;
-  for (int i = 0; i < half; ++i) {
-    low[2 * i] = i;
-    low[2 * i + 1] = i + simd_lanes;
-    high[2 * i] = i + half;
-    high[2 * i + 1] = i + half + simd_lanes;
-  }
-  for (int round = 1; round < simd_lanes; round *= 2) {
-    Floats y[simd_lanes];
-    for (int i = 0; i < half; ++i) {
-      y[2 * i] = __builtin_shuffle(x[i], x[i + half], low);
-      y[2 * i + 1] = __builtin_shuffle(x[i], x[i + half], high);
-    }
-    for (int i = 0; i < simd_lanes; ++i) x[i] = y[i];
-  }
-}
-
-}  // namespace
-
 void pack_panel(const float* columns, int64_t n, int64_t stride, int64_t depth, float* panel) {
   const int64_t squares = n / simd_lanes, deep = depth - depth % simd_lanes;
   for (int64_t v = 0; v < squares; ++v)
