@@ -1,59 +1,122 @@
 #include "tensor/allocator.h"
 
 #include <algorithm>
-#include <bit>
+#include <iterator>
+#include <vector>
 
 namespace la {
 
-CachingAllocator::CachingAllocator(Allocate allocate, Release release)
-    : allocate_(std::move(allocate)), release_(std::move(release)) {}
+CachingAllocator::CachingAllocator(Allocate allocate, Release release, Mark mark)
+    : allocate_(std::move(allocate)), release_(std::move(release)), mark_(std::move(mark)) {}
 
 CachingAllocator::~CachingAllocator() { release_cache(); }
 
-size_t CachingAllocator::block_size(size_t bytes) {
-  constexpr size_t line = 64;
-  const size_t step = std::max(line, std::bit_floor(std::max(bytes, line)) / 8);
-  return (std::max(bytes, line) + step - 1) / step * step;
+size_t CachingAllocator::block_size(size_t bytes) const {
+  const size_t beyond = mark_ ? 64 : 0;  // what is marked as not to be used behind each block
+  return (std::max<size_t>(bytes + beyond, 1) + alignment - 1) / alignment * alignment;
 }
 
 void* CachingAllocator::allocate(size_t bytes) {
   const size_t size = block_size(bytes);
   std::lock_guard lock(mutex_);
-  void* block = nullptr;
-  if (auto& blocks = free_[size]; !blocks.empty()) {
-    block = blocks.back();
-    blocks.pop_back();
-  } else {
-    block = allocate_(size);
-    blocks.reserve(blocks.capacity() + 1);  // so that deallocate, which may run in a destructor, cannot throw
-    stats_.reserved += size;
-    ++stats_.system_requests;
+  auto best = find_free(open_, size);
+  if (best == free_.end() && open_ != nullptr) best = find_free(nullptr, size);
+  if (best == free_.end()) best = add_segment(size);
+
+  const auto chunk = chunks_.find(best->begin);
+  chunk->second.entry = free_.extract(best);
+  chunk->second.free = false;
+  if (chunk->second.size > size) {
+    Chunk rest{.size = chunk->second.size - size,
+               .owner = chunk->second.owner,
+               .entry = FreeSet{FreeKey{}}.extract(FreeKey{})};
+    const auto placed = chunks_.emplace(chunk->first + size, std::move(rest)).first;
+    chunk->second.size = size;
+    set_free(placed);
   }
-  if (open_ != nullptr) reserved_[block] = {open_, size, true};
+  if (open_ != nullptr) chunk->second.owner = open_;
   stats_.in_use += size;
   stats_.peak = std::max(stats_.peak, stats_.in_use);
-  return block;
+  if (mark_) mark_(chunk->first, bytes, true);
+  return chunk->first;
 }
 
-void CachingAllocator::deallocate(void* block, size_t bytes) {
-  const size_t size = block_size(bytes);
+void CachingAllocator::deallocate(void* block, size_t) noexcept {
   std::lock_guard lock(mutex_);
-  stats_.in_use -= size;
-  if (const auto found = reserved_.find(block); found != reserved_.end()) {
-    found->second.in_use = false;
-    if (found->second.owner != open_) return;
+  const auto chunk = chunks_.find(static_cast<char*>(block));
+  stats_.in_use -= chunk->second.size;
+  if (mark_) mark_(block, chunk->second.size, false);
+  set_free(chunk);
+}
+
+/// The smallest free chunk of an owner that has the size; of equal ones the first.
+CachingAllocator::FreeSet::iterator CachingAllocator::find_free(const Reservation* owner, size_t size) const {
+  const auto found = free_.lower_bound({owner, size, nullptr});
+  return found != free_.end() && found->owner == owner ? found : free_.end();
+}
+
+CachingAllocator::FreeSet::iterator CachingAllocator::add_segment(size_t size) {
+  const size_t bytes = std::max(size, segment_size);
+  void* segment = nullptr;
+  try {
+    segment = allocate_(bytes);
+  } catch (const Error&) {
+    release_segments();
+    segment = allocate_(bytes);
   }
-  free_[size].push_back(block);
+  stats_.reserved += bytes;
+  ++stats_.system_requests;
+  if (mark_) mark_(segment, bytes, false);
+  auto& chunk =
+      *chunks_.emplace(static_cast<char*>(segment), Chunk{.size = bytes, .first = true, .free = true}).first;
+  return free_.insert({nullptr, bytes, chunk.first}).first;
+}
+
+/// Makes a chunk free that is not, and joins it with its free neighbors.
+void CachingAllocator::set_free(Chunks::iterator chunk) {
+  FreeSet::node_type entry = std::move(chunk->second.entry);
+  chunk->second.free = true;
+  const auto join_with_next = [&](Chunks::iterator left) {
+    const auto right = std::next(left);
+    if (right == chunks_.end() || right->second.first || !left->second.free || !right->second.free ||
+        left->second.owner != right->second.owner)
+      return false;
+    for (const auto& part : {left, right})
+      free_.erase({part->second.owner, part->second.size, part->first});  // but for that which becomes free
+    left->second.size += right->second.size;
+    chunks_.erase(right);
+    return true;
+  };
+  join_with_next(chunk);
+  if (!chunk->second.first)
+    if (const auto previous = std::prev(chunk); join_with_next(previous)) chunk = previous;
+  entry.value() = {chunk->second.owner, chunk->second.size, chunk->first};
+  free_.insert(std::move(entry));
 }
 
 void CachingAllocator::release_cache() {
   std::lock_guard lock(mutex_);
-  for (auto& [size, blocks] : free_) {
-    for (void* block : blocks) release_(block, size);
-    stats_.reserved -= size * blocks.size();
-    blocks.clear();
-    blocks.shrink_to_fit();
+  release_segments();
+}
+
+void CachingAllocator::release_segments() {
+  for (auto chunk = chunks_.begin(); chunk != chunks_.end();) {
+    const auto next = std::next(chunk);
+    const auto& [begin, part] = *chunk;
+    if (part.first && part.free && part.owner == nullptr && (next == chunks_.end() || next->second.first)) {
+      if (mark_) mark_(begin, part.size, true);
+      release_(begin, part.size);
+      stats_.reserved -= part.size;
+      free_.erase({nullptr, part.size, begin});
+      chunks_.erase(chunk);
+    }
+    chunk = next;
   }
+}
+
+MemoryStats CachingAllocator::stats() const {
+  std::lock_guard lock(mutex_);
+  return stats_;
 }
 
 Reservation::Reservation(CachingAllocator& allocator) : allocator_(allocator) {
@@ -64,26 +127,24 @@ Reservation::Reservation(CachingAllocator& allocator) : allocator_(allocator) {
 
 void Reservation::close() {
   std::lock_guard lock(allocator_.mutex_);
-  if (allocator_.open_ != this) return;
-  allocator_.open_ = nullptr;
-  for (auto& [size, blocks] : allocator_.free_)
-    std::erase_if(blocks, [&](void* block) { return allocator_.reserved_.contains(block); });
+  if (allocator_.open_ == this) allocator_.open_ = nullptr;
 }
 
 Reservation::~Reservation() {
   close();
   std::lock_guard lock(allocator_.mutex_);
-  std::erase_if(allocator_.reserved_, [&](const auto& entry) {
-    const auto& [block, reserved] = entry;
-    if (reserved.owner != this) return false;
-    if (!reserved.in_use) allocator_.free_[reserved.size].push_back(block);
-    return true;
-  });
-}
-
-MemoryStats CachingAllocator::stats() const {
-  std::lock_guard lock(mutex_);
-  return stats_;
+  std::vector<CachingAllocator::Chunks::iterator> freed;
+  for (auto chunk = allocator_.chunks_.begin(); chunk != allocator_.chunks_.end(); ++chunk) {
+    CachingAllocator::Chunk& part = chunk->second;
+    if (part.owner != this) continue;
+    if (part.free) {
+      part.entry = allocator_.free_.extract({this, part.size, chunk->first});
+      part.free = false;
+      freed.push_back(chunk);
+    }
+    part.owner = nullptr;
+  }
+  for (const auto chunk : freed) allocator_.set_free(chunk);
 }
 
 }  // namespace la

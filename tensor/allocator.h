@@ -1,14 +1,13 @@
-// A caching allocator: freed blocks are kept in lists by size and handed out again, so that a training step,
-// which repeats the same sizes, asks the system for no memory after the first. One per device; safe to use
-// from any thread.
+// A caching allocator: memory is taken from the system in large segments, from which blocks are cut; freed
+// blocks are joined with free neighbors and handed out again, so that a training step, which repeats the same
+// sizes, asks the system for no memory after the first. One per device; safe to use from any thread.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <mutex>
-#include <unordered_map>
-#include <vector>
+#include <set>
 
 #include "tensor/device.h"
 
@@ -26,39 +25,64 @@ class Reservation;
 class CachingAllocator {
  public:
   using Allocate = std::function<void*(size_t bytes)>;  // throws an Error when there is no memory
-  using Release = std::function<void(void* block, size_t bytes)>;
+  using Release = std::function<void(void* segment, size_t bytes)>;
+  /// Told which bytes may be used and which not, for tools that find wrong accesses.
+  using Mark = std::function<void(void* bytes, size_t count, bool usable)>;
 
-  CachingAllocator(Allocate allocate, Release release);
+  static constexpr size_t segment_size = size_t{64} << 20;  // the least that is asked for
+  static constexpr size_t alignment = 512;                  // of a block from the beginning of its segment
+
+  CachingAllocator(Allocate allocate, Release release, Mark mark = {});
   ~CachingAllocator();
   CachingAllocator(const CachingAllocator&) = delete;
   CachingAllocator& operator=(const CachingAllocator&) = delete;
 
-  /// A block of at least `bytes` bytes; never null, also for 0 bytes. The contents are undefined.
+  /// A block of at least `bytes` bytes; never null, also for 0 bytes. The contents are undefined. Where the
+  /// system has no memory, the cache is given back to it, and it is asked once more.
   void* allocate(size_t bytes);
   /// Takes back a block that allocate(bytes) gave.
-  void deallocate(void* block, size_t bytes);
-  /// Gives every cached block back to the system.
+  void deallocate(void* block, size_t bytes) noexcept;
+  /// Gives every segment of which nothing is in use back to the system.
   void release_cache();
 
   MemoryStats stats() const;
 
-  /// The size of the block that serves a request: a multiple of 64, at most an eighth larger than asked for.
-  static size_t block_size(size_t bytes);
+  /// The size of the block that serves a request: the next multiple of `alignment`.
+  size_t block_size(size_t bytes) const;
 
  private:
   friend class Reservation;
-  struct Reserved {
+
+  // A stretch of a segment, in use or free. Free ones are also in free_, ordered by whose they are and by
+  // size; the entry of one in use is kept aside, so that freeing needs no memory.
+  struct FreeKey {
     const Reservation* owner;
     size_t size;
-    bool in_use;
+    char* begin;
+    auto operator<=>(const FreeKey&) const = default;
   };
+  using FreeSet = std::set<FreeKey>;
+  struct Chunk {
+    size_t size;
+    const Reservation* owner = nullptr;  // the reservation that has it, if any
+    bool first = false;                  // of its segment
+    bool free = false;
+    FreeSet::node_type entry = {};
+  };
+  using Chunks = std::map<char*, Chunk>;  // by address
+
+  FreeSet::iterator find_free(const Reservation* owner, size_t size) const;
+  FreeSet::iterator add_segment(size_t size);
+  void set_free(Chunks::iterator chunk);
+  void release_segments();
 
   Allocate allocate_;
   Release release_;
+  Mark mark_;
   mutable std::mutex mutex_;
-  std::map<size_t, std::vector<void*>> free_;
-  std::unordered_map<void*, Reserved> reserved_;
-  const Reservation* open_ = nullptr;  // to which blocks are added that are handed out
+  Chunks chunks_;
+  FreeSet free_;
+  const Reservation* open_ = nullptr;  // whose are the blocks that are handed out
   MemoryStats stats_;
 };
 

@@ -131,58 +131,117 @@ TEST_CASE("bf16: rounds to the nearest, ties to even") {
   CHECK(std::isnan(static_cast<float>(bf16(std::bit_cast<float>(0xffffffffu)))));
 }
 
+namespace {
+
+/// Hands out memory of this process, and counts.
+struct TestSystem {
+  int held = 0, most = 1000;
+
+  CachingAllocator allocator{[this](size_t bytes) {
+                               check(held < most, "no memory");
+                               ++held;
+                               return ::operator new(bytes);
+                             },
+                             [this](void* segment, size_t) {
+                               --held;
+                               ::operator delete(segment);
+                             }};
+  char* allocate(size_t bytes) { return static_cast<char*>(allocator.allocate(bytes)); }
+};
+
+constexpr size_t segment = CachingAllocator::segment_size, unit = CachingAllocator::alignment;
+
+}  // namespace
+
 TEST_CASE("allocator: sizes, reuse, statistics") {
-  for (size_t bytes : {0, 1, 64, 65, 127, 129, 1000, 4097, 1 << 20, (1 << 20) + 1}) {
+  TestSystem system;
+  for (size_t bytes : {0, 1, 511, 512, 513, 1000, (1 << 20) + 1}) {
     CAPTURE(bytes);
-    const size_t block = CachingAllocator::block_size(bytes);
-    CHECK(block % 64 == 0);
-    CHECK(block >= bytes);
-    CHECK(block <= std::max<size_t>(bytes + bytes / 8, bytes + 63) + 64 * (bytes == 0));
+    const size_t block = system.allocator.block_size(bytes);
+    CHECK(block % unit == 0);
+    CHECK(block >= std::max<size_t>(bytes, 1));
+    CHECK(block < std::max<size_t>(bytes, 1) + unit);
   }
 
-  int held = 0;
-  {
-    CachingAllocator allocator(
-        [&](size_t bytes) {
-          ++held;
-          return ::operator new(bytes);
-        },
-        [&](void* block, size_t) {
-          --held;
-          ::operator delete(block);
-        });
-    void* a = allocator.allocate(1000);
-    void* b = allocator.allocate(1000);
-    CHECK(a != b);
-    CHECK(allocator.stats().system_requests == 2);
-    CHECK(allocator.stats().in_use == 2 * CachingAllocator::block_size(1000));
-    allocator.deallocate(a, 1000);
-    CHECK(allocator.stats().in_use == CachingAllocator::block_size(1000));
-    CHECK(allocator.allocate(1001) == a);  // rounded to the same size
-    CHECK(allocator.stats().system_requests == 2);
-    void* large = allocator.allocate(5000);
-    CHECK(allocator.stats().system_requests == 3);
-    CHECK(allocator.stats().peak == allocator.stats().in_use);
-    allocator.deallocate(large, 5000);
-    allocator.deallocate(a, 1001);
-    allocator.deallocate(b, 1000);
-    CHECK(allocator.stats().in_use == 0);
-    CHECK(allocator.stats().reserved ==
-          2 * CachingAllocator::block_size(1000) + CachingAllocator::block_size(5000));
-    CHECK(allocator.stats().peak == allocator.stats().reserved);
-    CHECK(held == 3);
-    allocator.release_cache();
-    CHECK(held == 0);
-    CHECK(allocator.stats().reserved == 0);
-    allocator.deallocate(allocator.allocate(10), 10);
-    CHECK(held == 1);
+  char* a = system.allocate(1000);
+  char* b = system.allocate(1000);
+  CHECK(b == a + 2 * unit);  // of one segment
+  CHECK(system.held == 1);
+  CHECK(system.allocator.stats().in_use == 4 * unit);
+  CHECK(system.allocator.stats().reserved == segment);
+  system.allocator.deallocate(a, 1000);
+  CHECK(system.allocator.stats().in_use == 2 * unit);
+  CHECK(system.allocate(10) == a);  // the smallest place where it fits
+  CHECK(system.allocate(unit) == a + unit);
+  system.allocator.deallocate(a, 10);
+  system.allocator.deallocate(a + unit, unit);
+  CHECK(system.allocate(1000) == a);  // both parts in one again
+  CHECK(system.allocator.stats().peak == 4 * unit);
+
+  char* large = system.allocate(segment + 1);  // has a segment of its own
+  CHECK(system.held == 2);
+  CHECK(system.allocator.stats().reserved == 2 * segment + unit);
+  CHECK(system.allocator.stats().system_requests == 2);
+  system.allocator.deallocate(large, segment + 1);
+  CHECK(system.allocate(segment) == large);
+  system.allocator.deallocate(large, segment);
+  system.allocator.release_cache();
+  CHECK(system.held == 1);  // a and b are in the other
+  CHECK(system.allocator.stats().reserved == segment);
+  system.allocator.deallocate(a, 1000);
+  system.allocator.deallocate(b, 1000);
+  CHECK(system.allocator.stats().in_use == 0);
+  CHECK(system.allocate(segment) == a);  // all of it is one piece again
+  system.allocator.deallocate(a, segment);
+  system.allocator.release_cache();
+  CHECK(system.held == 0);
+  CHECK(system.allocator.stats().reserved == 0);
+}
+
+TEST_CASE("allocator: what is cached is given back before memory is found to be short") {
+  TestSystem system;
+  system.most = 1;
+  system.allocator.deallocate(system.allocate(10), 10);
+  char* large = system.allocate(2 * segment);
+  CHECK(system.held == 1);
+  CHECK(system.allocator.stats().reserved == 2 * segment);
+  CHECK_THROWS_AS(system.allocate(10), Error);
+  system.allocator.deallocate(large, 2 * segment);
+  system.allocator.deallocate(system.allocate(10), 10);
+}
+
+TEST_CASE("allocator: blocks of random sizes never overlap, and all come together in the end") {
+  TestSystem system;
+  RandomStream random({.seed = 1});
+  std::map<char*, size_t> blocks;
+  std::unique_ptr<Reservation> reservation;
+  for (int i = 0; i < 20000; ++i) {
+    if (i % 3000 == 1000) reservation = std::make_unique<Reservation>(system.allocator);
+    if (i % 3000 == 1500) reservation->close();
+    if (i % 3000 == 2500) reservation.reset();
+    if (random.below(2) == 0 || blocks.empty()) {
+      const size_t bytes = size_t{1} << random.below(23);
+      char* block = system.allocate(bytes);
+      const auto next = blocks.lower_bound(block);
+      REQUIRE((next == blocks.end() || block + bytes <= next->first));
+      REQUIRE((next == blocks.begin() || std::prev(next)->first + std::prev(next)->second <= block));
+      blocks[block] = bytes;
+    } else {
+      const auto chosen = std::next(blocks.begin(), random.below(static_cast<uint32_t>(blocks.size())));
+      system.allocator.deallocate(chosen->first, chosen->second);
+      blocks.erase(chosen);
+    }
   }
-  CHECK(held == 0);
+  for (const auto& [block, bytes] : blocks) system.allocator.deallocate(block, bytes);
+  reservation.reset();
+  CHECK(system.allocator.stats().in_use == 0);
+  system.allocator.release_cache();
+  CHECK(system.held == 0);
 }
 
 TEST_CASE("allocator: the memory of recorded work is nobody else's while the work may run again") {
-  CachingAllocator allocator([](size_t bytes) { return ::operator new(bytes); },
-                             [](void* block, size_t) { ::operator delete(block); });
+  TestSystem system;
+  CachingAllocator& allocator = system.allocator;
   void* before = allocator.allocate(100);
   auto memory = std::make_unique<Reservation>(allocator);
   void* temporary = allocator.allocate(100);
@@ -199,11 +258,13 @@ TEST_CASE("allocator: the memory of recorded work is nobody else's while the wor
   void* large = allocator.allocate(5000);
   CHECK(large != kept);
   memory.reset();
-  CHECK(allocator.allocate(100) == temporary);
-  CHECK(allocator.allocate(5000) == kept);
-  for (void* block : {before, other, temporary}) allocator.deallocate(block, 100);
-  for (void* block : {large, kept}) allocator.deallocate(block, 5000);
+  // Now the place of both is free, in one piece.
+  CHECK(allocator.allocate(5000) == temporary);
+  for (void* block : {before, other}) allocator.deallocate(block, 100);
+  for (void* block : {large, temporary}) allocator.deallocate(block, 5000);
   CHECK(allocator.stats().in_use == 0);
+  allocator.release_cache();
+  CHECK(system.held == 0);
 }
 
 TEST_CASE("allocator: a repeated step asks the system for nothing") {
