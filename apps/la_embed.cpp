@@ -149,12 +149,16 @@ Tensor stacked(const std::vector<Tensor>& parts) {
   return all;
 }
 
-void print_similar(Model& model, const Dataset& data, const EmbedOptions& options, const Tensor& embeddings,
-                   const std::vector<int64_t>& pictures) {
-  const Picture query = read_picture(options.similar);
+Picture read_query(const std::string& file, const Model& model) {
+  Picture query = read_picture(file);
+  check(query.channels == model.channels, "{}: has {} channels, the network sees {}", file, query.channels,
+        model.channels);
+  return query;
+}
+
+void print_similar(Model& model, const Picture& query, const Dataset& data, const EmbedOptions& options,
+                   const Tensor& embeddings, const std::vector<int64_t>& pictures) {
   const Tensor view({1, model.view.size, model.view.size, model.channels});
-  check(query.channels == model.channels, "{}: has {} channels, the network sees {}", options.similar,
-        query.channels, model.channels);
   center_view(query, model.view, view.data<float>());
   const Tensor v = outputs_for(model, {}, false, view).front().to(Device::cpu());
   const TopK nearest = ops::top_k(ops::matmul(v, embeddings, {.transpose_b = true}),
@@ -178,13 +182,14 @@ int embed_pictures(const EmbedOptions& options) {
   std::unique_ptr<Writer> writer;
   if (!options.out.empty()) writer = std::make_unique<Writer>(options);
   const bool compare = !options.similar.empty();
+  const Picture query = compare ? read_query(options.similar, model) : Picture();
   std::vector<Tensor> embeddings;
   std::vector<int64_t> pictures;
   if (!embed_all(model, *data.train, options, writer.get(), compare ? &embeddings : nullptr,
                  compare ? &pictures : nullptr))
     return 128 + interrupted();
   if (writer) writer->finish();
-  if (compare) print_similar(model, *data.train, options, stacked(embeddings), pictures);
+  if (compare) print_similar(model, query, *data.train, options, stacked(embeddings), pictures);
   return 0;
 }
 
@@ -196,7 +201,7 @@ int main(int argc, char** argv) {
     CLI::App app("Writes the embeddings of pictures, or finds similar ones.", "la_embed");
     app.add_option("checkpoint", options.model.checkpoint, "a run's folder, or a checkpoint in it")
         ->required();
-    app.add_option("pictures", options.model.data.path, "folder of pictures")->required();
+    app.add_option("pictures", options.model.data.path, "folder of pictures, or one picture")->required();
     app.add_option(
         "--out", options.out,
         "FILE.npy: the embeddings, f32 [N, D]; beside it FILE.txt, the pictures' names, a line each");

@@ -10,6 +10,7 @@
 #include "apps/model_program.h"
 #include "data/subset.h"
 #include "la/evaluation.h"
+#include "la/features.h"
 #include "la/files.h"
 #include "la/interrupt.h"
 #include "la/progress.h"
@@ -154,6 +155,7 @@ int evaluate(EvalOptions options) {
         "{}: evaluation needs labels for training and for test pictures (--val FOLDER names the latter)",
         options.model.data.path);
   check_channels(model, *data.train);
+  for (const std::string& stage : options.readout.stages) find_module(*model.module, stage);
   if (options.out.empty())
     options.out = std::filesystem::path(model.checkpoint).replace_extension("eval.json");
   Results results(model, data, options.out);

@@ -85,7 +85,7 @@ std::string recognize_format(const std::string& path) { return find_format(path,
 DataSource open_data(const DataOptions& options) {
   const std::string& path = options.path;
   std::error_code ignored;
-  check(std::filesystem::is_directory(path, ignored), "{}: there is no such folder of pictures", path);
+  check(std::filesystem::exists(path, ignored), "{}: there is no such folder of pictures", path);
   const Format& format = find_format(path, options.format);
   check(options.val.empty() || format.open == open_folder, "--val is for folders of pictures; {} is {}", path,
         format.name);

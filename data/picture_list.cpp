@@ -148,6 +148,14 @@ bool PictureList::has_labels() const {
 PictureList list_pictures(const std::string& root) {
   PictureList list;
   list.root = root;
+  std::error_code ignored;
+  if (fs::is_regular_file(root, ignored)) {
+    const fs::path file(root);
+    check(is_picture_name(root), "{}: is neither a folder nor a picture by its name", root);
+    list.root = file.has_parent_path() ? file.parent_path().string() : ".";
+    list.add(file.filename().string(), unlabeled);
+    return list;
+  }
   Walk(list).visit("", unlabeled);
   if (list.classes.size() < 2) {
     list.classes.clear();

@@ -74,6 +74,17 @@ TEST_CASE("one folder of pictures is no class") {
   CHECK(files_of(list) == Files{{"2.png", -1}, {"all/1.png", -1}});
 }
 
+TEST_CASE("one picture is a list of one, another file is none") {
+  const TemporaryFolder folder;
+  make_file(folder.file("a b.png"), "");
+  make_file(folder.file("notes.txt"), "");
+  const PictureList list = list_pictures(folder.file("a b.png"));
+  CHECK(list.root == folder.path());
+  CHECK(files_of(list) == Files{{"a b.png", -1}});
+  CHECK_THROWS_WITH_AS(list_pictures(folder.file("notes.txt")),
+                       doctest::Contains("neither a folder nor a picture"), Error);
+}
+
 TEST_CASE("links are followed, those that lead back or nowhere too") {
   const TemporaryFolder folder, elsewhere;
   make_file(folder.file("a/1.png"), "");

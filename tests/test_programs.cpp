@@ -144,6 +144,22 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   CHECK_MESSAGE(embedded.says(fmt::format("1.0000 {}/dark ones/rgb.png", train_folder)), embedded.output);
   CHECK(read_picture(work.file("sheet.png")).channels == 3);
 
+  const Called one = call(fmt::format("la_embed {} '{}/dark ones/rgb.png' --out {} --device cpu", run,
+                                      train_folder, work.file("one.npy")));
+  CHECK_MESSAGE(one.status == 0, one.output);
+  CHECK(read_npy(work.file("one.npy")).shape() == Shape{1, 16});
+
+  // What is wrong is said before anything is computed.
+  for (const std::string& wrong :
+       {fmt::format("la_embed {} {} --max-bad 0.1 --device cpu --similar none.png", run, train_folder),
+        fmt::format("la_eval {} --data {} --max-bad 0.1 --device cpu --stages conv9", run, folder.path())}) {
+    const Called refused = call(wrong);
+    CHECK(refused.status == 1);
+    CHECK_MESSAGE(std::count(refused.output.begin(), refused.output.end(), '\n') == 1, refused.output);
+    CHECK(
+        (refused.says("none.png: it cannot be read") || refused.says("no layer \"conv9\"; its stages are")));
+  }
+
   const Called evaluated =
       call(fmt::format("la_eval {} --data {} --epochs 3 --batch 8 --ten-crop --low-shot 50 100 --max-bad 0.1 "
                        "--device cpu --out {}",
