@@ -14,7 +14,6 @@
 #include "la/interrupt.h"
 #include "la/npy.h"
 #include "la/progress.h"
-#include "tensor/clock.h"
 #include "tensor/ops.h"
 
 using namespace la;
@@ -106,15 +105,13 @@ Tensor readable_rows(const Tensor& x, const std::vector<int32_t>& rows) {
   return chosen.reshape(shape);
 }
 
-/// Embeds all pictures; false if the user interrupted it.
-bool embed_all(Model& model, const Dataset& data, const EmbedOptions& options, Writer* writer,
+void embed_all(Model& model, const Dataset& data, const EmbedOptions& options, Writer* writer,
                std::vector<Tensor>* embeddings, std::vector<int64_t>* pictures) {
   std::vector<Module*> layers;
   for (const std::string& name : options.layers) layers.push_back(&find_module(*model.module, name));
   Progress progress(stderr);
-  const double start = now();
+  const Watch watch = progress.watch();
   for (int64_t begin = 0; begin < data.size(); begin += batch) {
-    if (interrupted()) return false;
     const int64_t end = std::min(begin + batch, data.size());
     const Tensor views = plain_views(data, model.view, begin, end);
     std::vector<int32_t> rows;
@@ -131,9 +128,8 @@ bool embed_all(Model& model, const Dataset& data, const EmbedOptions& options, W
     for (Tensor& output : outputs) output = readable_rows(output, rows);
     if (writer != nullptr) writer->append(outputs, names);
     if (embeddings != nullptr) embeddings->push_back(outputs.front().to(Device::cpu()));
-    progress.update(work_text("embedding", end, data.size(), now() - start));
+    watch("pictures embedded", end, data.size());
   }
-  return true;
 }
 
 Tensor stacked(const std::vector<Tensor>& parts) {
@@ -185,9 +181,8 @@ int embed_pictures(const EmbedOptions& options) {
   const Picture query = compare ? read_query(options.similar, model) : Picture();
   std::vector<Tensor> embeddings;
   std::vector<int64_t> pictures;
-  if (!embed_all(model, *data.train, options, writer.get(), compare ? &embeddings : nullptr,
-                 compare ? &pictures : nullptr))
-    return 128 + interrupted();
+  embed_all(model, *data.train, options, writer.get(), compare ? &embeddings : nullptr,
+            compare ? &pictures : nullptr);
   if (writer) writer->finish();
   if (compare) print_similar(model, query, *data.train, options, stacked(embeddings), pictures);
   return 0;

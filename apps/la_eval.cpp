@@ -103,11 +103,8 @@ void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& optio
   const Device device = model.module->parameters().front().variable->value().device();
   Progress progress(stderr);
   const auto embedded = [&](const Dataset& pictures) {
-    const double start = now();
-    const auto watch = [&](int64_t done, int64_t all) {
-      progress.update(work_text("embedding", done, all, now() - start));
-    };
-    const Tensor vectors = embed(*model.module, pictures, model.view, model.dtype(), device, watch);
+    const Tensor vectors =
+        embed(*model.module, pictures, model.view, model.dtype(), device, progress.watch());
     return LabeledVectors{vectors, labels_of(pictures)};
   };
   const LabeledVectors test_vectors = embedded(*test), train_vectors = embedded(*train);

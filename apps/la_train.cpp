@@ -97,25 +97,34 @@ class Run {
   }
 
   int operator()() {
-    begin();
-    while (!trainer_.finished())
-      if (!train_epoch()) return 128 + interrupted();  // as a shell reports a signal
-    end();
-    return 0;
+    try {
+      begin();
+      while (!trainer_.finished()) train_epoch();
+      end();
+      return 0;
+    } catch (const Interrupted&) {
+      say(fmt::format("interrupted; go on with: la_train --resume --run {}", folder_.path()));
+      return 128 + interrupted();  // as a shell reports a signal
+    }
   }
 
  private:
   void keep_listing(const char* part, const Dataset* pictures) const;
   void begin();
-  bool stopped();
   bool resume();
-  bool train_epoch();
+  void train_epoch();
+  void save_if_interrupted();
   void end();
   void say_complaints();
+  void evaluate_epoch();
   void evaluate();
   void save();
   void report_step(const StepReport& step, Phase phase, int epoch, int64_t step_of_epoch);
   nlohmann::ordered_json place(Phase phase) const;
+  /// That of the last epoch which has been completed.
+  Phase trained_phase() const {
+    return trainer_.epoch() <= config_.warm_start_epochs ? Phase::ir : Phase::la;
+  }
   void say(const std::string& line) { progress_.message(line); }
 
   Config config_;
@@ -170,7 +179,7 @@ void Run::begin() {
   }
   if (config_.bank_init == BankInit::forward) {
     say("filling the bank with the embeddings of the untrained network");
-    trainer_.fill_bank();
+    trainer_.fill_bank(progress_.watch());
   }
 }
 
@@ -189,44 +198,48 @@ bool Run::resume() {
   folder_.truncate_metrics(checkpoint->epoch, checkpoint->step);
   say(fmt::format("resumed from {}: {} epochs and {} steps are done", checkpoint->file.path, trainer_.epoch(),
                   trainer_.step()));
+  const bool at_end_of_epoch = trainer_.epoch() > 0 && trainer_.step() == 0;
+  if (at_end_of_epoch && !folder_.has_metric("knn200", trainer_.epoch(), trainer_.total_steps()))
+    evaluate_epoch();
   return true;
 }
 
-/// Whether the user interrupted the run, which is then saved.
-bool Run::stopped() {
-  if (!interrupted()) return false;
+/// Ends the run, which is then saved, if the user wants that.
+void Run::save_if_interrupted() {
+  if (!interrupted()) return;
   save();
-  say(fmt::format("interrupted; go on with: la_train --resume --run {}", folder_.path()));
-  return true;
+  throw Interrupted();
 }
 
-/// Trains to the end of the epoch; false if the user interrupted it.
-bool Run::train_epoch() {
-  if (stopped()) return false;
+/// Trains to the end of the epoch, saves and evaluates.
+void Run::train_epoch() {
+  save_if_interrupted();
   const int epoch = trainer_.epoch();
   const Phase phase = trainer_.phase();
   const double cluster_start = now();
-  const std::vector<KMeansResult> clusterings = trainer_.begin_epoch();
+  const std::vector<KMeansResult> clusterings = trainer_.begin_epoch(progress_.watch());
   if (!clusterings.empty()) say(describe_clusterings(clusterings, now() - cluster_start));
 
   unreported_ = {.since = now()};
   for (bool more = true; more;) {
-    if (stopped()) return false;
+    save_if_interrupted();
     const int64_t step_of_epoch = trainer_.step() + 1;
     StepReport step;
     more = trainer_.train_step(step);
     report_step(step, phase, epoch, step_of_epoch);
   }
+  save();
+  evaluate_epoch();
+}
 
+/// Evaluates what has been trained up to the end of an epoch, if that is due.
+void Run::evaluate_epoch() {
   const bool warm_start_done = trainer_.epoch() == config_.warm_start_epochs;
   const bool due = config_.eval_every > 0 && trainer_.epoch() % config_.eval_every == 0;
-  if (evaluator_.available() && (warm_start_done || due || trainer_.finished())) {
-    if (warm_start_done) say("after the warm start (IR)");
-    if (trainer_.finished()) say(phase == Phase::la ? "after LA" : "after IR");
-    evaluate();
-  }
-  save();
-  return true;
+  if (!evaluator_.available() || !(warm_start_done || due || trainer_.finished())) return;
+  if (warm_start_done) say("after the warm start (IR)");
+  if (trainer_.finished()) say(trained_phase() == Phase::la ? "after LA" : "after IR");
+  evaluate();
 }
 
 void Run::report_step(const StepReport& step, Phase phase, int epoch, int64_t step_of_epoch) {
@@ -274,17 +287,11 @@ nlohmann::ordered_json Run::place(Phase phase) const {
 }
 
 void Run::evaluate() {
-  const double start = now();
-  const auto watch = [&](int64_t done, int64_t all) {
-    progress_.update(
-        fmt::format("evaluation: {} of {} pictures embedded, {}", done, all, duration_text(now() - start)));
-  };
-  const Accuracy accuracy = evaluator_.evaluate(trainer_.network(), trainer_.bank(), watch);
+  const Accuracy accuracy = evaluator_.evaluate(trainer_.network(), trainer_.bank(), progress_.watch());
   say_complaints();
   say(fmt::format("  {}: {:.1f} %", evaluator_.knn_protocol(), 100 * accuracy.knn200));
   say(fmt::format("  {}: {:.1f} %", evaluator_.bank_protocol(), 100 * accuracy.knn1));
-  // What has been trained so far belongs to the phase of the epoch before.
-  nlohmann::ordered_json line = place(trainer_.epoch() <= config_.warm_start_epochs ? Phase::ir : Phase::la);
+  nlohmann::ordered_json line = place(trained_phase());
   line["knn200"] = accuracy.knn200;
   line["knn1"] = accuracy.knn1;
   folder_.append_metrics(line);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "la/interrupt.h"
+
 namespace la {
 
 int run_program(const char* name, const std::function<int()>& work) {
@@ -10,6 +12,9 @@ int run_program(const char* name, const std::function<int()>& work) {
   } catch (const UsageError& error) {
     fmt::print(stderr, "{}: {}\n", name, error.what());
     return 2;
+  } catch (const Interrupted&) {
+    fmt::print(stderr, "{}: interrupted\n", name);
+    return 128 + interrupted();  // as a shell reports a signal
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}: {}\n", name, error.what());
     return 1;

@@ -30,6 +30,21 @@ LabeledVectors with_labels(const LabeledVectors& all) {
   return result;
 }
 
+/// While one is in scope, the network is in evaluation mode.
+class EvaluationMode {
+ public:
+  explicit EvaluationMode(Module& network) : network_(network), was_training_(network.training()) {
+    network.set_training(false);
+  }
+  ~EvaluationMode() { network_.set_training(was_training_); }
+  EvaluationMode(const EvaluationMode&) = delete;
+  EvaluationMode& operator=(const EvaluationMode&) = delete;
+
+ private:
+  Module& network_;
+  bool was_training_;
+};
+
 std::shared_ptr<const Dataset> labeled_part(const Dataset* all) {
   if (all == nullptr || !all->has_labels()) return nullptr;
   return labeled_pictures(*all);
@@ -38,10 +53,9 @@ std::shared_ptr<const Dataset> labeled_part(const Dataset* all) {
 }  // namespace
 
 Tensor embed(Module& network, const Dataset& dataset, const AugmentationOptions& view, DType precision,
-             Device device, const WatchEmbedding& watch) {
+             Device device, const Watch& watch) {
   NoGrad no_grad;
-  const bool was_training = network.training();
-  network.set_training(false);
+  const EvaluationMode mode(network);
   Tensor embeddings;
   for (int64_t begin = 0; begin < dataset.size(); begin += embedding_batch) {
     const int64_t end = std::min(begin + embedding_batch, dataset.size());
@@ -49,9 +63,8 @@ Tensor embed(Module& network, const Dataset& dataset, const AugmentationOptions&
     const Tensor v = l2_normalize(network(cast(images, precision))).value();
     if (!embeddings.defined()) embeddings = Tensor({dataset.size(), v.size(1)}, DType::f32, device);
     ops::copy_into(embeddings.rows(begin, end), v);
-    if (watch) watch(end, dataset.size());
+    if (watch) watch("pictures embedded", end, dataset.size());
   }
-  network.set_training(was_training);
   return embeddings;
 }
 
@@ -110,7 +123,7 @@ std::string Evaluator::why_not() const {
   return test_->has_labels() ? "" : "the test pictures have no labels";
 }
 
-Accuracy Evaluator::evaluate(Module& network, const MemoryBank& bank, const WatchEmbedding& watch) const {
+Accuracy Evaluator::evaluate(Module& network, const MemoryBank& bank, const Watch& watch) const {
   const Device device = bank.vectors().device();
   const auto embedded = [&](const Dataset& data) {
     return LabeledVectors{embed(network, data, view_, precision_, device, watch), labels_of(data)};

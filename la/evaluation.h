@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "data/augmentation.h"
 #include "data/dataset.h"
 #include "la/memory_bank.h"
+#include "la/progress.h"
 #include "layers/module.h"
 #include "tensor/tensor.h"
 
@@ -19,9 +19,8 @@ namespace la {
 /// Embeddings v of all pictures of a data set, f32 [N, D] on the unit sphere, computed in batches without
 /// augmentation by the network in evaluation mode. `precision` is that of the network's activations.
 /// `watch` is told after each batch.
-using WatchEmbedding = std::function<void(int64_t done, int64_t all)>;
 Tensor embed(Module& network, const Dataset& dataset, const AugmentationOptions& view, DType precision,
-             Device device, const WatchEmbedding& watch = {});
+             Device device, const Watch& watch = {});
 
 /// The pixels of all pictures as the network sees them, scaled to length 1: f32 [N, S * S * C]. What an
 /// embedding must beat.
@@ -60,7 +59,7 @@ class Evaluator {
   bool available() const { return why_not().empty(); }
   std::string why_not() const;
 
-  Accuracy evaluate(Module& network, const MemoryBank& bank, const WatchEmbedding& watch = {}) const;
+  Accuracy evaluate(Module& network, const MemoryBank& bank, const Watch& watch = {}) const;
   /// Whether the pixels of all labeled pictures, as the network sees them, take at most 2 GiB.
   bool pixels_fit() const;
   /// kNN on the pixels, by the protocol of knn200.

@@ -10,4 +10,7 @@ void catch_interrupts();
 /// The signal that came, or 0.
 int interrupted();
 
+/// Thrown where long work ends because of it.
+struct Interrupted {};
+
 }  // namespace la

@@ -3,6 +3,7 @@
 // subsampled.
 #pragma once
 
+#include "la/progress.h"
 #include "tensor/random.h"
 #include "tensor/tensor.h"
 
@@ -25,7 +26,7 @@ struct KMeansResult {
 };
 
 /// Clusters the rows of x [N, D], starting from m different rows chosen at random. The same key gives the
-/// same labels, whatever the number of threads.
-KMeansResult kmeans(const Tensor& x, const KMeansOptions& options);
+/// same labels, whatever the number of threads. `watch` is told after each iteration.
+KMeansResult kmeans(const Tensor& x, const KMeansOptions& options, const Watch& watch = {});
 
 }  // namespace la

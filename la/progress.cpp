@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "la/interrupt.h"
 #include "tensor/clock.h"
 
 namespace la {
@@ -23,7 +24,8 @@ size_t width_of(std::FILE* stream) {
 
 std::string work_text(std::string_view what, int64_t done, int64_t all, double seconds) {
   const double rate = static_cast<double>(done) / seconds;
-  return fmt::format("{} {}/{} pictures, {:.0f}/s, {} left", what, done, all, rate,
+  return fmt::format("{} {}/{}, {}/s, {} left", what, done, all,
+                     rate < 10 ? fmt::format("{:.2g}", rate) : fmt::format("{:.0f}", rate),
                      duration_text(static_cast<double>(all - done) / rate));
 }
 
@@ -83,6 +85,20 @@ void Progress::update(std::string_view line) {
   } else {
     print_line(line);
   }
+}
+
+Watch Progress::watch() {
+  return [this, kind = std::string(), begin = clock_(), seen = clock_(), before = int64_t{0}](
+             std::string_view what, int64_t done, int64_t all) mutable {
+    if (interrupted()) throw Interrupted();
+    if (kind != what || done <= before) {  // other work, which has begun since the last call
+      kind = what;
+      begin = seen;
+    }
+    before = done;
+    seen = clock_();
+    if (due()) update(work_text(what, done, all, seen - begin));
+  };
 }
 
 void Progress::epoch_end(const ProgressState& state) {

@@ -25,7 +25,10 @@ struct ProgressState {
   double seconds_left = -1;  // of the whole run; negative if unknown
 };
 
-/// "embedding 512/60000 pictures, 913/s, 1m 05s left", of work that began `seconds` ago.
+/// Told how far long work is, such as "pictures embedded"; what it throws ends the work.
+using Watch = std::function<void(std::string_view what, int64_t done, int64_t all)>;
+
+/// "pictures embedded 512/60000, 913/s, 1m 05s left", of work that began `seconds` ago.
 std::string work_text(std::string_view what, int64_t done, int64_t all, double seconds);
 
 /// "1d 02h", "1h 03m", "4m 12s" or "9s".
@@ -63,6 +66,9 @@ class Progress {
   void update(const ProgressState& state);
   /// The same for work whose state is any one line.
   void update(std::string_view line);
+  /// Shows work as work_text does, one kind after the other, until the user interrupts it: then it throws
+  /// Interrupted.
+  Watch watch();
   /// Shows the state at the end of an epoch in a line that stays.
   void epoch_end(const ProgressState& state);
   /// Shows a line that stays.

@@ -45,15 +45,30 @@ std::string name_prefix(const Config& config) {
   return fmt::format("runs/{}-{}-", plain(data.filename()), plain(config.network));
 }
 
-/// Whether a line of metrics.jsonl is whole and not later than (epoch, step).
-bool stays(const std::string& line, int epoch, int64_t step) {
-  const ordered_json object = ordered_json::parse(line, nullptr, false);
-  if (!object.is_object()) return false;
+/// Epoch and step of a line of metrics.jsonl; the largest numbers if it has none.
+std::pair<int64_t, int64_t> place_of(const ordered_json& line) {
   const auto number = [&](const char* key) {
-    const auto found = object.find(key);
-    return found != object.end() && found->is_number_integer() ? found->get<int64_t>() : INT64_MAX;
+    if (!line.is_object()) return INT64_MAX;
+    const auto found = line.find(key);
+    return found != line.end() && found->is_number_integer() ? found->get<int64_t>() : INT64_MAX;
   };
-  return std::pair(number("epoch"), number("step")) <= std::pair(int64_t{epoch}, step);
+  return {number("epoch"), number("step")};
+}
+
+/// Calls f(line, object) for each line of metrics.jsonl, with its end; the object is discarded if the line is
+/// no whole one.
+template <class F>
+void for_each_line(const std::string& path, F f) {
+  if (!fs::exists(path)) return;
+  const std::string text = read_text_file(path);
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t newline = text.find('\n', begin);
+    const size_t end = newline == text.npos ? text.size() : newline + 1;
+    const std::string line = text.substr(begin, end - begin);
+    f(line, newline == text.npos ? ordered_json(ordered_json::value_t::discarded)
+                                 : ordered_json::parse(line, nullptr, false));
+    begin = end;
+  }
 }
 
 }  // namespace
@@ -92,21 +107,23 @@ void RunFolder::append_metrics(const ordered_json& object) const {
   append_line(metrics_path(), object.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
 }
 
+bool RunFolder::has_metric(std::string_view key, int epoch, int64_t step) const {
+  bool found = false;
+  for_each_line(metrics_path(), [&](const std::string&, const ordered_json& object) {
+    found = found || (place_of(object) == std::pair(int64_t{epoch}, step) && object.contains(key));
+  });
+  return found;
+}
+
 int64_t RunFolder::truncate_metrics(int epoch, int64_t step) const {
-  if (!fs::exists(metrics_path())) return 0;
-  const std::string text = read_text_file(metrics_path());
   std::string kept;
   int64_t dropped = 0;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t newline = text.find('\n', begin);
-    const size_t end = newline == text.npos ? text.size() : newline + 1;
-    const std::string line = text.substr(begin, end - begin);
-    if (newline != text.npos && stays(line, epoch, step))
+  for_each_line(metrics_path(), [&](const std::string& line, const ordered_json& object) {
+    if (place_of(object) <= std::pair(int64_t{epoch}, step))
       kept += line;
     else
       ++dropped;
-    begin = end;
-  }
+  });
   if (dropped > 0) write_text_file(metrics_path(), kept);
   return dropped;
 }

@@ -34,9 +34,10 @@ class RunFolder {
   /// Appends one line to metrics.jsonl; it is in the file when this returns. Each object needs "epoch" and
   /// "step", counted as in the checkpoints (la/checkpoint.h).
   void append_metrics(const nlohmann::ordered_json& object) const;
+  /// Whether a line for that epoch and step has this number.
+  bool has_metric(std::string_view key, int epoch, int64_t step) const;
   /// Drops the lines that lie after (epoch, step), and what is no whole line, so that a run that continues
-  /// from that checkpoint writes no line twice. What belongs to a checkpoint must be appended before it is
-  /// saved. Epoch -1 drops them all. Returns the number of lines dropped.
+  /// from that checkpoint writes no line twice. Epoch -1 drops them all. Returns the number of lines dropped.
   int64_t truncate_metrics(int epoch, int64_t step) const;
 
  private:

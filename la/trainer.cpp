@@ -83,39 +83,45 @@ Trainer::Trainer(const Config& config, const Dataset& data, const AugmentationOp
   if (config.nce_constant == NceConstant::original) nce_constant_ = original_nce_constant(data.size());
 }
 
-void Trainer::fill_bank() {
+void Trainer::fill_bank(const Watch& watch) {
   NoGrad no_grad;
   feed_->start_epoch(0, 0);
   for (int64_t step = 0; step < steps_per_epoch(); ++step) {
     feed_->next();
     const Variable images = cast(Variable(feed_->images()), precision());
     bank_.assign(feed_->pictures(), l2_normalize((*network_)(images)).value());
+    if (watch) watch("pictures embedded", (step + 1) * config_.batch, steps_per_epoch() * config_.batch);
   }
 }
 
-std::vector<KMeansResult> Trainer::begin_epoch() {
+std::vector<KMeansResult> Trainer::begin_epoch(const Watch& watch) {
   feed_->start_epoch(epoch_, step_);
   if (step_ > 0) return {};  // in the middle of an epoch, whose clusters were restored
   loss_sum_ = 0;
   losses_read_ = losses_made_ = 0;
   if (phase() == Phase::ir || config_.close_neighbors != CloseNeighborKind::kmeans) return {};
   const bool due = (epoch_ - config_.warm_start_epochs) % config_.cluster_every == 0;
-  return due || !cluster_labels_.defined() ? cluster_bank() : std::vector<KMeansResult>();
+  return due || !cluster_labels_.defined() ? cluster_bank(watch) : std::vector<KMeansResult>();
 }
 
-std::vector<KMeansResult> Trainer::cluster_bank() {
+std::vector<KMeansResult> Trainer::cluster_bank(const Watch& watch) {
   const ProfileRange range("clustering");
-  if (config_.bank_refresh) bank_.assign_all(embed(*network_, data_, view_, precision(), device_));
+  if (config_.bank_refresh) bank_.assign_all(embed(*network_, data_, view_, precision(), device_, watch));
   if (!cluster_labels_.defined())
     cluster_labels_ = Tensor({config_.clusterings, bank_.size()}, DType::i32, device_);
   std::vector<KMeansResult> results;
   for (int h = 0; h < config_.clusterings; ++h) {
+    const auto watch_all = [&](std::string_view what, int64_t done, int64_t iterations) {
+      if (watch) watch(what, h * iterations + done, config_.clusterings * iterations);
+    };
     const auto number =
         static_cast<uint64_t>(epoch_) * static_cast<uint64_t>(config_.clusterings) + static_cast<uint64_t>(h);
-    results.push_back(kmeans(bank_.vectors(), {.clusters = config_.clusters,
-                                               .iterations = config_.cluster_iterations,
-                                               .spherical = config_.spherical,
-                                               .key = {config_.seed, Purpose::clustering, number}}));
+    results.push_back(kmeans(bank_.vectors(),
+                             {.clusters = config_.clusters,
+                              .iterations = config_.cluster_iterations,
+                              .spherical = config_.spherical,
+                              .key = {config_.seed, Purpose::clustering, number}},
+                             watch_all));
     ops::copy_into(cluster_labels_.rows(h, h + 1).reshape({bank_.size()}), results.back().labels);
   }
   return results;

@@ -17,6 +17,7 @@
 #include "la/config.h"
 #include "la/kmeans.h"
 #include "la/memory_bank.h"
+#include "la/progress.h"
 #include "la/safetensors.h"
 #include "layers/module.h"
 #include "tensor/repeated_work.h"
@@ -65,11 +66,11 @@ class Trainer {
   /// Fills the bank with the embeddings of the untrained network (the option bank_init = forward), from one
   /// pass over the first epoch's batches in training mode. What is left over beyond whole batches keeps its
   /// random vectors.
-  void fill_bank();
+  void fill_bank(const Watch& watch = {});
 
   /// Begins an epoch, or goes on with one that was restored. An LA epoch begins with new clusters where they
-  /// are due; returns how each clustering went.
-  std::vector<KMeansResult> begin_epoch();
+  /// are due; returns how each clustering went. Where `watch` ended that, it can be called again.
+  std::vector<KMeansResult> begin_epoch(const Watch& watch = {});
   /// One step of the epoch; false once all of them are done, which completes it. A GPU may still be at work
   /// when it returns.
   bool train_step(StepReport& report);
@@ -80,7 +81,7 @@ class Trainer {
   void restore(const SafetensorsFile& checkpoint);
 
  private:
-  std::vector<KMeansResult> cluster_bank();
+  std::vector<KMeansResult> cluster_bank(const Watch& watch);
   void compute_step();
   Variable embed_views();
   Variable compare_with_bank(const Variable& v);

@@ -157,7 +157,28 @@ TEST_CASE("progress: in a file a plain line now and then, at the end of an epoch
 }
 
 TEST_CASE("progress: work on pictures tells how many, how fast and how long") {
-  CHECK(work_text("embedding", 512, 60000, 0.5) == "embedding 512/60000 pictures, 1024/s, 58s left");
+  CHECK(work_text("pictures embedded", 512, 60000, 0.5) == "pictures embedded 512/60000, 1024/s, 58s left");
+  CHECK(work_text("k-means iterations", 3, 20, 9) == "k-means iterations 3/20, 0.33/s, 51s left");
+}
+
+TEST_CASE("progress: the rate of one kind of work is not that of the work before") {
+  const TemporaryFolder folder;
+  std::FILE* file = std::fopen(folder.file("out").c_str(), "w");
+  REQUIRE(file != nullptr);
+  double now = 1000;
+  {
+    Progress progress(file, {}, [&] { return now; });
+    const Watch watch = progress.watch();
+    for (int i = 1; i <= 4; ++i, now += 10) watch("pictures embedded", i * 100, 400);
+    for (int i = 1; i <= 4; ++i, now += 20) watch("pictures embedded", i * 100, 400);  // again, half as fast
+    for (int i = 1; i <= 4; ++i, now += 50) watch("k-means iterations", i, 4);
+  }
+  std::fclose(file);
+  const std::string shown = read_text_file(folder.file("out"));
+  CAPTURE(shown);
+  CHECK(shown.find("pictures embedded 400/400, 13/s, 0s left") !=
+        std::string::npos);  // 30 seconds for 4 calls
+  CHECK(shown.find("k-means iterations 3/4, 0.025/s, 40s left") != std::string::npos);
 }
 
 TEST_CASE("interrupt: the first signal is remembered, the second ends the program") {
