@@ -1,19 +1,38 @@
 #include "tensor/allocator.h"
 
 #include <algorithm>
+#include <cassert>
 #include <iterator>
-#include <vector>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace la {
+namespace {
 
-CachingAllocator::CachingAllocator(Allocate allocate, Release release, Mark mark)
+constexpr size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+}  // namespace
+
+MarkMemory mark_for_sanitizer() {
+#ifdef __SANITIZE_ADDRESS__
+  return [](void* bytes, size_t count, bool usable) {
+    usable ? __asan_unpoison_memory_region(bytes, count) : __asan_poison_memory_region(bytes, count);
+  };
+#else
+  return {};
+#endif
+}
+
+CachingAllocator::CachingAllocator(Allocate allocate, Release release, MarkMemory mark)
     : allocate_(std::move(allocate)), release_(std::move(release)), mark_(std::move(mark)) {}
 
 CachingAllocator::~CachingAllocator() { release_cache(); }
 
 size_t CachingAllocator::block_size(size_t bytes) const {
   const size_t beyond = mark_ ? 64 : 0;  // what is marked as not to be used behind each block
-  return (std::max<size_t>(bytes + beyond, 1) + alignment - 1) / alignment * alignment;
+  return round_up(std::max<size_t>(bytes + beyond, 1), alignment);
 }
 
 void* CachingAllocator::allocate(size_t bytes) {
@@ -24,15 +43,16 @@ void* CachingAllocator::allocate(size_t bytes) {
   if (best == free_.end()) best = add_segment(size);
 
   const auto chunk = chunks_.find(best->begin);
-  chunk->second.entry = free_.extract(best);
-  chunk->second.free = false;
   if (chunk->second.size > size) {
     Chunk rest{.size = chunk->second.size - size,
                .owner = chunk->second.owner,
                .entry = FreeSet{FreeKey{}}.extract(FreeKey{})};
     const auto placed = chunks_.emplace(chunk->first + size, std::move(rest)).first;
+    chunk->second.entry = free_.extract(best);
     chunk->second.size = size;
     set_free(placed);
+  } else {
+    chunk->second.entry = free_.extract(best);
   }
   if (open_ != nullptr) chunk->second.owner = open_;
   stats_.in_use += size;
@@ -41,9 +61,10 @@ void* CachingAllocator::allocate(size_t bytes) {
   return chunk->first;
 }
 
-void CachingAllocator::deallocate(void* block, size_t) noexcept {
+void CachingAllocator::deallocate(void* block) noexcept {
   std::lock_guard lock(mutex_);
   const auto chunk = chunks_.find(static_cast<char*>(block));
+  assert(chunk != chunks_.end() && !chunk->second.is_free());
   stats_.in_use -= chunk->second.size;
   if (mark_) mark_(block, chunk->second.size, false);
   set_free(chunk);
@@ -56,7 +77,7 @@ CachingAllocator::FreeSet::iterator CachingAllocator::find_free(const Reservatio
 }
 
 CachingAllocator::FreeSet::iterator CachingAllocator::add_segment(size_t size) {
-  const size_t bytes = std::max(size, segment_size);
+  const size_t bytes = round_up(std::max(size, segment_size), page_size);
   void* segment = nullptr;
   try {
     segment = allocate_(bytes);
@@ -67,19 +88,18 @@ CachingAllocator::FreeSet::iterator CachingAllocator::add_segment(size_t size) {
   stats_.reserved += bytes;
   ++stats_.system_requests;
   if (mark_) mark_(segment, bytes, false);
-  auto& chunk =
-      *chunks_.emplace(static_cast<char*>(segment), Chunk{.size = bytes, .first = true, .free = true}).first;
-  return free_.insert({nullptr, bytes, chunk.first}).first;
+  char* const begin = static_cast<char*>(segment);
+  chunks_.emplace(begin, Chunk{.size = bytes, .first = true});
+  return free_.insert({nullptr, bytes, begin}).first;
 }
 
 /// Makes a chunk free that is not, and joins it with its free neighbors.
 void CachingAllocator::set_free(Chunks::iterator chunk) {
   FreeSet::node_type entry = std::move(chunk->second.entry);
-  chunk->second.free = true;
   const auto join_with_next = [&](Chunks::iterator left) {
     const auto right = std::next(left);
-    if (right == chunks_.end() || right->second.first || !left->second.free || !right->second.free ||
-        left->second.owner != right->second.owner)
+    if (right == chunks_.end() || right->second.first || !left->second.is_free() ||
+        !right->second.is_free() || left->second.owner != right->second.owner)
       return false;
     for (const auto& part : {left, right})
       free_.erase({part->second.owner, part->second.size, part->first});  // but for that which becomes free
@@ -103,7 +123,8 @@ void CachingAllocator::release_segments() {
   for (auto chunk = chunks_.begin(); chunk != chunks_.end();) {
     const auto next = std::next(chunk);
     const auto& [begin, part] = *chunk;
-    if (part.first && part.free && part.owner == nullptr && (next == chunks_.end() || next->second.first)) {
+    if (part.first && part.is_free() && part.owner == nullptr &&
+        (next == chunks_.end() || next->second.first)) {
       if (mark_) mark_(begin, part.size, true);
       release_(begin, part.size);
       stats_.reserved -= part.size;
@@ -133,18 +154,15 @@ void Reservation::close() {
 Reservation::~Reservation() {
   close();
   std::lock_guard lock(allocator_.mutex_);
-  std::vector<CachingAllocator::Chunks::iterator> freed;
-  for (auto chunk = allocator_.chunks_.begin(); chunk != allocator_.chunks_.end(); ++chunk) {
-    CachingAllocator::Chunk& part = chunk->second;
-    if (part.owner != this) continue;
-    if (part.free) {
-      part.entry = allocator_.free_.extract({this, part.size, chunk->first});
-      part.free = false;
-      freed.push_back(chunk);
-    }
-    part.owner = nullptr;
+  for (auto& [begin, chunk] : allocator_.chunks_)
+    if (chunk.owner == this && !chunk.is_free()) chunk.owner = nullptr;
+  for (auto entry = allocator_.find_free(this, 0); entry != allocator_.free_.end();
+       entry = allocator_.find_free(this, 0)) {
+    const auto chunk = allocator_.chunks_.find(entry->begin);
+    chunk->second.entry = allocator_.free_.extract(entry);
+    chunk->second.owner = nullptr;
+    allocator_.set_free(chunk);
   }
-  for (const auto chunk : freed) allocator_.set_free(chunk);
 }
 
 }  // namespace la

@@ -22,17 +22,22 @@ struct MemoryStats {
 
 class Reservation;
 
+/// Told which bytes may be used and which not, for tools that find wrong accesses.
+using MarkMemory = std::function<void(void* bytes, size_t count, bool usable)>;
+/// Tells AddressSanitizer about memory of the host; empty in a build without it.
+MarkMemory mark_for_sanitizer();
+
 class CachingAllocator {
  public:
   using Allocate = std::function<void*(size_t bytes)>;  // throws an Error when there is no memory
   using Release = std::function<void(void* segment, size_t bytes)>;
-  /// Told which bytes may be used and which not, for tools that find wrong accesses.
-  using Mark = std::function<void(void* bytes, size_t count, bool usable)>;
 
   static constexpr size_t segment_size = size_t{64} << 20;  // the least that is asked for
-  static constexpr size_t alignment = 512;                  // of a block from the beginning of its segment
+  static constexpr size_t page_size = size_t{2} << 20;      // of which segments are multiples
+  // Of a block from the beginning of its segment: what the widest accesses of any device want.
+  static constexpr size_t alignment = 512;
 
-  CachingAllocator(Allocate allocate, Release release, Mark mark = {});
+  CachingAllocator(Allocate allocate, Release release, MarkMemory mark = {});
   ~CachingAllocator();
   CachingAllocator(const CachingAllocator&) = delete;
   CachingAllocator& operator=(const CachingAllocator&) = delete;
@@ -40,9 +45,9 @@ class CachingAllocator {
   /// A block of at least `bytes` bytes; never null, also for 0 bytes. The contents are undefined. Where the
   /// system has no memory, the cache is given back to it, and it is asked once more.
   void* allocate(size_t bytes);
-  /// Takes back a block that allocate(bytes) gave.
-  void deallocate(void* block, size_t bytes) noexcept;
-  /// Gives every segment of which nothing is in use back to the system.
+  /// Takes back a block that allocate gave.
+  void deallocate(void* block) noexcept;
+  /// Gives back to the system every segment of which nothing is in use or reserved.
   void release_cache();
 
   MemoryStats stats() const;
@@ -66,8 +71,8 @@ class CachingAllocator {
     size_t size;
     const Reservation* owner = nullptr;  // the reservation that has it, if any
     bool first = false;                  // of its segment
-    bool free = false;
     FreeSet::node_type entry = {};
+    bool is_free() const { return entry.empty(); }
   };
   using Chunks = std::map<char*, Chunk>;  // by address
 
@@ -78,7 +83,7 @@ class CachingAllocator {
 
   Allocate allocate_;
   Release release_;
-  Mark mark_;
+  MarkMemory mark_;
   mutable std::mutex mutex_;
   Chunks chunks_;
   FreeSet free_;

@@ -16,7 +16,7 @@ struct Tensor::Storage {
   size_t bytes;
 
   Storage(Device on, size_t size) : device(on), block(backend(on).allocator().allocate(size)), bytes(size) {}
-  ~Storage() { backend(device).allocator().deallocate(block, bytes); }
+  ~Storage() { backend(device).allocator().deallocate(block); }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 };

@@ -275,6 +275,13 @@ void add_convolution_cases(OpCases& cases) {
       {{1, 11, 14, 40}, {33, 5, 3, 40}, {.stride = 3, .padding = 2, .dilation = 2}},
       {{1, 2, 2, 32}, {32, 3, 3, 32}, {.padding = 3}},  // more padding than picture
       {{19, 16, 18, 8}, {48, 1, 3, 8}, {}},             // several blocks of pictures
+      // Winograd's tiles: cut by every border, channels that fill no panel; what has too few outputs for
+      // them.
+      {{2, 7, 6, 64}, {80, 3, 3, 64}, {.padding = 1}},
+      {{1, 5, 6, 80}, {64, 3, 3, 80}, {.padding = 2}},
+      {{2, 6, 9, 16}, {48, 3, 3, 16}, {}},
+      {{3, 2, 2, 64}, {64, 3, 3, 64}, {.padding = 1}},
+      {{0, 8, 8, 64}, {64, 3, 3, 64}, {.padding = 1}},  // no picture
   };
   for (const Convolution& c : all) add_convolution(c, cases);
 

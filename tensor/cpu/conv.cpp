@@ -121,7 +121,7 @@ void CpuBackend::conv2d(const Tensor& x, const Tensor& weight, const ConvGeometr
 
 void CpuBackend::conv2d_backward_data(const Tensor& dy, const Tensor& weight, const ConvGeometry& geometry,
                                       const Tensor& dx) {
-  if (suits_winograd(ConvPass::data_gradient, dy.shape(), weight.shape(), geometry, dy.dtype()))
+  if (suits_winograd(ConvPass::data_gradient, dx.shape(), weight.shape(), geometry, dy.dtype()))
     return winograd_conv2d_backward_data(dy, weight, geometry, dx);
   onednn::guarded("a convolution's data gradient", [&] {
     const ConvShape shape(dx.shape(), dy.shape(), weight.shape(), geometry, dy.dtype());

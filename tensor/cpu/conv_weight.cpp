@@ -59,8 +59,6 @@ struct Arithmetic<bf16> {
 };
 #endif
 
-constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 template <class T>
 class WeightGradient {
  public:

@@ -1,9 +1,6 @@
 // Memory of the CPU backend: aligned blocks, large ones on huge pages.
 #include <sys/mman.h>
 #include <unistd.h>
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#endif
 
 #include <cstdlib>
 #include <cstring>
@@ -24,15 +21,6 @@ void* allocate(size_t bytes) {
   return block;
 }
 
-#ifdef __SANITIZE_ADDRESS__
-/// Lets AddressSanitizer find accesses beside blocks and to freed ones.
-void mark(void* bytes, size_t count, bool usable) {
-  usable ? __asan_unpoison_memory_region(bytes, count) : __asan_poison_memory_region(bytes, count);
-}
-#else
-constexpr auto mark = nullptr;
-#endif
-
 /// What is in host memory is where it should be.
 struct NoUploader final : Uploader {
   Tensor upload(const Tensor& host) override { return host; }
@@ -42,7 +30,7 @@ struct NoUploader final : Uploader {
 
 CpuBackend::CpuBackend()
     : allocator_(
-          allocate, [](void* segment, size_t) { std::free(segment); }, mark) {}
+          allocate, [](void* segment, size_t) { std::free(segment); }, mark_for_sanitizer()) {}
 
 size_t CpuBackend::memory_size() const {
   return static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));

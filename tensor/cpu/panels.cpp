@@ -5,6 +5,7 @@
 #include "tensor/cpu/transpose.h"
 
 namespace la {
+
 void pack_panel(const float* columns, int64_t n, int64_t stride, int64_t depth, float* panel) {
   const int64_t squares = n / simd_lanes, deep = depth - depth % simd_lanes;
   for (int64_t v = 0; v < squares; ++v)

@@ -9,6 +9,9 @@
 
 namespace la {
 
+/// a / b, rounded up.
+constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 /// Calls body(begin, end) for parts of [0, n), at most one a thread, each of at least `grain` (but the last).
 /// Which thread gets which part depends on the number of threads: results that must not, may not depend on
 /// the parts.

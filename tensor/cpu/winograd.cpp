@@ -12,8 +12,8 @@ using namespace winograd;
 /// The windows of a convolution that makes `out` channels of `in`.
 struct Windows {
   const Tensor& weight;
-  bool
-      backward;  // those of the data gradient: turned by half a turn, from the weight's outputs to its inputs
+  /// Those of the data gradient: turned by half a turn, from the weight's outputs to its inputs.
+  bool backward;
   int64_t in = weight.size(backward ? 0 : 3), out = weight.size(backward ? 3 : 0);
 };
 
@@ -64,24 +64,24 @@ class Convolution {
 
   void run() const {
     const int64_t threads = omp_get_max_threads();
-    constexpr int64_t tile_bytes = frequencies * sizeof(float);
-    const int64_t fit =
-        std::max<int64_t>(cache_bytes / tile_bytes / (windows_.in + product_width), few_tiles);
-    const int64_t groups = divide_up(divide_up(tiles_.count(), fit), threads) * threads;
-    if (groups < 4 * threads)
-      run_by_panels(std::max(divide_up(threads, panels_), divide_up(tiles_.count(), many_tiles)));
-    else
-      run_by_groups(divide_up(tiles_.count(), groups));
+    // With few tiles, transforming the windows takes a good part of the time, or threads would find nothing
+    // to do.
+    const bool few = tiles_.count() < std::max<int64_t>(128, 2 * product_rows * threads);
+    few ? run_by_panels(threads) : run_by_groups(threads);
   }
 
  private:
   static constexpr int64_t cache_bytes = 600 << 10;  // of a thread's second cache
-  static constexpr int64_t few_tiles = 4 * product_rows, many_tiles = 64;
+  static constexpr int64_t fewest_tiles = 4 * product_rows, most_tiles = 64;
   static constexpr int64_t depth = 32;  // channels whose windows are transformed at once
 
-  /// Where there are many tiles: each thread takes groups of them that fit into its cache, and all use
-  /// windows that were transformed before.
-  void run_by_groups(int64_t group) const {
+  /// Where there are many tiles: each thread takes groups of them that fit into its cache, or of
+  /// fewest_tiles, and all use windows that were transformed before.
+  void run_by_groups(int64_t threads) const {
+    constexpr int64_t bytes = frequencies * sizeof(float);  // of a channel of a tile
+    const int64_t fit = std::max(cache_bytes / bytes / (windows_.in + product_width), fewest_tiles);
+    const int64_t groups = divide_up(divide_up(tiles_.count(), fit), threads) * threads;
+    const int64_t group = divide_up(tiles_.count(), groups);
     const Spectrum u(windows_.in, windows_.out, product_width);
     parallel_for(divide_up(windows_.in, depth), 1, [&](int64_t begin, int64_t end) {
       for (int64_t d = begin; d < end; ++d) {
@@ -94,8 +94,8 @@ class Convolution {
       for (int64_t g = begin; g < end; ++g) {
         const Range range = part_of(tiles_.count(), group, g);
         transform_pictures<InputTransform, T>(x_, {0, windows_.in}, tiles_, range, padding_, v);
-        for (int64_t p = 0; p < panels_; ++p) {
-          const Range channels = part_of(windows_.out, product_width, p);
+        for (int64_t panel = 0; panel < panels_; ++panel) {
+          const Range channels = part_of(windows_.out, product_width, panel);
           for (int64_t f = 0; f < frequencies; ++f)
             block_product(v.matrix(f), u.matrix(f, 0, channels.first), range.count, channels.count,
                           windows_.in, false, m.matrix(f));
@@ -108,7 +108,8 @@ class Convolution {
   /// Where there are few: threads share the panels of output channels, whose windows are transformed a few
   /// channels at a time, so that they never leave the cache; and parts of the tiles, if there are fewer
   /// panels than threads.
-  void run_by_panels(int64_t parts) const {
+  void run_by_panels(int64_t threads) const {
+    const int64_t parts = std::max(divide_up(threads, panels_), divide_up(tiles_.count(), most_tiles));
     const Spectrum v(tiles_.count(), windows_.in, depth);
     transform_pictures<InputTransform, T>(x_, {0, windows_.in}, tiles_, {0, tiles_.count()}, padding_, v);
     const int64_t part = divide_up(tiles_.count(), parts);
@@ -139,15 +140,17 @@ class Convolution {
 
 }  // namespace
 
-bool suits_winograd(ConvPass pass, const Shape& y, const Shape& weight, const ConvGeometry& geometry,
+bool suits_winograd(ConvPass pass, const Shape& tiled, const Shape& weight, const ConvGeometry& geometry,
                     DType dtype) {
   const int64_t out = weight[0], in = weight[3];
   if (weight[1] != window || weight[2] != window || geometry.stride != 1 || geometry.dilation != 1 ||
       geometry.padding >= window || out % simd_lanes != 0 || in % simd_lanes != 0)
     return false;
-  // A plain sum takes half of the time in bf16; then what tiles compute beyond the border must be little.
-  const int64_t computed = Tiles(y).count() * tile * tile, used = y[0] * y[1] * y[2];
-  if (dtype == DType::bf16 && 10 * computed > 14 * used) return false;
+  // What tiles compute beyond the border must be little, the more so in bf16, where a plain sum takes half of
+  // the time.
+  const int64_t computed = Tiles(tiled).count() * tile * tile, used = tiled[0] * tiled[1] * tiled[2];
+  const double most = dtype == DType::bf16 ? 1.4 : 2.2;
+  if (used == 0 || static_cast<double>(computed) > most * static_cast<double>(used)) return false;
   const int64_t fewest = dtype == DType::bf16 || pass == ConvPass::weight_gradient ? 64 : 16;
   return out >= fewest && in >= fewest;
 }

@@ -16,9 +16,9 @@ namespace la {
 
 enum class ConvPass { forward, data_gradient, weight_gradient };
 
-/// Whether the function below for that pass takes the convolution, with y of that shape, and is faster than a
-/// plain sum.
-bool suits_winograd(ConvPass pass, const Shape& y, const Shape& weight, const ConvGeometry& geometry,
+/// Whether the function below for that pass takes the convolution and is faster than a plain sum. `tiled` is
+/// the shape of what is cut into tiles: dx in the data gradient, else y.
+bool suits_winograd(ConvPass pass, const Shape& tiled, const Shape& weight, const ConvGeometry& geometry,
                     DType dtype);
 
 /// Shapes and types as in ops.h; each number is the same for any number of threads.

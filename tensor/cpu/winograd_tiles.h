@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <span>
 
 #include "tensor/cpu/block_product.h"
 #include "tensor/cpu/channel_tiles.h"
@@ -11,8 +10,6 @@
 #include "tensor/tensor.h"
 
 namespace la::winograd {
-
-constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Numbers from `first` on.
 struct Range {
@@ -58,9 +55,6 @@ class Spectrum {
   MatrixView matrix(int64_t frequency, int64_t row = 0, int64_t channel = 0) const {
     return {at(row, channel) + frequency * frequency_, width_, 1};
   }
-  /// All numbers, and what lies between them.
-  std::span<float> numbers() const { return {storage_.data<float>(), static_cast<size_t>(storage_.numel())}; }
-
   /// For transform_square: the square of frequencies of a row, for the vector of channels from `channel` on.
   auto reader(int64_t row, int64_t channel) const {
     return [from = at(row, channel), stride = frequency_](int i, int j) {
@@ -78,7 +72,7 @@ class Spectrum {
     return storage_.data<float>() + channel / width_ * panel_ + row * width_ + channel % width_;
   }
 
-  // A power of two between the frequencies would put them all into a few lines of the cache.
+  // A power of two between the frequencies would put them all into a few sets of the cache.
   static constexpr int64_t cache_line = 16;
   int64_t width_, panel_, frequency_;
   Tensor storage_;

@@ -5,7 +5,10 @@
 
 namespace la {
 
-CudaBackend::CudaBackend() : allocator_(cuda::allocate, [](void* block, size_t) { cuda::release(block); }) {}
+CudaBackend::CudaBackend()
+    : allocator_(
+          cuda::allocate, [](void* segment, size_t) { cuda::release(segment); },
+          cuda::memory_is_host() ? mark_for_sanitizer() : nullptr) {}
 
 namespace {
 

@@ -189,6 +189,7 @@ void* allocate(size_t bytes) {
 // Freeing may run in a destructor. Where it fails, something has gone wrong before, which the next call
 // that is checked reports.
 void release(void* block) { cudaFree(block); }
+bool memory_is_host() { return false; }
 
 void* allocate_pinned(size_t bytes) {
   context();  // so that the first use of the GPU reports what is wrong with it

@@ -35,6 +35,8 @@ void check_launch(const char* kernel);
 
 void* allocate(size_t bytes);
 void release(void* block);
+/// Whether that is memory of the host, as where a GPU is played.
+bool memory_is_host();
 
 /// Page-locked host memory, from which copies run beside the host's and the device's work.
 void* allocate_pinned(size_t bytes);

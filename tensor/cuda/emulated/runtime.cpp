@@ -56,6 +56,7 @@ void* allocate(size_t bytes) {
   return block;
 }
 void release(void* block) { std::free(block); }
+bool memory_is_host() { return true; }
 void* allocate_pinned(size_t bytes) { return allocate(bytes); }
 void release_pinned(void* block) { release(block); }
 
