@@ -14,8 +14,8 @@ struct UsageError : Error {
   using Error::Error;
 };
 
-/// The exit code of `work`; of an Error, which is printed in one line, 1, of a UsageError 2, and where the user
-/// interrupted it 128 and the signal.
+/// The exit code of `work`; of an Error, which is printed in one line, 1, of a UsageError 2, and where the
+/// user interrupted it 128 and the signal.
 int run_program(const char* name, const std::function<int()>& work);
 
 /// The device that the user asked for: "cpu", "cuda" or "auto", which takes a GPU if there is one. An Error
