@@ -66,7 +66,8 @@ void CachingAllocator::deallocate(void* block) noexcept {
   const auto chunk = chunks_.find(static_cast<char*>(block));
   assert(chunk != chunks_.end() && !chunk->second.is_free());
   stats_.in_use -= chunk->second.size;
-  if (mark_) mark_(block, chunk->second.size, false);
+  const bool may_be_used = chunk->second.owner != nullptr;  // by recorded work, when it runs again
+  if (mark_ && !may_be_used) mark_(block, chunk->second.size, false);
   set_free(chunk);
 }
 
@@ -161,6 +162,7 @@ Reservation::~Reservation() {
     const auto chunk = allocator_.chunks_.find(entry->begin);
     chunk->second.entry = allocator_.free_.extract(entry);
     chunk->second.owner = nullptr;
+    if (allocator_.mark_) allocator_.mark_(chunk->first, chunk->second.size, false);
     allocator_.set_free(chunk);
   }
 }

@@ -17,6 +17,15 @@ constexpr float q = 1.5f, q2 = q * q, q3 = q2 * q;
 // 1 / product of the differences between a point and the other finite ones
 constexpr float at_zero = 1 / (p2 * q2), at_p = 1 / (2 * p2 * (p2 - q2)), at_q = 1 / (2 * q2 * (q2 - p2));
 
+/// The values at p, -p, q and -q of a polynomial from its even and odd parts at p and q.
+template <class V>
+inline void set_pairs(const V& even_p, const V& odd_p, const V& even_q, const V& odd_q, V (&y)[patch]) {
+  y[1] = even_p + odd_p;
+  y[2] = even_p - odd_p;
+  y[3] = even_q + odd_q;
+  y[4] = even_q - odd_q;
+}
+
 /// B^T: inputs to points.
 struct InputTransform {
   static constexpr int from = patch, to = patch;
@@ -25,10 +34,7 @@ struct InputTransform {
     const V even_p = x[4] - q2 * x[2], odd_p = p * (x[3] - q2 * x[1]);
     const V even_q = x[4] - p2 * x[2], odd_q = q * (x[3] - p2 * x[1]);
     y[0] = p2 * q2 * x[0] - (p2 + q2) * x[2] + x[4];
-    y[1] = even_p + odd_p;
-    y[2] = even_p - odd_p;
-    y[3] = even_q + odd_q;
-    y[4] = even_q - odd_q;
+    set_pairs(even_p, odd_p, even_q, odd_q, y);
     y[5] = p2 * q2 * x[1] - (p2 + q2) * x[3] + x[5];
   }
 };
@@ -41,10 +47,7 @@ struct WindowTransform {
     const V even_p = at_p * x[0] + at_p * p2 * x[2], odd_p = at_p * p * x[1];
     const V even_q = at_q * x[0] + at_q * q2 * x[2], odd_q = at_q * q * x[1];
     y[0] = at_zero * x[0];
-    y[1] = even_p + odd_p;
-    y[2] = even_p - odd_p;
-    y[3] = even_q + odd_q;
-    y[4] = even_q - odd_q;
+    set_pairs(even_p, odd_p, even_q, odd_q, y);
     y[5] = x[2];
   }
 };
@@ -71,10 +74,7 @@ struct OutputGradientTransform {
     const V even_p = x[0] + p2 * x[2], odd_p = p * x[1] + p3 * x[3];
     const V even_q = x[0] + q2 * x[2], odd_q = q * x[1] + q3 * x[3];
     y[0] = x[0];
-    y[1] = even_p + odd_p;
-    y[2] = even_p - odd_p;
-    y[3] = even_q + odd_q;
-    y[4] = even_q - odd_q;
+    set_pairs(even_p, odd_p, even_q, odd_q, y);
     y[5] = x[3];
   }
 };
