@@ -1,6 +1,6 @@
 // Times the layers that a training step consists of, in f32 and bf16: the three passes of each distinct
-// convolution of ResNet-20 on 28 x 28 pictures and of ResNet-18 on 32 x 32 (batch 128), and batch norm,
-// beside what memory allows.
+// convolution of ResNet-20 on 28 x 28 pictures, of ResNet-18 on 32 x 32 (batch 128) and of ResNet-50 on
+// 224 x 224 (batch 16), and batch norm, beside what memory allows.
 //
 //   bench_layers [f32|bf16]
 //
@@ -19,8 +19,6 @@
 namespace {
 
 using namespace la;
-
-constexpr int64_t batch = 128;
 
 double now_ms() {
   using namespace std::chrono;
@@ -66,11 +64,13 @@ struct Conv {
 
 struct Network {
   const char* name;
+  int64_t batch;
   std::vector<Conv> convs;
 };
 
 const std::vector<Network> networks{
     {"resnet20",
+     128,
      {{28, 1, 16, 3, 1, 1},
       {28, 16, 16, 3, 1, 6},
       {28, 16, 32, 3, 2, 1},
@@ -80,6 +80,7 @@ const std::vector<Network> networks{
       {14, 32, 64, 1, 2, 1},
       {7, 64, 64, 3, 1, 5}}},
     {"resnet18",
+     128,
      {{32, 3, 64, 3, 1, 1},
       {32, 64, 64, 3, 1, 4},
       {32, 64, 128, 3, 2, 1},
@@ -91,17 +92,25 @@ const std::vector<Network> networks{
       {8, 256, 512, 3, 2, 1},
       {8, 256, 512, 1, 2, 1},
       {4, 512, 512, 3, 1, 3}}},
+    {"resnet50",
+     16,
+     {{224, 3, 64, 7, 2, 1},    {56, 64, 64, 1, 1, 1},    {56, 64, 64, 3, 1, 3},   {56, 64, 256, 1, 1, 4},
+      {56, 256, 64, 1, 1, 2},   {56, 256, 128, 1, 1, 1},  {56, 128, 128, 3, 2, 1}, {56, 256, 512, 1, 2, 1},
+      {28, 128, 128, 3, 1, 3},  {28, 128, 512, 1, 1, 4},  {28, 512, 128, 1, 1, 3}, {28, 512, 256, 1, 1, 1},
+      {28, 256, 256, 3, 2, 1},  {28, 512, 1024, 1, 2, 1}, {14, 256, 256, 3, 1, 5}, {14, 256, 1024, 1, 1, 6},
+      {14, 1024, 256, 1, 1, 5}, {14, 1024, 512, 1, 1, 1}, {14, 512, 512, 3, 2, 1}, {14, 1024, 2048, 1, 2, 1},
+      {7, 512, 512, 3, 1, 2},   {7, 512, 2048, 1, 1, 3},  {7, 2048, 512, 1, 1, 2}}},
 };
 
 /// The three passes of a convolution; returns their time in ms (the first layer has no data gradient).
-double time_conv(const Conv& c, DType dtype) {
+double time_conv(const Conv& c, int64_t batch, DType dtype) {
   const Tensor x = random_tensor({batch, c.extent, c.extent, c.in}, dtype, 1);
   const Tensor weight = random_tensor({c.out, c.kernel, c.kernel, c.in}, dtype, 2);
   const ConvGeometry geometry{.stride = c.stride, .padding = c.kernel / 2};
   const Tensor dy = random_tensor(ops::conv2d(x, weight, geometry).shape(), dtype, 3);
   const double work = 2e-9 * static_cast<double>(dy.numel() * c.in * c.kernel * c.kernel);
-  const std::string name = fmt::format("{0} conv {1}x{1} {2}->{3} at {4}x{4} /{5}", dtype, c.kernel, c.in,
-                                       c.out, c.extent, c.stride);
+  const std::string name = fmt::format("{0} conv {1}x{1} {2}->{3} at {4}x{4} /{5} batch {6}", dtype, c.kernel,
+                                       c.in, c.out, c.extent, c.stride, batch);
   const bool first_layer = c.in <= 3;
   double sum = 0;
   sum += report(name + " forward", work, "GFLOP/s", [&] { ops::conv2d(x, weight, geometry); }).median;
@@ -141,12 +150,12 @@ void time_batch_norm(const Shape& shape, DType dtype) {
 void time_all(DType dtype) {
   for (const Network& network : networks) {
     double sum = 0;
-    for (const Conv& c : network.convs) sum += c.count * time_conv(c, dtype);
+    for (const Conv& c : network.convs) sum += c.count * time_conv(c, network.batch, dtype);
     fmt::print("{} convolutions of {}, each as often as it occurs\t{:.3f}\n", dtype, network.name, sum);
   }
   for (const auto& [extent, channels] :
        {std::pair<int64_t, int64_t>{28, 16}, {14, 32}, {7, 64}, {32, 64}, {4, 512}})
-    time_batch_norm({batch, extent, extent, channels}, dtype);
+    time_batch_norm({128, extent, extent, channels}, dtype);
 }
 
 }  // namespace
@@ -154,7 +163,7 @@ void time_all(DType dtype) {
 int main(int argc, char** argv) try {
   const std::string_view only = argc > 1 ? argv[1] : "";
   check(only.empty() || only == "f32" || only == "bf16", "expected f32 or bf16, got {}", only);
-  fmt::print("# {} threads, batch {}; name, median ms, least ms, rate at the median\n", num_threads(), batch);
+  fmt::print("# {} threads; name, median ms, least ms, rate at the median\n", num_threads());
   if (only != "bf16") time_all(DType::f32);
   if (only != "f32") time_all(DType::bf16);
 } catch (const la::Error& error) {

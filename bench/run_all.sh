@@ -40,6 +40,15 @@ step alexnet 224 3 f32 64 3
 TURNS=5
 
 echo
+echo "convolutions, in ms"
+layers=$(mktemp)
+"$build/bench_layers" > "$layers.ours"
+"$python" "$here/peer_layers.py" "$layers.ours" > "$layers.theirs"
+awk -F '\t' 'FNR == NR {if ($0 !~ /^#/) theirs[$1] = $2; next}
+  $1 in theirs {printf "%-60s %9.2f  PyTorch %9.2f  ratio %.2f\n", $1, $2, theirs[$1], $2 / theirs[$1]}' "$layers.theirs" "$layers.ours"
+rm -f "$layers" "$layers.ours" "$layers.theirs"
+
+echo
 echo "Local Aggregation's own work, in ms; PyTorch and faiss on the same vectors"
 vectors=$(mktemp)
 "$build/bench_la" "$vectors" > "$vectors.ours"

@@ -146,12 +146,15 @@ bool suits_winograd(ConvPass pass, const Shape& tiled, const Shape& weight, cons
   if (weight[1] != window || weight[2] != window || geometry.stride != 1 || geometry.dilation != 1 ||
       geometry.padding >= window || out % simd_lanes != 0 || in % simd_lanes != 0)
     return false;
+  const int64_t tiles = Tiles(tiled).count(), used = tiled[0] * tiled[1] * tiled[2];
   // What tiles compute beyond the border must be little, the more so in bf16, where a plain sum takes half of
-  // the time.
-  const int64_t computed = Tiles(tiled).count() * tile * tile, used = tiled[0] * tiled[1] * tiled[2];
-  const double most = dtype == DType::bf16 ? 1.4 : 2.2;
-  if (used == 0 || static_cast<double>(computed) > most * static_cast<double>(used)) return false;
-  const int64_t fewest = dtype == DType::bf16 || pass == ConvPass::weight_gradient ? 64 : 16;
+  // the time; and there must be tiles enough for the transform of the windows to pay.
+  const bool is_bf16 = dtype == DType::bf16;
+  if (used == 0 ||
+      static_cast<double>(tiles * tile * tile) > (is_bf16 ? 1.4 : 2.2) * static_cast<double>(used))
+    return false;
+  if (is_bf16 && pass != ConvPass::weight_gradient && 1024 * tiles < in * out) return false;
+  const int64_t fewest = is_bf16 || pass == ConvPass::weight_gradient ? 64 : 16;
   return out >= fewest && in >= fewest;
 }
 
