@@ -95,9 +95,7 @@ class ChannelTiles {
   int64_t width() const { return width_; }
   /// Rows of C channels.
   double count() const { return static_cast<double>(elements_ / channels_); }
-  int64_t blocks() const {
-    return (rows_ + rows_per_block - 1) / rows_per_block + (elements_ > rows_ * width_ ? 1 : 0);
-  }
+  int64_t blocks() const { return divide_up(rows_, rows_per_block) + (elements_ > rows_ * width_ ? 1 : 0); }
 
   /// Calls body(strip) for all strips; for those of one block in order, for blocks in parallel.
   template <class Body>

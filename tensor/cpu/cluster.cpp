@@ -81,7 +81,7 @@ void find_best(const float* rows, int64_t n, int64_t depth, const Centroids& cen
 void CpuBackend::nearest_centroid(const Tensor& x, const Tensor& centroids, const Assignment& out) {
   const int64_t n = x.size(0), depth = x.size(1);
   const Centroids packed(centroids);
-  parallel_for((n + block_rows - 1) / block_rows, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(divide_up(n, block_rows), 1, [&](int64_t begin, int64_t end) {
     std::vector<Best> best(block_rows);
     for (int64_t first = begin * block_rows; first < std::min(end * block_rows, n); first += block_rows) {
       const int64_t count = std::min(block_rows, n - first);

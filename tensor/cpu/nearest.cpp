@@ -40,7 +40,7 @@ struct Rows {
 /// scores [queries.count, width] <- the scores of every `stride`-th row of the table, `width` a multiple of
 /// panel_width; what lies beyond the table is 0.
 void score_all(const Rows& queries, const Rows& table, int64_t stride, float* scores, int64_t width) {
-  const int64_t rows = (table.count + stride - 1) / stride;
+  const int64_t rows = divide_up(table.count, stride);
   parallel_for(panel_count(rows), 1, [&](int64_t begin, int64_t end) {
     const Tensor panel({panel_width, table.depth});
     for (int64_t p = begin; p < end; ++p) {
@@ -165,7 +165,7 @@ class Search {
         k_(out.indices.size(1)),
         values_(out.values.data<float>()),
         indices_(out.indices.data<int32_t>()),
-        sample_((table_.count + sample_stride - 1) / sample_stride) {
+        sample_(divide_up(table_.count, sample_stride)) {
     // The sample has about `expected` of the k nearest rows, Poisson distributed; four standard deviations
     // more let through too few rows once in some ten thousand queries, and the list has room for as many
     // again.

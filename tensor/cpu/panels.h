@@ -5,6 +5,7 @@
 // it has the same bits wherever its row and column lie in a tile and whichever thread computes it.
 #pragma once
 
+#include "tensor/cpu/parallel.h"
 #include "tensor/cpu/vector_math.h"
 
 namespace la {
@@ -18,7 +19,7 @@ constexpr int panel_width = tile_vectors * simd_lanes;
 using PanelScores = Floats[tile_vectors];
 
 /// Number of panels that hold `columns` columns.
-constexpr int64_t panel_count(int64_t columns) { return (columns + panel_width - 1) / panel_width; }
+constexpr int64_t panel_count(int64_t columns) { return divide_up(columns, panel_width); }
 
 /// Packs n <= panel_width columns, `stride` floats apart and each of `depth` numbers; missing ones are zeros.
 void pack_panel(const float* columns, int64_t n, int64_t stride, int64_t depth, float* panel);

@@ -12,7 +12,7 @@ template <class F>
 void for_each_bits(int64_t count, const RandomKey& key, F f) {
   constexpr int64_t together = 64;
   constexpr int64_t numbers = 4 * together;
-  const int64_t groups = (count + numbers - 1) / numbers;
+  const int64_t groups = divide_up(count, numbers);
   parallel_for(groups, elements_per_thread / (4 * numbers), [=](int64_t begin, int64_t end) {
     uint32_t bits[numbers];
     for (int64_t group = begin; group < end; ++group) {

@@ -29,7 +29,7 @@ void CpuBackend::sum_rows(const Tensor& x, const Tensor& y) {
   const int64_t columns = x.size(-1), rows = x.numel() / std::max<int64_t>(columns, 1);
   // Sums over fixed blocks of rows, then over blocks: the result does not depend on the threads.
   constexpr int64_t block = 512;
-  const int64_t blocks = (rows + block - 1) / block;
+  const int64_t blocks = divide_up(rows, block);
   Tensor partial({blocks, columns});
   float* sums = partial.data<float>();
   dispatch_float(x.dtype(), [&]<class T>(T) {
