@@ -134,6 +134,11 @@ $(BUILD)/%.host.o: %.cu | config
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
+# Loaded into a program by CUDA: see its source.
+$(BUILD)/libkernel_times.so: bench/kernel_times.cpp | config
+	@echo "  link     $@"
+	@$(CXX) $(filter-out -I.,$(CXXFLAGS)) -MF $(@:.so=.d) -fPIC -shared -o $@ $< $(addprefix -L,$(wildcard $(CUDA_ROOT)/lib64 $(CUDA_ROOT)/extras/CUPTI/lib64)) -lcupti
+
 # ---- What the machine has --------------------------------------------------------------------------------------------
 
 # Debian package : header that shows it is there : what it is for
@@ -207,7 +212,8 @@ format:
 BUNDLE := build/la-bundle
 bundle:
 	@$(MAKE) --no-print-directory BUILD=build/portable MARCH=x86-64-v3 CUDA=1 \
-	   build/portable/la_train build/portable/run_tests build/portable/bench_gpu build/portable/bench_ops
+	   build/portable/la_train build/portable/run_tests build/portable/bench_gpu build/portable/bench_ops \
+	   build/portable/libkernel_times.so
 	@sh bundle/make_bundle.sh build/portable $(BUNDLE)
 
 bench: $(BENCHES)

@@ -7,8 +7,11 @@
 // explains. bench/peer_gpu.py prints the same lines for PyTorch, bench/run_gpu.sh both with their ratios.
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
 #include <functional>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -49,6 +52,8 @@ void print(const std::string& name, double value, const char* unit) {
   std::printf("%s\t%.4g\t%s\n", name.c_str(), value, unit);
   std::fflush(stdout);
 }
+
+void print_line(const std::string& text) { std::printf("# %s\n", text.c_str()); }
 
 // --- Yardsticks -------------------------------------------------------------------------------------------
 
@@ -195,6 +200,19 @@ struct Measurement {
   std::function<void()> run;
 };
 
+/// Which of NVIDIA's libraries the process has loaded, and from where.
+void show_libraries() {
+  print_line(backend(gpu).name());
+  ops::matmul(Tensor::zeros({8, 8}, DType::f32, gpu), Tensor::zeros({8, 8}, DType::f32, gpu));
+  std::ifstream maps("/proc/self/maps");
+  std::set<std::string> paths;
+  for (std::string line; std::getline(maps, line);)
+    if (const size_t path = line.find('/'); path != std::string::npos)
+      for (const char* name : {"libcudnn", "libcublas", "libcuda.", "libnvrtc"})
+        if (line.find(name, path) != std::string::npos) paths.insert(line.substr(path));
+  for (const std::string& path : paths) print_line(path);
+}
+
 const Measurement measurements[] = {
     {"copy", measure_copy},
     {"matmul_bf16", measure_matmul},
@@ -215,7 +233,9 @@ const Measurement measurements[] = {
 
 int main(int argc, char** argv) try {
   if (const std::string problem = cuda_problem(); !problem.empty()) fail("no GPU: {}", problem);
+  autotune(std::getenv("LA_NO_AUTOTUNE") == nullptr);  // as the peer's cudnn.benchmark
   const std::vector<std::string> chosen(argv + 1, argv + argc);
+  if (chosen == std::vector<std::string>{"libraries"}) show_libraries();
   for (const Measurement& m : measurements)
     if (chosen.empty() || std::find(chosen.begin(), chosen.end(), m.name) != chosen.end()) m.run();
 } catch (const std::exception& error) {
