@@ -89,7 +89,7 @@ FUZZ := $(BUILD)/fuzz
 PYTHON ?= python3
 EMULATED_TESTS := $(BUILD)/run_tests_emulated
 
-.PHONY: all programs benches deps config test fuzz test-gpu test-barriers test-sanitize bundle check check-floors format bench clean help
+.PHONY: all programs benches deps config test fuzz test-gpu test-barriers test-bundle test-sanitize bundle check check-floors format bench clean help
 all: programs
 programs: $(PROGRAMS)
 benches: $(BENCHES)
@@ -195,6 +195,10 @@ test-gpu: $(TESTS) $(PROGRAMS)
 test-barriers: $(EMULATED_TESTS)
 	@sh tests/check_barriers.sh $(EMULATED_TESTS)
 
+# Whether the bundle's run-all ends with its table, whatever its programs do.
+test-bundle:
+	@sh tests/check_run_all.sh
+
 # The same tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 test-sanitize:
 	@$(MAKE) --no-print-directory BUILD=build/sanitize OPTIMIZE=-O1 \
@@ -228,6 +232,7 @@ help:
 	@echo "make test           build and run the tests"
 	@echo "make test-gpu       those that run on a GPU, on it alone"
 	@echo "make test-barriers  whether the tests of CUDA kernels find every missing barrier"
+	@echo "make test-bundle    whether the bundle's script ends in time, whatever its programs do"
 	@echo "make bundle         a folder to carry to a GPU where nothing can be installed"
 	@echo "make fuzz           give the readers of files changed files"
 	@echo "make test-sanitize  tests and fuzz under AddressSanitizer and UBSan"

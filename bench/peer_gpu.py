@@ -1,9 +1,10 @@
 """The work of bench_gpu in PyTorch, at its best: channels_last, bf16 autocast, fused SGD, torch.compile where it runs,
-CUDA graphs for the small network. Prints the same lines: name, median, unit, separated by tabs.
+also with CUDA graphs. Prints the same lines: name, median, unit, separated by tabs.
 
     python3 peer_gpu.py [NAME ...]
 """
 
+import os
 import sys
 import time
 
@@ -83,7 +84,8 @@ def augment(pictures, rows, size):
     return ((x - 0.45) / 0.25).contiguous(memory_format=torch.channels_last)
 
 
-def measure_training(name, network, size, batch, on_gpu, compile_it):
+def measure_training(name, network, size, batch, on_gpu, mode):
+    """mode: of torch.compile, or eager."""
     torch.backends.cudnn.benchmark = True
     network = network.to(GPU, memory_format=torch.channels_last)
     weights = [p for p in network.parameters() if p.dim() > 1]
@@ -93,8 +95,8 @@ def measure_training(name, network, size, batch, on_gpu, compile_it):
     pictures = torch.randint(0, 256, (50000, size, size, 3), device=GPU, dtype=torch.uint8) if on_gpu else None
     fixed = torch.randn(batch, 3, size, size, device=GPU).to(memory_format=torch.channels_last)
     target = torch.randn(batch, 128, device=GPU)
-    model = torch.compile(network) if compile_it else network
-    views = torch.compile(augment) if compile_it else augment
+    model = torch.compile(network, mode=mode) if mode != "eager" else network
+    views = torch.compile(augment) if mode != "eager" else augment
 
     def step():
         images = views(pictures, torch.randint(0, 50000, (batch,), device=GPU), size) if on_gpu else fixed
@@ -109,13 +111,15 @@ def measure_training(name, network, size, batch, on_gpu, compile_it):
 
 
 def best_training(name, network, size, batch, on_gpu):
-    """With and without torch.compile; the better one counts, and is printed last."""
-    for compile_it in (False, True):
+    """Eager, compiled, and compiled with CUDA graphs, or what LA_PEER_MODES names; the best counts."""
+    for mode in os.environ.get("LA_PEER_MODES", "eager default reduce-overhead").split():
         try:
-            print(f"# {name}: torch.compile {'on' if compile_it else 'off'}")
-            measure_training(name, make_network(network, 3, size), size, batch, on_gpu, compile_it)
+            print(f"# {name}: " + ("eager" if mode == "eager" else f"torch.compile, mode {mode}"), flush=True)
+            measure_training(name, make_network(network, 3, size), size, batch, on_gpu, mode)
         except Exception as error:  # torch.compile needs a compiler on the machine
-            print(f"# {name}: failed: {str(error).splitlines()[0][:150]}")
+            print(f"# {name}: failed: {str(error).splitlines()[0][:150]}", flush=True)
+        torch._dynamo.reset()
+        torch.cuda.empty_cache()
 
 
 # --- Local Aggregation -----------------------------------------------------------------------------------------------

@@ -12,9 +12,4 @@ echo "commit    $(cat "$here/commit" 2> /dev/null || git -C "$here" rev-parse --
 "$build/bench_gpu" "$@" > "$ours" || exit 1
 "$python" "$here/peer_gpu.py" "$@" > "$theirs"
 grep '^#' "$theirs"
-# Of several lines with one name the best rate, or the least time, counts.
-awk -F '\t' '
-  FNR == NR { if ($0 !~ /^#/ && (!($1 in theirs) || ($3 == "ms" ? $2 < theirs[$1] : $2 > theirs[$1]))) theirs[$1] = $2; next }
-  /^#/ { print; next }
-  $1 in theirs { printf "%-24s %10.4g %-9s PyTorch %10.4g  ratio %.2f\n", $1, $2, $3, theirs[$1], $2 / theirs[$1]; next }
-  { printf "%-24s %10.4g %s\n", $1, $2, $3 }' "$theirs" "$ours"
+sh "$here/compare.sh" "$ours" "$theirs"

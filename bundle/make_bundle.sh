@@ -12,7 +12,7 @@ cp "$build/libkernel_times.so" "$folder/lib"
 cp -r presets bench "$folder"
 cp -r tests/fixtures "$folder/tests"
 cp tensor/ops.h "$folder/tensor"
-cp bundle/run-all bundle/run-step bundle/run-tests bundle/run-bench bundle/environment "$folder"
+cp bundle/run-all bundle/run-step bundle/environment "$folder"
 git rev-parse --short HEAD > "$folder/bench/commit"
 cp "$data"/*-ubyte.gz "$folder/data/fashion-mnist"
 # All libraries but those of glibc and the compiler's loader, which every host has.
