@@ -63,7 +63,7 @@ FLOORS := tensor tensor/cpu autograd layers data la
 LIB_SOURCES := $(sort $(wildcard $(FLOORS:%=%/*.cpp)))
 CUDA_SOURCES := $(filter-out %/absent.cpp,$(sort $(wildcard tensor/cuda/*.cpp)))
 KERNELS := $(sort $(wildcard tensor/cuda/*.cu))
-EMULATED_SOURCES := tensor/cuda/cuda_backend.cpp $(sort $(wildcard tensor/cuda/emulated/*.cpp))
+EMULATED_SOURCES := tensor/cuda/convolution.cpp tensor/cuda/cuda_backend.cpp $(sort $(wildcard tensor/cuda/emulated/*.cpp))
 APP_MAINS := $(sort $(wildcard apps/la_*.cpp))
 APP_SHARED := $(filter-out $(APP_MAINS),$(sort $(wildcard apps/*.cpp)))
 BENCH_MAINS := $(sort $(wildcard bench/bench_*.cpp))

@@ -115,16 +115,16 @@ Variable scale_channels(const Variable& x, const Variable& s) {
 Variable batch_norm(const Variable& x, const Variable& scale, const Variable& shift,
                     const BatchNormState& state, const Variable& residual, const BatchNormOptions& options) {
   BatchNormResult result = ops::batch_norm(x.value(), state, residual.value(), options);
-  auto function = [x = x.value(), result, state, has_residual = residual.defined(),
-                   options](const Tensor& dy) {
-    BatchNormGradients g = ops::batch_norm_backward(dy, x, result, state, has_residual, options);
+  auto function = [x = x.value(), result, state, has_residual = residual.defined(), options](
+                      const Tensor& dy, const Tensor& more) {
+    BatchNormGradients g = ops::batch_norm_backward(dy, x, result, state, has_residual, options, more);
     Gradients gradients{g.dx, g.dscale, g.dshift};
     if (has_residual) gradients.push_back(g.dresidual);
     return gradients;
   };
   std::vector<Variable> inputs{x, scale, shift};
   if (residual.defined()) inputs.push_back(residual);
-  return record("batch_norm", result.y, std::move(inputs), std::move(function));
+  return record_of_sum("batch_norm", result.y, std::move(inputs), std::move(function));
 }
 
 Variable batch_norm_inference(const Variable& x, const BatchNormState& state, const Variable& residual,

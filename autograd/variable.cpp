@@ -16,13 +16,15 @@ thread_local Trace* current_trace = nullptr;
 
 struct Variable::Node {
   const char* name = "leaf";
-  Tensor gradient;
+  Tensor gradient, more;                      // its gradient is their sum; `more` may be undefined
   std::vector<std::shared_ptr<Node>> inputs;  // null where an input requires no gradient
-  BackwardFunction function;                  // empty for a leaf
+  BackwardOfSum function;                     // empty for a leaf
 
   void accumulate(const Tensor& g) {
     if (!gradient.defined())
       gradient = g;
+    else if (function && !more.defined())
+      more = g;
     else if (gradient.unique())
       ops::add_in_place(gradient, g);
     else
@@ -31,8 +33,8 @@ struct Variable::Node {
 
   // Runs the closure, hands the gradients on and frees all that this entry holds.
   void run() {
-    const Tensor dy = std::exchange(gradient, {});
-    const Gradients gradients = std::exchange(function, {})(dy);
+    const Tensor dy = std::exchange(gradient, {}), second = std::exchange(more, {});
+    const Gradients gradients = std::exchange(function, {})(dy, second);
     check(gradients.size() == inputs.size(), "{}: {} gradients for {} inputs", name, gradients.size(),
           inputs.size());
     for (size_t i = 0; i < inputs.size(); ++i)
@@ -72,6 +74,16 @@ void Variable::clear_grad() {
 
 Variable record(const char* name, Tensor y, std::vector<Variable> inputs, BackwardFunction function,
                 CallOptions options) {
+  return record_of_sum(
+      name, std::move(y), std::move(inputs),
+      [function = std::move(function)](const Tensor& dy, const Tensor& more) {
+        return function(more.defined() ? ops::add(dy, more) : dy);
+      },
+      options);
+}
+
+Variable record_of_sum(const char* name, Tensor y, std::vector<Variable> inputs, BackwardOfSum function,
+                       CallOptions options) {
   if (Trace* trace = Trace::current()) {
     TracedCall call{.function = name, .inputs = {}, .output = y, .options = options};
     for (const Variable& x : inputs) call.inputs.push_back(x.value());

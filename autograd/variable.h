@@ -16,6 +16,9 @@ namespace la {
 /// One gradient for each input, in order; an undefined tensor where an input needs none.
 using Gradients = std::vector<Tensor>;
 using BackwardFunction = std::function<Gradients(const Tensor& dy)>;
+/// One that is given the gradient as it came, from one or two of the result's users: dy, or, where `more` is
+/// defined, dy + more, which it can read as fast as one.
+using BackwardOfSum = std::function<Gradients(const Tensor& dy, const Tensor& more)>;
 
 class Variable {
  public:
@@ -38,7 +41,7 @@ class Variable {
   Tensor value_;
   std::shared_ptr<Node> node_;
 
-  friend Variable record(const char*, Tensor, std::vector<Variable>, BackwardFunction, CallOptions);
+  friend Variable record_of_sum(const char*, Tensor, std::vector<Variable>, BackwardOfSum, CallOptions);
   friend void backward(const Variable&);
 };
 
@@ -47,6 +50,8 @@ class Variable {
 /// a Trace.
 Variable record(const char* name, Tensor y, std::vector<Variable> inputs, BackwardFunction function,
                 CallOptions options = {});
+Variable record_of_sum(const char* name, Tensor y, std::vector<Variable> inputs, BackwardOfSum function,
+                       CallOptions options = {});
 
 /// Adds the gradient of `loss` (one element) to every leaf that it depends on. The tape is walked once, and
 /// each closure is freed, with the activations that it holds, as soon as it has run: a loss can be

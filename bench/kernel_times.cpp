@@ -39,7 +39,8 @@ std::string readable(const char* name) {
   char* text = abi::__cxa_demangle(name, nullptr, nullptr, &status);
   std::string result = status == 0 ? text : name;
   std::free(text);
-  if (const size_t arguments = result.rfind('('); status == 0 && arguments != std::string::npos && arguments > 0)
+  if (const size_t arguments = result.rfind('(');
+      status == 0 && arguments != std::string::npos && arguments > 0)
     result.resize(arguments);
   constexpr size_t most = 150;
   if (result.size() > most) result.resize(most);
@@ -60,7 +61,8 @@ void add(const CUpti_Activity* record) {
     }
     case CUPTI_ACTIVITY_KIND_MEMCPY: {
       const auto* copy = reinterpret_cast<const CUpti_ActivityMemcpy6*>(record);
-      return add(copy->graphId == 0, "copy of kind " + std::to_string(copy->copyKind), copy->start, copy->end);
+      return add(copy->graphId == 0, "copy of kind " + std::to_string(copy->copyKind), copy->start,
+                 copy->end);
     }
     case CUPTI_ACTIVITY_KIND_MEMSET: {
       const auto* set = reinterpret_cast<const CUpti_ActivityMemset4*>(record);
@@ -104,8 +106,8 @@ void print_part(std::FILE* out, bool alone) {
   for (size_t i = 0; i < std::min(most, rows.size()); ++i) {
     const auto& [name, total] = rows[i];
     std::fprintf(out, "%8.3f %5.1f%% %8lld %9.2f  %s\n", total.milliseconds, 100 * total.milliseconds / sum,
-                 static_cast<long long>(total.runs), 1e3 * total.milliseconds / static_cast<double>(total.runs),
-                 name.c_str());
+                 static_cast<long long>(total.runs),
+                 1e3 * total.milliseconds / static_cast<double>(total.runs), name.c_str());
   }
 }
 

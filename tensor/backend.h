@@ -81,9 +81,9 @@ class Backend {
                           const BatchNormOptions& options, const BatchNormResult& out) = 0;
   virtual void batch_norm_inference(const Tensor& x, const BatchNormState& state, const Tensor& residual,
                                     const BatchNormOptions& options, const Tensor& y) = 0;
-  virtual void batch_norm_backward(const Tensor& dy, const Tensor& x, const BatchNormResult& forward,
-                                   const BatchNormState& state, const BatchNormOptions& options,
-                                   const BatchNormGradients& out) = 0;
+  virtual void batch_norm_backward(const Tensor& dy, const Tensor& more, const Tensor& x,
+                                   const BatchNormResult& forward, const BatchNormState& state,
+                                   const BatchNormOptions& options, const BatchNormGradients& out) = 0;
 
   // Tables.
   virtual void gather_rows(const Tensor& table, const Tensor& rows, const Tensor& y) = 0;

@@ -88,7 +88,8 @@ void matmul_into(const Tensor& c, const Tensor& a, const Tensor& b, const Matmul
 Tensor conv2d(const Tensor& x, const Tensor& weight, const ConvGeometry& geometry);
 Tensor conv2d_backward_data(const Tensor& dy, const Tensor& weight, const Shape& x_shape,
                             const ConvGeometry& geometry);
-/// The weight's gradient, always f32 [O, KH, KW, I].
+/// The weight's gradient, always f32 [O, KH, KW, I]; with bf16 operands, a device may round its sums, which
+/// are f32, to bf16.
 Tensor conv2d_backward_weight(const Tensor& dy, const Tensor& x, const Shape& weight_shape,
                               const ConvGeometry& geometry);
 
@@ -112,9 +113,10 @@ BatchNormResult batch_norm(const Tensor& x, const BatchNormState& state, const T
 /// The same with the running statistics.
 Tensor batch_norm_inference(const Tensor& x, const BatchNormState& state, const Tensor& residual,
                             const BatchNormOptions& options);
+/// Of the result's gradient dy, or, where `more` is defined, dy + more.
 BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const BatchNormResult& forward,
                                        const BatchNormState& state, bool has_residual,
-                                       const BatchNormOptions& options);
+                                       const BatchNormOptions& options, const Tensor& more = {});
 
 // --- Tables: gather, scatter, the memory bank
 // -------------------------------------------------------------------------

@@ -193,16 +193,20 @@ Tensor batch_norm_inference(const Tensor& x, const BatchNormState& state, const 
 
 BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const BatchNormResult& forward,
                                        const BatchNormState& state, bool has_residual,
-                                       const BatchNormOptions& options) {
+                                       const BatchNormOptions& options, const Tensor& more) {
   constexpr const char* op = "batch_norm_backward";
+  const bool masks = has_residual && options.relu;  // writes the gradient that ReLU lets through
+  if (more.defined() && !masks)
+    return batch_norm_backward(add(dy, more), x, forward, state, has_residual, options);
   check_batch_norm(op, x, state, Tensor());
   check_alike(op, dy, x);
   check_alike(op, forward.y, x);
   const Shape channels{x.size(-1)};
   BatchNormGradients out{Tensor(x.shape(), x.dtype(), x.device()), Tensor(channels, DType::f32, x.device()),
                          Tensor(channels, DType::f32, x.device()),
-                         has_residual && options.relu ? Tensor(x.shape(), x.dtype(), x.device()) : Tensor()};
-  backend(x.device()).batch_norm_backward(dy, x, forward, state, options, out);
+                         masks ? Tensor(x.shape(), x.dtype(), x.device()) : Tensor()};
+  if (more.defined()) check_alike(op, more, x);
+  backend(x.device()).batch_norm_backward(dy, more, x, forward, state, options, out);
   if (has_residual && !options.relu) out.dresidual = dy;  // the sum hands its gradient on as it is
   return out;
 }

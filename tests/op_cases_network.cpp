@@ -1,4 +1,6 @@
 // Cases of convolution, pooling and batch normalization.
+#include <functional>
+
 #include "tensor/ops.h"
 #include "tests/op_case.h"
 
@@ -157,11 +159,13 @@ OpCase global_avg_pool_backward_case(const Input& x) {
 // --- Batch normalization
 // ------------------------------------------------------------------------------------
 
-/// What the three ops share. Inputs: x, scale, shift, running mean, running variance, dy, and the residual.
+/// What the three ops share. Inputs: x, scale, shift, running mean, running variance, dy, the residual, and a
+/// second gradient.
 struct BatchNorm {
   Input x;
   bool residual = false;
   BatchNormOptions options;
+  bool more = false;
 
   std::vector<Input> inputs() const {
     const Shape channels{x.shape[-1]};
@@ -172,6 +176,7 @@ struct BatchNorm {
                           uniform(channels, 0.1f, 4),
                           normal(x.shape, x.dtype)};
     if (residual) in.push_back(normal(x.shape, x.dtype));
+    if (more) in.push_back(normal(x.shape, x.dtype));
     return in;
   }
   std::string describe() const {
@@ -230,14 +235,17 @@ OpCase batch_norm_backward_case(const BatchNorm& b) {
              const BatchNormState state{in[1], in[2], ops::copy(in[3]), ops::copy(in[4])};
              const BatchNormResult forward = ops::batch_norm(in[0], state, residual_of(in), o);
              const BatchNormGradients g =
-                 ops::batch_norm_backward(in[5], in[0], forward, state, residual_of(in).defined(), o);
+                 ops::batch_norm_backward(in[5], in[0], forward, state, residual_of(in).defined(), o,
+                                          in.size() > 7 ? in[7] : Tensor());
              if (!residual_of(in).defined()) return {g.dx, g.dscale, g.dshift};
              return {g.dx, g.dscale, g.dshift, g.dresidual};
            },
            .reference =
                [=](const Arrays& in) {
-                 return reference::batch_norm_backward(in[5], in[0], in[1], in[2], residual_of(in), o);
+                 const Array dy = in.size() > 7 ? map(in[5], in[7], std::plus()).stored(in[5].dtype) : in[5];
+                 return reference::batch_norm_backward(dy, in[0], in[1], in[2], residual_of(in), o);
                }};
+  if (b.more) return c;
   c.gradient = {[=](const Arrays& in) { return batch_norm_reference(in, o)[0]; }, {0, 1, 2}, 5};
   if (b.residual) c.gradient.inputs.push_back(6);
   return c;
@@ -245,6 +253,7 @@ OpCase batch_norm_backward_case(const BatchNorm& b) {
 
 void add_batch_norm(const BatchNorm& b, OpCases& cases, bool only_timed = false) {
   for (OpCase one : {batch_norm_case(b), batch_norm_inference_case(b), batch_norm_backward_case(b)}) {
+    if (b.more && one.op != "batch_norm_backward") continue;
     one.only_timed = only_timed;
     cases.push_back(one);
   }
@@ -262,6 +271,9 @@ void add_convolution_cases(OpCases& cases) {
       {{2, 8, 9, 16}, {64, 1, 1, 16}, {.stride = 2}},
       {{1, 23, 21, 3}, {16, 7, 7, 3}, {.stride = 2, .padding = 3}},
       {{2, 1, 11, 1}, {16, 1, 5, 1}, {.stride = 1}},
+      {{2, 15, 14, 1}, {16, 5, 5, 1}, {.stride = 2, .padding = 2}},
+      {{1, 27, 29, 3}, {8, 11, 11, 3}, {.stride = 4, .padding = 2}},
+      {{2, 10, 9, 4}, {8, 4, 4, 4}, {.stride = 4}},
       {{2, 1, 9, 3}, {1, 3, 3, 3}, {.stride = 3, .padding = 1}},
       {{1, 4, 4, 1}, {64, 3, 3, 1}, {.stride = 1, .padding = 1}},
       {{2, 12, 12, 64}, {64, 3, 3, 64}, {.padding = 1}},
@@ -323,6 +335,7 @@ void add_batch_norm_cases(OpCases& cases) {
       for (bool residual : {false, true})
         for (bool relu : {false, true}) {
           add_batch_norm({normal(shape, dtype), residual, {.relu = relu}}, cases);
+          if (residual) add_batch_norm({normal(shape, dtype), true, {.relu = relu}, true}, cases);
           add_batch_norm(
               {normal(shape, dtype, 0.5f, 3), residual, {.momentum = 0.5f, .epsilon = 0.1f, .relu = relu}},
               cases);

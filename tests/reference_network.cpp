@@ -92,7 +92,10 @@ Array conv2d_backward_weight(const Array& dy, const Array& x, const Shape& weigh
                       for (int64_t i = 0; i < weight_shape[3]; ++i)
                         dweight.at(o, kh, kw, i).add(dy.at(n, oh, ow, o) * x.at(n, h, w, i));
                   });
-  return dweight.total(DType::f32);
+  Array result = dweight.total(DType::f32);
+  if (x.dtype == DType::bf16)  // a device may round once to the type of the operands
+    for (Bounded& value : result.values) value = value.rounded(1, bf16_roundoff);
+  return result;
 }
 
 Arrays max_pool2d(const Array& x, const PoolGeometry& g) {

@@ -226,9 +226,14 @@ void CpuBackend::batch_norm_inference(const Tensor& x, const BatchNormState& sta
   dispatch_float(x.dtype(), [&]<class T>(T) { apply<T>(tiles, affine, x, residual, options.relu, y); });
 }
 
-void CpuBackend::batch_norm_backward(const Tensor& dy, const Tensor& x, const BatchNormResult& forward,
-                                     const BatchNormState& state, const BatchNormOptions& options,
-                                     const BatchNormGradients& out) {
+void CpuBackend::batch_norm_backward(const Tensor& dy, const Tensor& more, const Tensor& x,
+                                     const BatchNormResult& forward, const BatchNormState& state,
+                                     const BatchNormOptions& options, const BatchNormGradients& out) {
+  if (more.defined()) {
+    const Tensor sum(dy.shape(), dy.dtype(), dy.device());
+    binary(Binary::add, dy, more, sum);
+    return batch_norm_backward(sum, {}, x, forward, state, options, out);
+  }
   const ChannelTiles tiles(x);
   const Affine affine(tiles, state, forward.mean.data<float>(), forward.inverse_std.data<float>());
   const std::vector<float> mean = tiles.widen(forward.mean.to_vector<float>());

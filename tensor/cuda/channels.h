@@ -34,8 +34,9 @@ struct ChannelTiling {
   LaunchShape shape() const { return {blocks, channel_threads}; }
 };
 
-/// Blocks that keep all multiprocessors busy.
-inline int64_t enough_blocks() { return int64_t{8} * device_properties().multiprocessors; }
+/// Blocks that keep all multiprocessors busy, if each runs that many at once (as __launch_bounds__ makes it
+/// do). More would have fewer rows each, and read more often what a thread reads once for its channels.
+inline int64_t busy_blocks(int at_once) { return int64_t{at_once} * device_properties().multiprocessors; }
 
 /// The first channel of this thread's packs; all are beyond the last where the tile is wider than the array.
 template <int width>
@@ -43,26 +44,33 @@ __device__ int64_t first_channel(const ChannelTiling& tiling) {
   return (int64_t{blockIdx.y} * tiling.packs + threadIdx.x % tiling.packs) * width;
 }
 
-/// f(offset of a pack) for all packs of this thread, which are of the same channels in different rows.
-template <int width, class F>
-__device__ void for_each_pack(const ChannelTiling& tiling, F f) {
+/// use(offset, load(offset)) for the offsets of all packs of this thread, which are of the same channels in
+/// different rows. A few are loaded before the first of them is used, for memory answers late.
+template <int width, class Load, class Use>
+__device__ void for_each_pack(const ChannelTiling& tiling, Load load, Use use) {
+  constexpr int loads_at_once = 2;
   const int64_t channel = first_channel<width>(tiling);
   if (channel >= tiling.channels) return;
   const int64_t rows_at_once = channel_threads / tiling.packs;
-  for (int64_t row = blockIdx.x * rows_at_once + threadIdx.x / tiling.packs; row < tiling.rows;
-       row += gridDim.x * rows_at_once)
-    f(row * tiling.channels + channel);
+  const int64_t step = gridDim.x * rows_at_once * tiling.channels, end = tiling.rows * tiling.channels;
+  int64_t at = (blockIdx.x * rows_at_once + threadIdx.x / tiling.packs) * tiling.channels + channel;
+  for (; at + (loads_at_once - 1) * step < end; at += loads_at_once * step) {
+    decltype(load(at)) loaded[loads_at_once];
+    for (int i = 0; i < loads_at_once; ++i) loaded[i] = load(at + i * step);
+    for (int i = 0; i < loads_at_once; ++i) use(at + i * step, loaded[i]);
+  }
+  for (; at < end; at += step) use(at, load(at));
 }
 
-/// partial [blocks.x, sums, channels] <- this block's part of `sums` sums over the rows. add(offset, own)
-/// adds a pack's terms to the thread's own sums [sums][width].
-template <int width, int sums, class Add>
-__device__ void sum_over_rows(const ChannelTiling& tiling, float* partial, Add add) {
+/// partial [blocks.x, sums, channels] <- this block's part of `sums` sums over the rows. add(offset,
+/// load(offset), own) adds a pack's terms to the thread's own sums [sums][width].
+template <int width, int sums, class Load, class Add>
+__device__ void sum_over_rows(const ChannelTiling& tiling, float* partial, Load load, Add add) {
   struct Own {
     float of_thread[sums][channel_threads * width];
   };
   float own[sums][width] = {};
-  for_each_pack<width>(tiling, [&](int64_t offset) { add(offset, own); });
+  for_each_pack<width>(tiling, load, [&](int64_t offset, const auto& pack) { add(offset, pack, own); });
 
   // Thread t has row t / packs, pack t % packs: one after the other they are rows of the tile.
   Own& shared = shared_memory<Own>();
@@ -81,22 +89,24 @@ __device__ void sum_over_rows(const ChannelTiling& tiling, float* partial, Add a
   }
 }
 
+constexpr int total_threads = 1024;
+
 /// Adds `parts` partial sums in double precision and calls f(channel, totals) for each channel, where totals
-/// is double[sums]. A block has a warp's width of channels, and each of its warps every eighth part.
+/// is double[sums]. A block has a warp's width of channels, and each of its warps every 32nd part.
 template <int sums, class F>
 __device__ void add_partial_sums(int64_t parts, int64_t channels, const float* partial, F f) {
-  constexpr int warps = channel_threads / warp_size;
+  constexpr int warps = total_threads / warp_size;
   struct OfWarps {
     double value[sums][warps][warp_size];
   };
   OfWarps& shared = shared_memory<OfWarps>();
   const int64_t channel = int64_t{blockIdx.x} * warp_size + lane_id();
-  for (int s = 0; s < sums; ++s) {
-    double total = 0.0;
-    for (int64_t part = warp_id(); part < parts && channel < channels; part += warps)
-      total += static_cast<double>(partial[(part * sums + s) * channels + channel]);
-    shared.value[s][warp_id()][lane_id()] = total;
-  }
+  double own[sums] = {};
+  if (channel < channels)
+    for (int64_t part = warp_id(); part < parts; part += warps)
+      for (int s = 0; s < sums; ++s)
+        own[s] += static_cast<double>(partial[(part * sums + s) * channels + channel]);
+  for (int s = 0; s < sums; ++s) shared.value[s][warp_id()][lane_id()] = own[s];
   __syncthreads();
   if (warp_id() != 0 || channel >= channels) return;
   double totals[sums] = {};
@@ -107,7 +117,7 @@ __device__ void add_partial_sums(int64_t parts, int64_t channels, const float* p
 
 /// The launch of a kernel that calls add_partial_sums.
 inline LaunchShape shape_of_totals(int64_t channels) {
-  return {blocks_for(channels, warp_size), channel_threads};
+  return {blocks_for(channels, warp_size), total_threads};
 }
 
 }  // namespace la::cuda

@@ -68,9 +68,9 @@ class CudaBackend final : public Backend {
                   const BatchNormOptions& options, const BatchNormResult& out) override;
   void batch_norm_inference(const Tensor& x, const BatchNormState& state, const Tensor& residual,
                             const BatchNormOptions& options, const Tensor& y) override;
-  void batch_norm_backward(const Tensor& dy, const Tensor& x, const BatchNormResult& forward,
-                           const BatchNormState& state, const BatchNormOptions& options,
-                           const BatchNormGradients& out) override;
+  void batch_norm_backward(const Tensor& dy, const Tensor& more, const Tensor& x,
+                           const BatchNormResult& forward, const BatchNormState& state,
+                           const BatchNormOptions& options, const BatchNormGradients& out) override;
 
   void gather_rows(const Tensor& table, const Tensor& rows, const Tensor& y) override;
   void scatter_rows(const Tensor& rows, const Tensor& source, const Tensor& table) override;

@@ -131,7 +131,20 @@ struct alignas(sizeof(T) * width) Pack {
   T value[width];
 
   __device__ static Pack load(const T* from) { return *reinterpret_cast<const Pack*>(from); }
-  __device__ void store(T* to) const { *reinterpret_cast<Pack*>(to) = *this; }
+  __device__ void store(T* to) const {
+#ifdef __CUDACC__
+    // The compiler would make several narrower stores of one of 2-byte elements.
+    if constexpr (sizeof(Pack) == 16 && sizeof(T) < 4) {
+      uint32_t word[4];
+      memcpy(word, value, sizeof word);
+      asm volatile("st.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(word[0]), "r"(word[1]), "r"(word[2]),
+                   "r"(word[3])
+                   : "memory");
+      return;
+    }
+#endif
+    *reinterpret_cast<Pack*>(to) = *this;
+  }
 };
 
 /// Whether all of these pointers allow 16-byte accesses.
@@ -158,7 +171,7 @@ struct Reporter {
 
   explicit Reporter(const char* message) : fault(fault_record()), text(message) {}
   __device__ void operator()(int64_t first, int64_t second) const {
-    if (atomicCAS(&fault->is_set, 0, 1) != 0) return;
+    if (fault->is_set != 0 || atomicCAS(&fault->is_set, 0, 1) != 0) return;
     fault->text = text;
     fault->first = first;
     fault->second = second;

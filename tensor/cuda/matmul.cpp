@@ -9,9 +9,12 @@
 #include <map>
 #include <memory>
 #include <tuple>
+#include <vector>
 
 #include "tensor/cuda/cuda_backend.h"
+#include "tensor/cuda/estimate.h"
 #include "tensor/cuda/library.h"
+#include "tensor/cuda/timer.h"
 
 namespace la {
 namespace {
@@ -66,18 +69,29 @@ struct Destroy {
 template <class Handle>
 using Owned = std::unique_ptr<std::remove_pointer_t<Handle>, Destroy>;
 
-Owned<cublasLtMatrixLayout_t> make_layout(const Tensor& x) {
+/// The first `width` columns of x.
+Owned<cublasLtMatrixLayout_t> make_layout(const Tensor& x, int64_t width) {
   cublasLtMatrixLayout_t layout = nullptr;
-  const auto rows = static_cast<uint64_t>(x.size(1)), columns = static_cast<uint64_t>(x.size(0));
   check_cublas(functions().MatrixLayoutCreate(&layout, x.dtype() == DType::f32 ? CUDA_R_32F : CUDA_R_16BF,
-                                              rows, columns, x.size(1)),
+                                              static_cast<uint64_t>(width), static_cast<uint64_t>(x.size(0)),
+                                              x.size(1)),
                "describing a matrix");
   return Owned<cublasLtMatrixLayout_t>(layout);
 }
 
-/// Sums are f32 in either type; with f32 operands, tensor cores (TF32) only where they are allowed.
-Owned<cublasLtMatmulDesc_t> make_operation(DType dtype, const MatmulOptions& options) {
-  const bool tf32 = dtype == DType::f32 && cuda::permissions().tf32;
+/// c = alpha op(a) op(b) + beta c; c may have more columns than the product, which stay as they are.
+struct Task {
+  const Tensor &a, &b, &c;
+  MatmulOptions options;
+  bool tf32 = cuda::permissions().tf32;  // whether tensor cores may round f32 operands
+
+  int64_t columns() const { return b.size(options.transpose_b ? 0 : 1); }
+};
+
+/// Sums are f32 in either type.
+Owned<cublasLtMatmulDesc_t> make_operation(const Task& task) {
+  const MatmulOptions& options = task.options;
+  const bool tf32 = task.a.dtype() == DType::f32 && task.tf32;
   cublasLtMatmulDesc_t operation = nullptr;
   check_cublas(functions().MatmulDescCreate(
                    &operation, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F),
@@ -99,7 +113,8 @@ uint32_t alignment_of(const Tensor& x) {
   return 1u << std::min(most, std::countr_zero(reinterpret_cast<uintptr_t>(x.raw())));
 }
 
-Owned<cublasLtMatmulPreference_t> make_preference(const Tensor& a, const Tensor& b, const Tensor& c) {
+Owned<cublasLtMatmulPreference_t> make_preference(const Task& task) {
+  const auto& [a, b, c, options, tf32] = task;
   cublasLtMatmulPreference_t preference = nullptr;
   check_cublas(functions().MatmulPreferenceCreate(&preference), "describing a preference");
   Owned<cublasLtMatmulPreference_t> result(preference);
@@ -117,53 +132,75 @@ Owned<cublasLtMatmulPreference_t> make_preference(const Tensor& a, const Tensor&
   return result;
 }
 
-/// A product of matrices of given shapes, types and alignments.
+/// A product of matrices of given shapes, types and alignments, and the algorithms for it, the one that is
+/// expected to be the fastest first; none where cuBLASLt has none.
 struct Product {
   Owned<cublasLtMatmulDesc_t> operation;
   Owned<cublasLtMatrixLayout_t> a, b, c;
-  cublasLtMatmulHeuristicResult_t algorithm{};
-  bool is_supported = false;
+  std::vector<cublasLtMatmulHeuristicResult_t> algorithms;
+  bool measured = false;
 
-  Product(const Tensor& left, const Tensor& right, const MatmulOptions& options, const Tensor& result)
-      : operation(make_operation(left.dtype(), options)),
-        a(make_layout(left)),
-        b(make_layout(right)),
-        c(make_layout(result)) {
+  explicit Product(const Task& task)
+      : operation(make_operation(task)),
+        a(make_layout(task.a, task.a.size(1))),
+        b(make_layout(task.b, task.b.size(1))),
+        c(make_layout(task.c, task.columns())) {
+    constexpr int most = 8;
+    algorithms.resize(most);
     int found = 0;
     const cublasStatus_t status =
         functions().MatmulAlgoGetHeuristic(handle(), operation.get(), b.get(), a.get(), c.get(), c.get(),
-                                           make_preference(left, right, result).get(), 1, &algorithm, &found);
+                                           make_preference(task).get(), most, algorithms.data(), &found);
     if (status != CUBLAS_STATUS_NOT_SUPPORTED) check_cublas(status, "choosing an algorithm");
-    is_supported = status == CUBLAS_STATUS_SUCCESS && found > 0 && algorithm.state == CUBLAS_STATUS_SUCCESS;
+    algorithms.resize(static_cast<size_t>(status == CUBLAS_STATUS_SUCCESS ? found : 0));
+    std::erase_if(algorithms, [](const auto& one) { return one.state != CUBLAS_STATUS_SUCCESS; });
   }
 };
 
-const Product& product_for(const Tensor& a, const Tensor& b, const MatmulOptions& options, const Tensor& c) {
-  using Key = std::tuple<DType, int64_t, int64_t, int64_t, bool, bool, std::array<uint32_t, 3>, bool>;
+Product& product_for(const Task& task) {
+  using Key = std::tuple<DType, DType, std::array<int64_t, 4>, bool, bool, std::array<uint32_t, 3>, bool>;
   // Ops run on one thread. Never destroyed: cuBLASLt may be gone at the end of the program.
   static auto& products = *new std::map<Key, std::unique_ptr<Product>>;
+  const auto& [a, b, c, options, tf32] = task;
   auto& product = products[{a.dtype(),
-                            c.size(0),
-                            c.size(1),
-                            a.size(options.transpose_a ? 0 : 1),
+                            c.dtype(),
+                            {c.size(0), task.columns(), a.size(options.transpose_a ? 0 : 1), c.size(1)},
                             options.transpose_a,
                             options.transpose_b,
                             {alignment_of(a), alignment_of(b), alignment_of(c)},
-                            cuda::permissions().tf32}];
-  if (!product) product = std::make_unique<Product>(a, b, options, c);
+                            tf32}];
+  if (!product) product = std::make_unique<Product>(task);
   return *product;
 }
 
-void run(const Product& product, const Tensor& a, const Tensor& b, const MatmulOptions& options,
+void run(const Product& product, const cublasLtMatmulHeuristicResult_t& algorithm, const Task& task,
          const Tensor& c) {
-  const size_t bytes = product.algorithm.workspaceSize;
+  const size_t bytes = algorithm.workspaceSize;
   Tensor workspace;
   if (bytes > 0) workspace = Tensor({static_cast<int64_t>(bytes)}, DType::u8, Device::cuda());
-  check_cublas(functions().Matmul(handle(), product.operation.get(), &options.alpha, b.raw(), product.b.get(),
-                                  a.raw(), product.a.get(), &options.beta, c.raw(), product.c.get(), c.raw(),
-                                  product.c.get(), &product.algorithm.algo,
+  check_cublas(functions().Matmul(handle(), product.operation.get(), &task.options.alpha, task.b.raw(),
+                                  product.b.get(), task.a.raw(), product.a.get(), &task.options.beta, c.raw(),
+                                  product.c.get(), c.raw(), product.c.get(), &algorithm.algo,
                                   bytes > 0 ? workspace.raw() : nullptr, bytes, cuda::stream()),
                "a matrix product");
+}
+
+/// Keeps the fastest algorithm. What is measured is written to a matrix of its own if c is to be added to.
+void measure(Product& product, const Task& task) {
+  const Tensor& c = task.c;
+  const Tensor result = task.options.beta == 0.0f ? c : Tensor(c.shape(), c.dtype(), c.device());
+  cuda::keep_fastest(product.algorithms,
+                     [&](const auto& algorithm) { run(product, algorithm, task, result); });
+  product.measured = true;
+}
+
+/// False where cuBLASLt has no algorithm.
+bool multiply(const Task& task) {
+  Product& product = product_for(task);
+  if (product.algorithms.empty()) return false;
+  if (cuda::permissions().autotune && !product.measured && !cuda::is_recording()) measure(product, task);
+  run(product, product.algorithms.front(), task, task.c);
+  return true;
 }
 
 }  // namespace
@@ -173,17 +210,23 @@ void CudaBackend::matmul(const Tensor& a, const Tensor& b, const MatmulOptions& 
   if (a.numel() == 0)  // sums of nothing
     return options.beta == 0.0f ? fill(0.0f, c) : scale(c, options.beta, c);
 
-  const Product& product = product_for(a, b, options, c);
-  if (product.is_supported) return run(product, a, b, options, c);
+  if (multiply({a, b, c, options})) return;
   check(a.dtype() == DType::bf16, "cuBLASLt cannot multiply matrices of shapes {} and {} in f32", a.shape(),
         b.shape());
-  const auto as_f32 = [](const Tensor& x) { return Tensor(x.shape(), DType::f32, Device::cuda()); };
+  const auto as_f32 = [](const Tensor& x) {
+    return x.dtype() == DType::f32 ? x : Tensor(x.shape(), DType::f32, Device::cuda());
+  };
   const Tensor wide_a = as_f32(a), wide_b = as_f32(b), wide_c = as_f32(c);
   cast(a, wide_a);
   cast(b, wide_b);
-  if (options.beta != 0.0f) cast(c, wide_c);
+  if (options.beta != 0.0f && c.dtype() != DType::f32) cast(c, wide_c);
   matmul(wide_a, wide_b, options, wide_c);
-  cast(wide_c, c);
+  if (c.dtype() != DType::f32) cast(wide_c, c);
+}
+
+void cuda::estimate_products(const Tensor& a, const Tensor& b, const Tensor& scores) {
+  check(multiply({.a = a, .b = b, .c = scores, .options = {.transpose_b = true}, .tf32 = true}),
+        "cuBLASLt cannot multiply matrices of shapes {} and {} in TF32", a.shape(), b.shape());
 }
 
 }  // namespace la

@@ -12,6 +12,10 @@ namespace {
 
 using namespace cuda;
 
+constexpr int64_t rows_per_thread = 4;  // at least
+// Blocks a multiprocessor runs at once: as many as the registers allow that the kernels need.
+constexpr int forward_blocks = 4, gradient_blocks = 3;
+
 /// normalized = a x + b, with a = scale * inverse_std and b = shift - mean * a. Forward and backward compute
 /// it in the same way, so that they agree on where ReLU let through.
 struct Affine {
@@ -24,17 +28,31 @@ struct Affine {
         inverse_std(inverse_stds.data<float>()) {}
 };
 
+/// to <- from, 16 bytes at a time if there are so many.
+template <int width>
+__device__ void load_floats(const float* from, float (&to)[width]) {
+  constexpr int piece = width < vector_width<float> ? 1 : vector_width<float>;
+  for (int i = 0; i < width; i += piece) {
+    const auto pack = Pack<float, piece>::load(from + i);
+    for (int e = 0; e < piece; ++e) to[i + e] = pack.value[e];
+  }
+}
+
 /// Its coefficients for one pack of channels.
 template <int width>
 struct Coefficients {
   float a[width] = {}, b[width] = {}, mean[width] = {};
 
   __device__ Coefficients(const Affine& affine, int64_t channel, int64_t channels) {
-    for (int e = 0; e < width && channel < channels; ++e) {
-      const int64_t c = channel + e;
-      mean[e] = affine.mean[c];
-      a[e] = affine.scale[c] * affine.inverse_std[c];
-      b[e] = std::fma(-mean[e], a[e], affine.shift[c]);
+    if (channel >= channels) return;
+    float scale[width], shift[width], inverse_std[width];
+    load_floats(affine.scale + channel, scale);
+    load_floats(affine.shift + channel, shift);
+    load_floats(affine.mean + channel, mean);
+    load_floats(affine.inverse_std + channel, inverse_std);
+    for (int e = 0; e < width; ++e) {
+      a[e] = scale[e] * inverse_std[e];
+      b[e] = std::fma(-mean[e], a[e], shift[e]);
     }
   }
   __device__ float normalize(float x, int e) const { return std::fma(a[e], x, b[e]); }
@@ -45,18 +63,21 @@ struct Coefficients {
 /// Partial sums of x - origin and of its square, where the origin is the channel's first value: they do not
 /// cancel where the mean is large beside the deviation. Reads x once.
 template <int width, class T>
-__global__ void sum_deviations_kernel(ChannelTiling tiling, const T* x, float* partial) {
+__global__ void __launch_bounds__(channel_threads, forward_blocks)
+    sum_deviations_kernel(ChannelTiling tiling, const T* x, float* partial) {
   float origin[width] = {};
   const int64_t channel = first_channel<width>(tiling);
   for (int e = 0; e < width && channel < tiling.channels; ++e) origin[e] = static_cast<float>(x[channel + e]);
-  sum_over_rows<width, 2>(tiling, partial, [&](int64_t offset, float(&own)[2][width]) {
-    const auto pack = Pack<T, width>::load(x + offset);
-    for (int e = 0; e < width; ++e) {
-      const float d = static_cast<float>(pack.value[e]) - origin[e];
-      own[0][e] += d;
-      own[1][e] = std::fma(d, d, own[1][e]);
-    }
-  });
+  using Values = Pack<T, width>;
+  sum_over_rows<width, 2>(
+      tiling, partial, [&](int64_t offset) { return Values::load(x + offset); },
+      [&](int64_t, const Values& from, float(&own)[2][width]) {
+        for (int e = 0; e < width; ++e) {
+          const float d = static_cast<float>(from.value[e]) - origin[e];
+          own[0][e] += d;
+          own[1][e] = std::fma(d, d, own[1][e]);
+        }
+      });
 }
 
 struct Statistics {
@@ -82,19 +103,25 @@ __global__ void finish_statistics_kernel(int64_t parts, int64_t rows, int64_t ch
 }
 
 /// y = a x + b (+ residual), then ReLU if asked for. Reads x and the residual once, writes y once.
-template <int width, class T>
-__global__ void normalize_kernel(ChannelTiling tiling, Affine affine, const T* x, const T* residual,
-                                 bool relu, T* y) {
+template <int width, bool has_residual, class T>
+__global__ void __launch_bounds__(channel_threads, forward_blocks)
+    normalize_kernel(ChannelTiling tiling, Affine affine, const T* x, const T* residual, bool relu, T* y) {
   using Values = Pack<T, width>;
+  struct Loaded {
+    Values x, residual;
+  };
   const Coefficients<width> coefficients(affine, first_channel<width>(tiling), tiling.channels);
   const float floor = relu ? 0.0f : -std::numeric_limits<float>::infinity();
-  for_each_pack<width>(tiling, [&](int64_t offset) {
-    const Values from = Values::load(x + offset);
-    Values to, added{};
-    if (residual != nullptr) added = Values::load(residual + offset);
+  const auto load = [&](int64_t offset) {
+    Loaded from{Values::load(x + offset), {}};
+    if constexpr (has_residual) from.residual = Values::load(residual + offset);
+    return from;
+  };
+  for_each_pack<width>(tiling, load, [&](int64_t offset, const Loaded& from) {
+    Values to;
     for (int e = 0; e < width; ++e) {
-      float value = coefficients.normalize(static_cast<float>(from.value[e]), e);
-      if (residual != nullptr) value += static_cast<float>(added.value[e]);
+      float value = coefficients.normalize(static_cast<float>(from.x.value[e]), e);
+      if constexpr (has_residual) value += static_cast<float>(from.residual.value[e]);
       to.value[e] = T(value < floor ? floor : value);  // keeps NaN
     }
     to.store(y + offset);
@@ -115,32 +142,42 @@ enum class Mask { none, from_x, from_y };
 
 template <class T>
 struct BackwardArrays {
-  const T *dy, *x, *y;
+  const T *dy, *more, *x, *y;  // `more` is only read by kernels of two gradients
   T *dresidual, *dx;
 };
 
 /// Partial sums of g and of g (x - mean), where g is the gradient past ReLU; with Mask::from_y, g is written
-/// to dresidual, which it is. Reads dy and x once; with Mask::from_y, reads y and writes dresidual too.
-template <int width, Mask mask, class T>
-__global__ void sum_gradients_kernel(ChannelTiling tiling, Affine affine, BackwardArrays<T> p,
-                                     float* partial) {
+/// to dresidual, which it is. Reads dy (and the second gradient, with `two`) and x once; with Mask::from_y,
+/// reads y and writes dresidual too.
+template <int width, Mask mask, bool two, class T>
+__global__ void __launch_bounds__(channel_threads, gradient_blocks)
+    sum_gradients_kernel(ChannelTiling tiling, Affine affine, BackwardArrays<T> p, float* partial) {
   using Values = Pack<T, width>;
+  struct Loaded {
+    Values dy, more, x, y;
+  };
   const Coefficients<width> coefficients(affine, first_channel<width>(tiling), tiling.channels);
-  sum_over_rows<width, 2>(tiling, partial, [&](int64_t offset, float(&own)[2][width]) {
-    Values g = Values::load(p.dy + offset);
-    const Values x = Values::load(p.x + offset);
-    Values y{};
-    if constexpr (mask == Mask::from_y) y = Values::load(p.y + offset);
+  const auto load = [&](int64_t offset) {
+    Loaded from{Values::load(p.dy + offset), {}, Values::load(p.x + offset), {}};
+    if constexpr (two) from.more = Values::load(p.more + offset);
+    if constexpr (mask == Mask::from_y) from.y = Values::load(p.y + offset);
+    return from;
+  };
+  const auto add = [&](int64_t offset, const Loaded& from, float(&own)[2][width]) {
+    Values g = from.dy;
     for (int e = 0; e < width; ++e) {
-      const auto value = static_cast<float>(x.value[e]);
+      const auto value = static_cast<float>(from.x.value[e]);
+      if constexpr (two)
+        g.value[e] = T(static_cast<float>(g.value[e]) + static_cast<float>(from.more.value[e]));
       if (mask == Mask::from_x && !(coefficients.normalize(value, e) > 0.0f)) g.value[e] = T(0.0f);
-      if (mask == Mask::from_y && !(static_cast<float>(y.value[e]) > 0.0f)) g.value[e] = T(0.0f);
+      if (mask == Mask::from_y && !(static_cast<float>(from.y.value[e]) > 0.0f)) g.value[e] = T(0.0f);
       const auto gradient = static_cast<float>(g.value[e]);
       own[0][e] += gradient;
       own[1][e] = std::fma(gradient, value - coefficients.mean[e], own[1][e]);
     }
     if constexpr (mask == Mask::from_y) g.store(p.dresidual + offset);
-  });
+  };
+  sum_over_rows<width, 2>(tiling, partial, load, add);
 }
 
 struct ParameterGradients {
@@ -165,24 +202,30 @@ __global__ void finish_gradients_kernel(int64_t parts, int64_t rows, int64_t cha
 
 /// dx = a g + slope (x - mean) + offset. Reads g (dy or dresidual) and x once, writes dx once.
 template <int width, Mask mask, class T>
-__global__ void write_gradient_kernel(ChannelTiling tiling, Affine affine, BackwardArrays<T> p,
-                                      const float* slopes, const float* offsets) {
+__global__ void __launch_bounds__(channel_threads, gradient_blocks)
+    write_gradient_kernel(ChannelTiling tiling, Affine affine, BackwardArrays<T> p, const float* slopes,
+                          const float* offsets) {
   using Values = Pack<T, width>;
+  struct Loaded {
+    Values g, x;
+  };
   const int64_t channel = first_channel<width>(tiling);
   const Coefficients<width> coefficients(affine, channel, tiling.channels);
   float slope[width] = {}, shift[width] = {};
-  for (int e = 0; e < width && channel < tiling.channels; ++e) {
-    slope[e] = slopes[channel + e];
-    shift[e] = offsets[channel + e];
+  if (channel < tiling.channels) {
+    load_floats(slopes + channel, slope);
+    load_floats(offsets + channel, shift);
   }
   const T* gradients = mask == Mask::from_y ? p.dresidual : p.dy;
-  for_each_pack<width>(tiling, [&](int64_t offset) {
-    const Values g = Values::load(gradients + offset), x = Values::load(p.x + offset);
+  const auto load = [&](int64_t offset) {
+    return Loaded{Values::load(gradients + offset), Values::load(p.x + offset)};
+  };
+  for_each_pack<width>(tiling, load, [&](int64_t offset, const Loaded& from) {
     Values dx;
     for (int e = 0; e < width; ++e) {
-      const auto value = static_cast<float>(x.value[e]);
+      const auto value = static_cast<float>(from.x.value[e]);
       const bool passes = mask != Mask::from_x || coefficients.normalize(value, e) > 0.0f;
-      const float gradient = passes ? static_cast<float>(g.value[e]) : 0.0f;
+      const float gradient = passes ? static_cast<float>(from.g.value[e]) : 0.0f;
       const float rest = std::fma(slope[e], value - coefficients.mean[e], shift[e]);
       dx.value[e] = T(std::fma(coefficients.a[e], gradient, rest));
     }
@@ -192,15 +235,12 @@ __global__ void write_gradient_kernel(ChannelTiling tiling, Affine affine, Backw
 
 // --- Launches --------------------------------------------------------------------------------------------
 
-constexpr int64_t rows_per_thread = 4;
-constexpr int64_t any_blocks = 1 << 30;
-
 Tensor floats(const Shape& shape) { return Tensor(shape, DType::f32, Device::cuda()); }
 
 template <int width, class T>
 void compute_statistics(const Tensor& x, const BatchNormState& state, const BatchNormOptions& options,
                         const BatchNormResult& out) {
-  const ChannelTiling tiling(x, width, rows_per_thread, enough_blocks());
+  const ChannelTiling tiling(x, width, rows_per_thread, busy_blocks(forward_blocks));
   const Tensor partial = floats({tiling.blocks.x, 2, tiling.channels});
   launch("batch_norm_sums", sum_deviations_kernel<width, T>, tiling.shape(), tiling, x.data<T>(),
          partial.data<float>());
@@ -216,22 +256,27 @@ void compute_statistics(const Tensor& x, const BatchNormState& state, const Batc
 
 template <int width, class T>
 void normalize(const Tensor& x, const Affine& affine, const Tensor& residual, bool relu, const Tensor& y) {
-  const ChannelTiling tiling(x, width, rows_per_thread, any_blocks);
-  launch("batch_norm_normalize", normalize_kernel<width, T>, tiling.shape(), tiling, affine, x.data<T>(),
-         residual.defined() ? residual.data<T>() : nullptr, relu, y.data<T>());
+  const ChannelTiling tiling(x, width, rows_per_thread, busy_blocks(forward_blocks));
+  const bool has_residual = residual.defined();
+  launch("batch_norm_normalize",
+         has_residual ? normalize_kernel<width, true, T> : normalize_kernel<width, false, T>, tiling.shape(),
+         tiling, affine, x.data<T>(), has_residual ? residual.data<T>() : nullptr, relu, y.data<T>());
 }
 
 template <int width, Mask mask, class T>
 void backward_passes(const Tensor& x, const Affine& affine, const BackwardArrays<T>& arrays,
                      const BatchNormGradients& out) {
-  const ChannelTiling sums(x, width, rows_per_thread, enough_blocks());
-  const ChannelTiling tiling(x, width, rows_per_thread, any_blocks);
-  const Tensor partial = floats({sums.blocks.x, 2, sums.channels}), slope = floats({sums.channels}),
-               offset = floats({sums.channels});
-  launch("batch_norm_backward_sums", sum_gradients_kernel<width, mask, T>, sums.shape(), sums, affine, arrays,
-         partial.data<float>());
-  launch("batch_norm_backward_finish", finish_gradients_kernel, shape_of_totals(sums.channels), sums.blocks.x,
-         sums.rows, sums.channels, partial.data<float>(), affine,
+  const ChannelTiling tiling(x, width, rows_per_thread, busy_blocks(gradient_blocks));
+  const Tensor partial = floats({tiling.blocks.x, 2, tiling.channels}), slope = floats({tiling.channels}),
+               offset = floats({tiling.channels});
+  // Two gradients where their sum is written anyway.
+  const bool two = mask == Mask::from_y && arrays.more != nullptr;
+  launch("batch_norm_backward_sums",
+         two ? sum_gradients_kernel<width, mask, mask == Mask::from_y, T>
+             : sum_gradients_kernel<width, mask, false, T>,
+         tiling.shape(), tiling, affine, arrays, partial.data<float>());
+  launch("batch_norm_backward_finish", finish_gradients_kernel, shape_of_totals(tiling.channels),
+         tiling.blocks.x, tiling.rows, tiling.channels, partial.data<float>(), affine,
          ParameterGradients{out.dscale.data<float>(), out.dshift.data<float>(), slope.data<float>(),
                             offset.data<float>()});
   launch("batch_norm_backward", write_gradient_kernel<width, mask, T>, tiling.shape(), tiling, affine, arrays,
@@ -259,7 +304,7 @@ void CudaBackend::batch_norm(const Tensor& x, const BatchNormState& state, const
     compute_statistics<Width::value, T>(x, state, options, out);
     normalize<Width::value, T>(x, Affine(state, out.mean, out.inverse_std), residual, options.relu, out.y);
   };
-  dispatch(x, run, residual, out.y);
+  dispatch(x, run, residual, out.y, state.scale, state.shift, out.mean, out.inverse_std);
 }
 
 void CudaBackend::batch_norm_inference(const Tensor& x, const BatchNormState& state, const Tensor& residual,
@@ -271,16 +316,19 @@ void CudaBackend::batch_norm_inference(const Tensor& x, const BatchNormState& st
   const auto run = [&]<class T, class Width>(T, Width) {
     normalize<Width::value, T>(x, Affine(state, state.running_mean, inverse_std), residual, options.relu, y);
   };
-  dispatch(x, run, residual, y);
+  dispatch(x, run, residual, y, state.scale, state.shift, state.running_mean);
 }
 
-void CudaBackend::batch_norm_backward(const Tensor& dy, const Tensor& x, const BatchNormResult& forward,
-                                      const BatchNormState& state, const BatchNormOptions& options,
-                                      const BatchNormGradients& out) {
+void CudaBackend::batch_norm_backward(const Tensor& dy, const Tensor& more, const Tensor& x,
+                                      const BatchNormResult& forward, const BatchNormState& state,
+                                      const BatchNormOptions& options, const BatchNormGradients& out) {
   const Affine affine(state, forward.mean, forward.inverse_std);
   const auto run = [&]<class T, class Width>(T, Width) {
     constexpr int width = Width::value;
-    const BackwardArrays<T> arrays{dy.data<T>(), x.data<T>(), forward.y.data<T>(),
+    const BackwardArrays<T> arrays{dy.data<T>(),
+                                   more.defined() ? more.data<T>() : nullptr,
+                                   x.data<T>(),
+                                   forward.y.data<T>(),
                                    out.dresidual.defined() ? out.dresidual.data<T>() : nullptr,
                                    out.dx.data<T>()};
     if (!options.relu)
@@ -290,7 +338,8 @@ void CudaBackend::batch_norm_backward(const Tensor& dy, const Tensor& x, const B
     else
       backward_passes<width, Mask::from_x, T>(x, affine, arrays, out);
   };
-  dispatch(x, run, dy, forward.y, out.dresidual, out.dx);
+  dispatch(x, run, dy, more, forward.y, out.dresidual, out.dx, state.scale, state.shift, forward.mean,
+           forward.inverse_std);
 }
 
 }  // namespace la

@@ -14,10 +14,11 @@ using namespace cuda;
 
 constexpr int threads = 256;
 
+// Positions within a map are 32 bits wide, for 64-bit divisions are slow; offsets are not.
 struct Extents {
-  int64_t height, width;
+  int height, width;
 };
-Extents extents_of(const Tensor& x) { return {x.size(1), x.size(2)}; }
+Extents extents_of(const Tensor& x) { return {static_cast<int>(x.size(1)), static_cast<int>(x.size(2))}; }
 
 /// The pooling windows: the larger map, the smaller one, and how they lie.
 struct Windows {
@@ -27,41 +28,58 @@ struct Windows {
 
 /// begin to end (exclusive), along one axis.
 struct Range {
-  int64_t begin, end;
-  __device__ int64_t size() const { return end - begin; }
+  int begin, end;
+  __device__ int size() const { return end - begin; }
 };
 
 /// The positions inside a picture of that extent in the window of output position `out`.
-__device__ Range window(int64_t out, int64_t extent, const PoolGeometry& g) {
-  const int64_t begin = out * g.stride - g.padding, end = begin + g.kernel;
+__device__ Range window(int out, int extent, const PoolGeometry& g) {
+  const int begin = out * g.stride - g.padding, end = begin + g.kernel;
   return {begin < 0 ? 0 : begin, end < extent ? end : extent};
 }
 
 /// The outputs, of which there are `extent`, whose windows contain input position `in`.
-__device__ Range windows_of(int64_t in, int64_t extent, const PoolGeometry& g) {
-  const int64_t place = in + g.padding, before = place - g.kernel;  // the last that ends before it begins
-  const int64_t begin = before < 0 ? 0 : before / g.stride + 1, end = place / g.stride + 1;
+__device__ Range windows_of(int in, int extent, const PoolGeometry& g) {
+  const int place = in + g.padding, before = place - g.kernel;  // the last that ends before it begins
+  const int begin = before < 0 ? 0 : before / g.stride + 1, end = place / g.stride + 1;
   return {begin, end < extent ? end : extent};
+}
+
+/// use(row, column, load(row, column)) for all of rows x columns, `down` x `right` at a time: they are loaded
+/// before the first of them is used, for memory answers late.
+template <int down, int right, class Load, class Use>
+__device__ void for_each_position(const Range& rows, const Range& columns, Load load, Use use) {
+  for (int top = rows.begin; top < rows.end; top += down)
+    for (int left = columns.begin; left < columns.end; left += right) {
+      const auto is_inside = [&](int i, int j) { return top + i < rows.end && left + j < columns.end; };
+      decltype(load(0, 0)) loaded[down][right];
+      for (int i = 0; i < down; ++i)
+        for (int j = 0; j < right; ++j)
+          if (is_inside(i, j)) loaded[i][j] = load(top + i, left + j);
+      for (int i = 0; i < down; ++i)
+        for (int j = 0; j < right; ++j)
+          if (is_inside(i, j)) use(top + i, left + j, loaded[i][j]);
+    }
 }
 
 /// A position of the map that a kernel writes.
 struct Place {
-  int64_t picture, row, column;
-  int64_t channel;  // the first of a pack
+  int picture, row, column;
+  int channel;  // the first of a pack
 };
 
 /// Calls f for what this thread writes of a map with rows of these extents.
 template <int width, class F>
 __device__ void for_each_pack(const Extents& map, int64_t channels, F f) {
-  const auto packs = static_cast<unsigned>(channels / width);
-  const auto items = static_cast<unsigned>(map.width) * packs;
-  for (unsigned item = threadIdx.x; item < items; item += threads)
-    f(Place{blockIdx.x / map.height, blockIdx.x % map.height, item / packs, item % packs * width});
+  const int packs = static_cast<int>(channels) / width, items = map.width * packs;
+  const int block = static_cast<int>(blockIdx.x);
+  for (int item = static_cast<int>(threadIdx.x); item < items; item += threads)
+    f(Place{block / map.height, block % map.height, item / packs, item % packs * width});
 }
 
 /// The number of the first element of a pack.
-__device__ int64_t offset_of(int64_t picture, int64_t row, int64_t column, const Extents& map,
-                             int64_t channels, int64_t channel) {
+__device__ int64_t offset_of(int64_t picture, int row, int column, const Extents& map, int64_t channels,
+                             int channel) {
   return ((picture * map.height + row) * map.width + column) * channels + channel;
 }
 
@@ -88,7 +106,7 @@ __global__ void max_pool2d_kernel(Windows w, int64_t channels, const T* x, T* y,
     const Range rows = window(at.row, w.in.height, w.g), columns = window(at.column, w.in.width, w.g);
     float maximum[width];
     Pack<uint8_t, width> winners;
-    const auto place_of = [&](int64_t h, int64_t c) {
+    const auto place_of = [&](int h, int c) {
       return static_cast<uint8_t>((h - (at.row * w.g.stride - w.g.padding)) * w.g.kernel +
                                   (c - (at.column * w.g.stride - w.g.padding)));
     };
@@ -96,17 +114,20 @@ __global__ void max_pool2d_kernel(Windows w, int64_t channels, const T* x, T* y,
       maximum[e] = -std::numeric_limits<float>::infinity();
       winners.value[e] = place_of(rows.begin, columns.begin);
     }
-    for (int64_t h = rows.begin; h < rows.end; ++h)
-      for (int64_t c = columns.begin; c < columns.end; ++c) {
-        const auto pixel = Pack<T, width>::load(x + offset_of(at.picture, h, c, w.in, channels, at.channel));
-        const uint8_t place = place_of(h, c);
-        for (int e = 0; e < width; ++e) {
-          const auto value = static_cast<float>(pixel.value[e]);
-          const bool better = !(value <= maximum[e]) && maximum[e] == maximum[e];
-          winners.value[e] = better ? place : winners.value[e];
-          maximum[e] = better ? value : maximum[e];
-        }
+    using Values = Pack<T, width>;
+    const auto load = [&](int h, int c) {
+      return Values::load(x + offset_of(at.picture, h, c, w.in, channels, at.channel));
+    };
+    // By rows, for of equal values the first wins.
+    for_each_position<1, 3>(rows, columns, load, [&](int h, int c, const Values& pixel) {
+      const uint8_t place = place_of(h, c);
+      for (int e = 0; e < width; ++e) {
+        const auto value = static_cast<float>(pixel.value[e]);
+        const bool better = !(value <= maximum[e]) && maximum[e] == maximum[e];
+        winners.value[e] = better ? place : winners.value[e];
+        maximum[e] = better ? value : maximum[e];
       }
+    });
     Pack<T, width> result;
     for (int e = 0; e < width; ++e) result.value[e] = T(maximum[e]);
     const int64_t to = offset_of(at.picture, at.row, at.column, w.out, channels, at.channel);
@@ -118,22 +139,26 @@ __global__ void max_pool2d_kernel(Windows w, int64_t channels, const T* x, T* y,
 /// dx = the sum of dy of the windows that this position has won. Reads dy and winner about once, writes dx
 /// once.
 template <int width, class T>
-__global__ void max_pool2d_backward_kernel(Windows w, int64_t channels, const T* dy, const uint8_t* winner,
-                                           T* dx) {
+__global__ void __launch_bounds__(threads, 3)
+    max_pool2d_backward_kernel(Windows w, int64_t channels, const T* dy, const uint8_t* winner, T* dx) {
   for_each_pack<width>(w.in, channels, [&](const Place& at) {
     const Range rows = windows_of(at.row, w.out.height, w.g),
                 columns = windows_of(at.column, w.out.width, w.g);
+    struct Loaded {
+      Pack<T, width> gradient;
+      Pack<uint8_t, width> winners;
+    };
+    const auto load = [&](int h, int c) {
+      const int64_t from = offset_of(at.picture, h, c, w.out, channels, at.channel);
+      return Loaded{Pack<T, width>::load(dy + from), Pack<uint8_t, width>::load(winner + from)};
+    };
     Sums<width> sums;
-    for (int64_t h = rows.begin; h < rows.end; ++h)
-      for (int64_t c = columns.begin; c < columns.end; ++c) {
-        const int64_t from = offset_of(at.picture, h, c, w.out, channels, at.channel);
-        const auto place = static_cast<uint8_t>((at.row - (h * w.g.stride - w.g.padding)) * w.g.kernel +
-                                                (at.column - (c * w.g.stride - w.g.padding)));
-        const auto gradient = Pack<T, width>::load(dy + from);
-        const auto winners = Pack<uint8_t, width>::load(winner + from);
-        for (int e = 0; e < width; ++e)
-          if (winners.value[e] == place) sums.value[e] += static_cast<float>(gradient.value[e]);
-      }
+    for_each_position<2, 2>(rows, columns, load, [&](int h, int c, const Loaded& from) {
+      const auto place = static_cast<uint8_t>((at.row - (h * w.g.stride - w.g.padding)) * w.g.kernel +
+                                              (at.column - (c * w.g.stride - w.g.padding)));
+      for (int e = 0; e < width; ++e)
+        if (from.winners.value[e] == place) sums.value[e] += static_cast<float>(from.gradient.value[e]);
+    });
     sums.store_divided(1.0f, dx + offset_of(at.picture, at.row, at.column, w.in, channels, at.channel));
   });
 }
@@ -144,8 +169,8 @@ __global__ void avg_pool2d_kernel(Windows w, int64_t channels, const T* x, T* y)
   for_each_pack<width>(w.out, channels, [&](const Place& at) {
     const Range rows = window(at.row, w.in.height, w.g), columns = window(at.column, w.in.width, w.g);
     Sums<width> sums;
-    for (int64_t h = rows.begin; h < rows.end; ++h)
-      for (int64_t c = columns.begin; c < columns.end; ++c)
+    for (int h = rows.begin; h < rows.end; ++h)
+      for (int c = columns.begin; c < columns.end; ++c)
         sums.add(Pack<T, width>::load(x + offset_of(at.picture, h, c, w.in, channels, at.channel)));
     sums.store_divided(static_cast<float>(rows.size() * columns.size()),
                        y + offset_of(at.picture, at.row, at.column, w.out, channels, at.channel));
@@ -159,9 +184,9 @@ __global__ void avg_pool2d_backward_kernel(Windows w, int64_t channels, const T*
     const Range rows = windows_of(at.row, w.out.height, w.g),
                 columns = windows_of(at.column, w.out.width, w.g);
     Sums<width> sums;
-    for (int64_t h = rows.begin; h < rows.end; ++h)
-      for (int64_t c = columns.begin; c < columns.end; ++c) {
-        const int64_t area = window(h, w.in.height, w.g).size() * window(c, w.in.width, w.g).size();
+    for (int h = rows.begin; h < rows.end; ++h)
+      for (int c = columns.begin; c < columns.end; ++c) {
+        const int area = window(h, w.in.height, w.g).size() * window(c, w.in.width, w.g).size();
         sums.add(Pack<T, width>::load(dy + offset_of(at.picture, h, c, w.out, channels, at.channel)),
                  static_cast<float>(area));
       }

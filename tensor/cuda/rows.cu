@@ -21,8 +21,8 @@ __global__ void add_bias_kernel(ChannelTiling tiling, const T* x, const float* b
   float own[width] = {};
   const int64_t channel = first_channel<width>(tiling);
   for (int e = 0; e < width && channel < tiling.channels; ++e) own[e] = bias[channel + e];
-  for_each_pack<width>(tiling, [&](int64_t offset) {
-    auto pack = Pack<T, width>::load(x + offset);
+  const auto load = [&](int64_t offset) { return Pack<T, width>::load(x + offset); };
+  for_each_pack<width>(tiling, load, [&](int64_t offset, Pack<T, width> pack) {
     for (int e = 0; e < width; ++e) pack.value[e] = T(static_cast<float>(pack.value[e]) + own[e]);
     pack.store(y + offset);
   });
@@ -31,10 +31,11 @@ __global__ void add_bias_kernel(ChannelTiling tiling, const T* x, const float* b
 /// Partial sums of the columns. Reads x once.
 template <int width, class T>
 __global__ void sum_rows_kernel(ChannelTiling tiling, const T* x, float* partial) {
-  sum_over_rows<width, 1>(tiling, partial, [&](int64_t offset, float(&own)[1][width]) {
-    const auto pack = Pack<T, width>::load(x + offset);
-    for (int e = 0; e < width; ++e) own[0][e] += static_cast<float>(pack.value[e]);
-  });
+  sum_over_rows<width, 1>(
+      tiling, partial, [&](int64_t offset) { return Pack<T, width>::load(x + offset); },
+      [&](int64_t, const Pack<T, width>& pack, float(&own)[1][width]) {
+        for (int e = 0; e < width; ++e) own[0][e] += static_cast<float>(pack.value[e]);
+      });
 }
 
 __global__ void finish_sums_kernel(int64_t parts, int64_t channels, const float* partial, float* y) {
@@ -128,7 +129,7 @@ void CudaBackend::add_bias(const Tensor& x, const Tensor& bias, const Tensor& y)
 
 void CudaBackend::sum_rows(const Tensor& x, const Tensor& y) {
   dispatch(x, is_aligned(x), [&]<class T, class Width>(T, Width) {
-    const ChannelTiling tiling(x, Width::value, 4, enough_blocks());
+    const ChannelTiling tiling(x, Width::value, 4, busy_blocks(4));
     const Tensor partial({tiling.blocks.x, tiling.channels}, DType::f32, Device::cuda());
     launch("sum_rows", sum_rows_kernel<Width::value, T>, tiling.shape(), tiling, x.data<T>(),
            partial.data<float>());

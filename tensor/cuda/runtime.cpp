@@ -8,7 +8,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
-#include <utility>
 
 #include "tensor/cuda/library.h"
 #include "tensor/error.h"
@@ -81,14 +80,20 @@ cudaEvent_t make_event() {
   return event;
 }
 
-/// In host memory that kernels write directly, so that looking for a fault needs no copy.
+/// In the GPU's memory: kernels look at it before each report, of which there may be millions.
 Fault* make_fault_record() {
-  void* host = nullptr;
-  void* on_device = nullptr;
-  check_cuda(cudaHostAlloc(&host, sizeof(Fault), cudaHostAllocMapped), "allocating the record of faults");
-  check_cuda(cudaHostGetDevicePointer(&on_device, host, 0), "mapping the record of faults");
-  check(host == on_device, "CUDA: the GPU and the host do not share one range of addresses");
-  return new (host) Fault{};
+  void* record = nullptr;
+  check_cuda(cudaMalloc(&record, sizeof(Fault)), "allocating the record of faults");
+  check_cuda(cudaMemset(record, 0, sizeof(Fault)), "clearing the record of faults");
+  check_cuda(cudaDeviceSynchronize(), "clearing the record of faults");
+  return static_cast<Fault*>(record);
+}
+
+/// Page-locked, for a copy of it.
+Fault* make_fault_copy() {
+  void* copy = nullptr;
+  check_cuda(cudaHostAlloc(&copy, sizeof(Fault), cudaHostAllocDefault), "allocating a copy of the faults");
+  return new (copy) Fault{};
 }
 
 struct Context {
@@ -96,6 +101,7 @@ struct Context {
   cudaStream_t stream = make_stream();
   cudaStream_t upload_stream = make_stream();
   Fault* fault = make_fault_record();
+  Fault* fault_copy = make_fault_copy();
 };
 
 Context& context() {
@@ -220,9 +226,12 @@ void copy_on_device(void* to, const void* from, size_t bytes) {
 
 void wait() {
   check_not_recording("waiting for the device");
+  Fault* const fault = context().fault_copy;
+  check_cuda(cudaMemcpyAsync(fault, fault_record(), sizeof(Fault), cudaMemcpyDeviceToHost, stream()),
+             "waiting for the GPU");
   check_cuda(cudaStreamSynchronize(stream()), "waiting for the GPU");
-  Fault* fault = fault_record();
-  if (std::exchange(fault->is_set, 0) == 0) return;
+  if (fault->is_set == 0) return;
+  check_cuda(cudaMemsetAsync(fault_record(), 0, sizeof(Fault), stream()), "clearing the record of faults");
   fail(fmt::runtime(fault->text), fault->first, fault->second);
 }
 

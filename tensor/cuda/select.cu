@@ -1,4 +1,6 @@
 // Selection on the GPU: the k largest of each row, and the marks of close neighbors.
+#include <algorithm>
+
 #include "tensor/cuda/cuda_backend.h"
 #include "tensor/cuda/selection.h"
 
@@ -47,9 +49,15 @@ __global__ void share_label_kernel(int64_t count, int64_t width, Labels labels, 
 }  // namespace
 
 void CudaBackend::top_k(const Tensor& scores, const TopK& out) {
-  const Tensor keys =
-      select_largest(scores, out.indices.size(1), Reporter("top_k: the scores of row {} contain a NaN"));
-  write_selection(keys, SelectionOrder::by_score, out);
+  const Reporter nan_report("top_k: the scores of row {} contain a NaN");
+  const int64_t rows = scores.size(0), n = scores.size(1);
+  for (int64_t begin = 0; begin < rows; begin += most_score_rows) {
+    const int64_t end = std::min(begin + most_score_rows, rows);
+    const Tensor keys = select_largest({scores.rows(begin, end).data<float>(), end - begin, n, n},
+                                       out.indices.size(1), nan_report);
+    write_selection(keys, SelectionOrder::by_score,
+                    {out.values.rows(begin, end), out.indices.rows(begin, end)});
+  }
 }
 
 void CudaBackend::mark_columns(const Tensor& columns, const Tensor& mask) {

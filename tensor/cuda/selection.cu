@@ -9,17 +9,24 @@
 // A row whose list overflows, because thousands of scores are nearly equal, is read again for each digit
 // instead. The order in which keys are appended changes from run to run, but not which they are; sorting them
 // makes the result the same.
+//
+// Where only estimates of the scores are known, at least k scores are not below the lower edge of the bin of
+// the k-th largest estimate, less the error of an estimate; so none of the k largest has an estimate below
+// that edge, less twice the error. What lies above is listed and computed, and the k largest of it are
+// selected as in step 3. Rows where this would be too many are computed as a whole and selected from as
+// above.
 #include "tensor/cuda/selection.h"
 
 #include <algorithm>
-#include <bit>
+#include <limits>
 
-#include "tensor/tensor.h"
+#include "tensor/backend.h"
 
 namespace la::cuda {
 namespace {
 
 constexpr int threads = 256;
+constexpr int warps = threads / warp_size;
 constexpr int bins = 4096;
 constexpr int list_capacity = 1 << 14;
 
@@ -29,31 +36,54 @@ __device__ int bin_of(float score) {
   return static_cast<int>(fminf(fmaxf(place, 0.0f), bins - 1.0f));
 }
 
-/// f(score, index) for a strip of a row, each block (blockIdx.x) another one, `width` scores a load.
+/// No score of this bin or a higher one is below.
+__device__ float lower_edge(int bin) {
+  constexpr float rounding = 0x1p-22f;  // of score + 1
+  return bin == 0 ? -std::numeric_limits<float>::infinity()
+                  : static_cast<float>(bin) * (2.0f / bins) - 1.0f - rounding;
+}
+
+/// Which rows a kernel works on: all, or those with this flag.
+struct RowFilter {
+  const int* flags = nullptr;
+  int wanted = 0;
+
+  __device__ bool skips(int64_t row) const { return flags != nullptr && flags[row] != wanted; }
+};
+
+/// f(score, index) for a strip of a row, each block (blockIdx.x) another one, `width` scores a load, of which
+/// the last may reach beyond the row.
 template <int width, class F>
 __device__ void for_each_score(const float* row, int64_t n, int64_t strip, F f) {
   const int64_t begin = blockIdx.x * strip, end = begin + strip < n ? begin + strip : n;
   for (int64_t i = begin + threadIdx.x * width; i < end; i += threads * width) {
     const auto pack = Pack<float, width>::load(row + i);
-    for (int e = 0; e < width; ++e) f(pack.value[e], i + e);
+    for (int e = 0; e < width; ++e)
+      if (width == 1 || i + e < end) f(pack.value[e], i + e);
   }
 }
 
-/// counts [R, bins] += the scores of each bin. Reads the scores once.
+/// counts [rows, bins] += the scores of each bin. Reads the scores once.
 template <int width>
-__global__ void count_bins_kernel(int64_t n, int64_t strip, const float* scores, Reporter report,
+__global__ void count_bins_kernel(Scores scores, int64_t strip, RowFilter filter, Reporter report,
                                   int* counts) {
   struct Counts {
     int of_bin[bins];
+    int nans;
   };
   Counts& shared = shared_memory<Counts>();
+  if (filter.skips(blockIdx.y)) return;
   for (int bin = static_cast<int>(threadIdx.x); bin < bins; bin += threads) shared.of_bin[bin] = 0;
+  if (threadIdx.x == 0) shared.nans = 0;
   __syncthreads();
-  for_each_score<width>(scores + blockIdx.y * n, n, strip, [&](float score, int64_t) {
-    if (score != score) report(blockIdx.y, 0);
+  bool has_nan = false;
+  for_each_score<width>(scores.row(blockIdx.y), scores.n, strip, [&](float score, int64_t) {
+    has_nan = has_nan || score != score;
     atomicAdd(&shared.of_bin[bin_of(score)], 1);
   });
+  if (has_nan) atomicAdd(&shared.nans, 1);
   __syncthreads();
+  if (threadIdx.x == 0 && shared.nans > 0) report(blockIdx.y, 0);
   for (int bin = static_cast<int>(threadIdx.x); bin < bins; bin += threads)
     if (shared.of_bin[bin] > 0) atomicAdd(&counts[int64_t{blockIdx.y} * bins + bin], shared.of_bin[bin]);
 }
@@ -64,13 +94,11 @@ struct Cut {
   int kept, listed;  // counters of the keys appended
 };
 
-/// One warp for each row. Each lane sums the counts of 128 bins, the first lane those of the highest; then
-/// lane 0 walks down, first by these sums and then bin by bin, to the bin in which k is reached.
-__global__ void find_cut_kernel(int64_t rows, int64_t k, const int* counts, Cut* cuts) {
+/// Where a row with these counts is cut, by one warp; lane 0 has it. Each lane sums the counts of 128 bins,
+/// the first lane those of the highest; then lane 0 walks down, first by these sums and then bin by bin, to
+/// the bin in which k is reached.
+__device__ Cut find_cut(const int* count, int64_t k) {
   constexpr int bins_of_lane = bins / warp_size;
-  const int64_t row = global_thread() / warp_size;
-  if (row >= rows) return;
-  const int* count = counts + row * bins;
   int own = 0;
   for (int i = 0; i < bins_of_lane; ++i) own += count[bins - 1 - (lane_id() * bins_of_lane + i)];
 
@@ -82,19 +110,28 @@ __global__ void find_cut_kernel(int64_t rows, int64_t k, const int* counts, Cut*
     missing -= of_lane;
     bin -= bins_of_lane;
   }
-  if (lane_id() != 0) return;
-  for (; count[bin] < missing; --bin) missing -= count[bin];
-  cuts[row] = {bin, static_cast<int>(missing), 0, 0};
+  if (lane_id() == 0)
+    for (; count[bin] < missing; --bin) missing -= count[bin];
+  return {bin, static_cast<int>(missing), 0, 0};
 }
 
-/// Appends the keys of higher bins to keys [R, k], and those of the cut's bin to list [R, capacity] as far as
-/// there is room. Reads the scores once.
+/// One warp for each row.
+__global__ void find_cut_kernel(int64_t rows, int64_t k, RowFilter filter, const int* counts, Cut* cuts) {
+  const int64_t row = global_thread() / warp_size;
+  if (row >= rows || filter.skips(row)) return;
+  const Cut cut = find_cut(counts + row * bins, k);
+  if (lane_id() == 0) cuts[row] = cut;
+}
+
+/// Appends the keys of higher bins to keys [rows, k], and those of the cut's bin to list [rows, capacity] as
+/// far as there is room. Reads the scores once.
 template <int width>
-__global__ void collect_kernel(int64_t n, int64_t strip, int64_t k, const float* scores, Cut* cuts, Key* keys,
-                               Key* list) {
+__global__ void collect_kernel(Scores scores, int64_t strip, int64_t k, RowFilter filter, Cut* cuts,
+                               Key* keys, Key* list) {
+  if (filter.skips(blockIdx.y)) return;
   Cut& cut = cuts[blockIdx.y];
   const int cut_bin = cut.bin;
-  for_each_score<width>(scores + blockIdx.y * n, n, strip, [&](float score, int64_t index) {
+  for_each_score<width>(scores.row(blockIdx.y), scores.n, strip, [&](float score, int64_t index) {
     const int bin = bin_of(score);
     if (bin < cut_bin) return;
     if (bin > cut_bin) {
@@ -121,7 +158,7 @@ __device__ void for_each_candidate(const Cut& cut, const Key* list, const float*
 /// found so far have each value of the next one, and go down from the highest until enough are together. All
 /// keys are different, so that after the last digit exactly `missing` are not below it; often fewer digits
 /// will do. Reads the list once for each digit and once more.
-__global__ void select_in_bin_kernel(int64_t n, int64_t k, const float* scores, Cut* cuts, Key* keys,
+__global__ void select_in_bin_kernel(Scores scores, int64_t k, RowFilter filter, Cut* cuts, Key* keys,
                                      const Key* lists) {
   constexpr int digit_bits = 8, digits = 64 / digit_bits, values = 1 << digit_bits;
   struct State {
@@ -131,8 +168,9 @@ __global__ void select_in_bin_kernel(int64_t n, int64_t k, const float* scores, 
     bool done;
   };
   State& state = shared_memory<State>();
+  if (filter.skips(blockIdx.x)) return;
   Cut& cut = cuts[blockIdx.x];
-  const float* row = scores + blockIdx.x * n;
+  const float* row = scores.row(blockIdx.x);
   const Key* list = lists + int64_t{blockIdx.x} * list_capacity;
   const int thread = static_cast<int>(threadIdx.x);
   if (thread == 0) {
@@ -146,13 +184,14 @@ __global__ void select_in_bin_kernel(int64_t n, int64_t k, const float* scores, 
     __syncthreads();
     const Key above = digit == digits - 1 ? 0 : ~Key{0} << (shift + digit_bits);  // the bits found so far
     const Key found = state.least;
-    for_each_candidate(cut, list, row, n, [&](Key key) {
+    for_each_candidate(cut, list, row, scores.n, [&](Key key) {
       if ((key & above) == found) atomicAdd(&state.count[key >> shift & (values - 1)], 1);
     });
     __syncthreads();
     if (thread == 0) {
       int value = values - 1;
-      for (; state.count[value] < state.missing; --value) state.missing -= state.count[value];
+      // Among NaNs, which are reported, there may be too few candidates.
+      for (; value > 0 && state.count[value] < state.missing; --value) state.missing -= state.count[value];
       state.least = found | Key(value) << shift;
       state.done = state.count[value] == state.missing;  // then all of them are wanted
     }
@@ -160,138 +199,207 @@ __global__ void select_in_bin_kernel(int64_t n, int64_t k, const float* scores, 
     done = state.done;
   }
   const Key least = state.least;
-  for_each_candidate(cut, list, row, n, [&](Key key) {
+  for_each_candidate(cut, list, row, scores.n, [&](Key key) {
     if (key >= least) keys[blockIdx.x * k + atomicAdd(&cut.kept, 1)] = key;
   });
 }
 
-// --- Sorting ---------------------------------------------------------------------------------------------
+// --- Estimates -------------------------------------------------------------------------------------------
 
-constexpr int64_t most_in_shared_memory = 4096;  // keys: 32 KiB
-constexpr Key last = ~Key{0};
+/// What a row's estimates must reach to be candidates.
+struct Threshold {
+  float least;
+};
 
-/// A number whose order is the one asked for, and back.
-__device__ Key to_sortable(Key key, SelectionOrder order) {
-  if (order == SelectionOrder::by_score) return ~key;
-  return Key(static_cast<uint32_t>(index_of(key))) << 32 | key >> 32;
-}
-__device__ Key from_sortable(Key number, SelectionOrder order) {
-  if (order == SelectionOrder::by_score) return ~number;
-  return number << 32 | (0xffffffffu - static_cast<uint32_t>(number >> 32));
-}
-
-/// Of a bitonic sort of `size` numbers (a power of two), in which runs of 2, 4, ..., size numbers become
-/// sorted, ascending and descending in turn: pair number `pair` at this distance is put in order.
-__device__ void compare_exchange(Key* numbers, int64_t pair, int64_t distance, int64_t run) {
-  const int64_t low = pair / distance * 2 * distance + pair % distance, high = low + distance;
-  const bool ascending = (low & run) == 0;
-  if ((numbers[low] > numbers[high]) != ascending) return;
-  const Key number = numbers[low];
-  numbers[low] = numbers[high];
-  numbers[high] = number;
-}
-
-__device__ void write_entry(Key key, float* value, int32_t* index) {
-  *value = score_of(key);
-  *index = index_of(key);
+/// One warp for each row: from the counts of its estimates, the threshold, and whether more reach it than a
+/// list holds.
+__global__ void find_threshold_kernel(int64_t rows, int64_t k, const int* counts, const float* errors,
+                                      Threshold* thresholds, int* overflows, Cut* cuts) {
+  const int64_t row = global_thread() / warp_size;
+  if (row >= rows) return;
+  const int* count = counts + row * bins;
+  const int cut_bin = __shfl_sync(whole_warp, find_cut(count, k).bin, 0);
+  float least = lower_edge(cut_bin) - 2.0f * errors[row];
+  if (least != least) least = -std::numeric_limits<float>::infinity();
+  int candidates = 0;
+  for (int bin = bin_of(least) + lane_id(); bin < bins; bin += warp_size) candidates += count[bin];
+  candidates = warp_reduce(candidates, Sum());
+  if (lane_id() != 0) return;
+  thresholds[row] = {least};
+  overflows[row] = candidates > list_capacity ? 1 : 0;
+  cuts[row] = {cut_bin, static_cast<int>(k), 0, 0};  // all k are missing
 }
 
-/// Sorts a row in shared memory, one block each. Reads the keys and writes the result once.
-__global__ void sort_row_kernel(int64_t k, int64_t size, SelectionOrder order, const Key* keys, float* values,
-                                int32_t* indices) {
-  Key* numbers = dynamic_shared_memory<Key>();
-  const int64_t row = blockIdx.x * k;
-  for (int64_t i = threadIdx.x; i < size; i += blockDim.x)
-    numbers[i] = i < k ? to_sortable(keys[row + i], order) : last;
-  for (int64_t run = 2; run <= size; run *= 2)
-    for (int64_t distance = run / 2; distance > 0; distance /= 2) {
-      __syncthreads();
-      for (int64_t pair = threadIdx.x; pair < size / 2; pair += blockDim.x)
-        compare_exchange(numbers, pair, distance, run);
-    }
-  __syncthreads();
-  for (int64_t i = threadIdx.x; i < k; i += blockDim.x)
-    write_entry(from_sortable(numbers[i], order), values + row + i, indices + row + i);
+/// Lists the indices of the candidates. Reads the estimates once.
+template <int width>
+__global__ void list_candidates_kernel(Scores estimates, int64_t strip, RowFilter filter,
+                                       const Threshold* thresholds, Cut* cuts, Key* lists) {
+  if (filter.skips(blockIdx.y)) return;
+  const float least = thresholds[blockIdx.y].least;
+  for_each_score<width>(estimates.row(blockIdx.y), estimates.n, strip, [&](float estimate, int64_t index) {
+    if (!(estimate >= least)) return;
+    lists[int64_t{blockIdx.y} * list_capacity + atomicAdd(&cuts[blockIdx.y].listed, 1)] =
+        static_cast<Key>(index);
+  });
 }
 
-// The same for longer rows, each step one launch over all of them (blockIdx.y).
-
-__global__ void prepare_sort_kernel(int64_t k, int64_t size, SelectionOrder order, const Key* keys,
-                                    Key* numbers) {
-  for (int64_t i = global_thread(); i < size; i += global_threads())
-    numbers[blockIdx.y * size + i] = i < k ? to_sortable(keys[blockIdx.y * k + i], order) : last;
-}
-
-__global__ void sort_step_kernel(int64_t size, int64_t distance, int64_t run, Key* numbers) {
-  for (int64_t pair = global_thread(); pair < size / 2; pair += global_threads())
-    compare_exchange(numbers + blockIdx.y * size, pair, distance, run);
-}
-
-__global__ void finish_sort_kernel(int64_t k, int64_t size, SelectionOrder order, const Key* numbers,
-                                   float* values, int32_t* indices) {
-  for (int64_t i = global_thread(); i < k; i += global_threads()) {
-    const int64_t to = blockIdx.y * k + i;
-    write_entry(from_sortable(numbers[blockIdx.y * size + i], order), values + to, indices + to);
+/// Turns the indices into keys, one warp each. Reads the candidates' rows of the table once.
+template <int width>
+__global__ void score_candidates_kernel(Products p, RowFilter filter, const Cut* cuts, Key* lists) {
+  if (filter.skips(blockIdx.y)) return;
+  const int listed = cuts[blockIdx.y].listed;
+  Key* list = lists + int64_t{blockIdx.y} * list_capacity;
+  const float* query = p.queries + blockIdx.y * p.depth;
+  for (int i = static_cast<int>(blockIdx.x) * warps + warp_id(); i < listed;
+       i += static_cast<int>(gridDim.x) * warps) {
+    const auto index = static_cast<int64_t>(list[i]);
+    const float score = warp_dot<width>(query, p.table + index * p.depth, p.depth);
+    if (lane_id() == 0) list[i] = key_of(score, index);
   }
 }
 
-Key* keys_of(const Tensor& keys) { return reinterpret_cast<Key*>(keys.data<int64_t>()); }
+constexpr int queries_at_once = 8;
 
-void sort_long_rows(const Tensor& keys, int64_t size, SelectionOrder order, const TopK& out) {
-  const int64_t rows = keys.size(0), k = keys.size(1);
-  const Tensor numbers({rows, size}, DType::i64, Device::cuda());
-  const dim3 blocks(blocks_for(size / 2, threads), static_cast<unsigned>(rows));
-  launch("sort_selection", prepare_sort_kernel, {blocks, threads}, k, size, order, keys_of(keys),
-         keys_of(numbers));
-  for (int64_t run = 2; run <= size; run *= 2)
-    for (int64_t distance = run / 2; distance > 0; distance /= 2)
-      launch("sort_selection", sort_step_kernel, {blocks, threads}, size, distance, run, keys_of(numbers));
-  launch("sort_selection", finish_sort_kernel, {blocks, threads}, k, size, order, keys_of(numbers),
-         out.values.data<float>(), out.indices.data<int32_t>());
+/// scores <- all products of the filter's rows, a warp for each row of the table and 8 queries. Reads the
+/// table once for every 8 queries of which one is wanted.
+template <int width>
+__global__ void products_kernel(Products p, RowFilter filter, Scores scores) {
+  using Floats = Pack<float, width>;
+  const int64_t first = int64_t{blockIdx.y} * queries_at_once;
+  bool wanted[queries_at_once], any = false;
+  for (int q = 0; q < queries_at_once; ++q) {
+    wanted[q] = first + q < scores.rows && !filter.skips(first + q);
+    any = any || wanted[q];
+  }
+  if (!any) return;
+  for (int64_t i = int64_t{blockIdx.x} * warps + warp_id(); i < scores.n; i += int64_t{gridDim.x} * warps) {
+    float sum[queries_at_once] = {};
+    for (int64_t d = lane_id() * width; d < p.depth; d += warp_size * width) {
+      const Floats x = Floats::load(p.table + i * p.depth + d);
+      for (int q = 0; q < queries_at_once; ++q) {
+        if (!wanted[q]) continue;
+        const Floats y = Floats::load(p.queries + (first + q) * p.depth + d);
+        for (int e = 0; e < width; ++e) sum[q] += x.value[e] * y.value[e];
+      }
+    }
+    for (int q = 0; q < queries_at_once; ++q) {
+      const float score = warp_reduce(sum[q], Sum());
+      if (wanted[q] && lane_id() == 0) scores.row(first + q)[i] = score;
+    }
+  }
 }
+
+// --- Launches --------------------------------------------------------------------------------------------
+
+Tensor device_tensor(const Shape& shape, DType dtype) { return Tensor(shape, dtype, Device::cuda()); }
+
+/// What selecting from rows of scores needs.
+struct Work {
+  Scores scores;
+  int64_t k;
+  Tensor keys, lists, cut_bytes, counts;
+  LaunchShape strips;  // blocks for strips of the rows
+  int64_t strip;
+  bool wide;  // loads of 16 bytes
+
+  Work(const Scores& s, int64_t count)
+      : scores(s),
+        k(count),
+        keys(device_tensor({s.rows, k}, DType::i64)),
+        lists(device_tensor({s.rows, list_capacity}, DType::i64)),
+        cut_bytes(device_tensor({s.rows * static_cast<int64_t>(sizeof(Cut))}, DType::u8)),
+        counts(device_tensor({s.rows, bins}, DType::i32)),
+        wide(aligned_for_vectors(s.data) && s.stride % vector_width<float> == 0) {
+    check(s.rows <= most_score_rows, "selection from {} rows, expected at most {}", s.rows, most_score_rows);
+    // As many blocks as keep the GPU busy, but none with fewer scores than it has bins to clear.
+    const int64_t parts = std::clamp<int64_t>(8 * device_properties().multiprocessors / s.rows, 1,
+                                              std::max<int64_t>(s.n / (2 * bins), 1));
+    constexpr int64_t piece = threads * vector_width<float>;
+    strip = ((s.n + parts - 1) / parts + piece - 1) / piece * piece;
+    strips = {dim3(blocks_for(s.n, strip), static_cast<unsigned>(s.rows)), threads};
+  }
+
+  Cut* cuts() const { return reinterpret_cast<Cut*>(cut_bytes.data<uint8_t>()); }
+  Key* key_list() const { return reinterpret_cast<Key*>(lists.data<int64_t>()); }
+  Key* selected() const { return reinterpret_cast<Key*>(keys.data<int64_t>()); }
+  LaunchShape warp_for_each_row() const { return {blocks_for(scores.rows, warps), threads}; }
+
+  /// Calls f with the number of scores a load.
+  template <class F>
+  void dispatch(F f) const {
+    if (wide)
+      f(std::integral_constant<int, vector_width<float>>());
+    else
+      f(std::integral_constant<int, 1>());
+  }
+
+  void count_bins(RowFilter filter, const Reporter& nan_report) const {
+    backend(Device::cuda()).fill(0.0f, counts);
+    dispatch([&](auto width) {
+      launch("select_count", count_bins_kernel<width()>, strips, scores, strip, filter, nan_report,
+             counts.data<int32_t>());
+    });
+  }
+  void select_listed(RowFilter filter) const {
+    launch("select_in_bin", select_in_bin_kernel, {static_cast<unsigned>(scores.rows), threads}, scores, k,
+           filter, cuts(), selected(), key_list());
+  }
+  void select(RowFilter filter, const Reporter& nan_report) const {
+    count_bins(filter, nan_report);
+    launch("select_cut", find_cut_kernel, warp_for_each_row(), scores.rows, k, filter, counts.data<int32_t>(),
+           cuts());
+    dispatch([&](auto width) {
+      launch("select_collect", collect_kernel<width()>, strips, scores, strip, k, filter, cuts(), selected(),
+             key_list());
+    });
+    select_listed(filter);
+  }
+};
 
 }  // namespace
 
-Tensor select_largest(const Tensor& scores, int64_t k, const Reporter& nan_report) {
-  const int64_t rows = scores.size(0), n = scores.size(1);
-  const auto device_tensor = [](const Shape& shape, DType dtype) {
-    return Tensor(shape, dtype, Device::cuda());
-  };
-  const Tensor keys = device_tensor({rows, k}, DType::i64);
-  if (rows == 0) return keys;
-  const Tensor lists = device_tensor({rows, list_capacity}, DType::i64);
-  const Tensor cut_bytes = device_tensor({rows * static_cast<int64_t>(sizeof(Cut))}, DType::u8);
-  Cut* cuts = reinterpret_cast<Cut*>(cut_bytes.data<uint8_t>());
-  const Tensor counts = Tensor::zeros({rows, bins}, DType::i32, Device::cuda());
-  const float* score = scores.data<float>();
-
-  // As many blocks as keep the GPU busy, but none with fewer scores than it has bins to clear.
-  const int64_t parts = std::clamp<int64_t>(8 * device_properties().multiprocessors / rows, 1,
-                                            std::max<int64_t>(n / (2 * bins), 1));
-  constexpr int64_t piece = threads * vector_width<float>;
-  const int64_t strip = ((n + parts - 1) / parts + piece - 1) / piece * piece;
-  const LaunchShape shape{dim3(blocks_for(n, strip), static_cast<unsigned>(rows)), threads};
-  dispatch_width<float>(n, aligned_for_vectors(score), [&](auto width) {
-    launch("select_count", count_bins_kernel<width()>, shape, n, strip, score, nan_report,
-           counts.data<int32_t>());
-    launch("select_cut", find_cut_kernel, {blocks_for(rows, threads / warp_size), threads}, rows, k,
-           counts.data<int32_t>(), cuts);
-    launch("select_collect", collect_kernel<width()>, shape, n, strip, k, score, cuts, keys_of(keys),
-           keys_of(lists));
-  });
-  launch("select_in_bin", select_in_bin_kernel, {static_cast<unsigned>(rows), threads}, n, k, score, cuts,
-         keys_of(keys), keys_of(lists));
-  return keys;
+Tensor select_largest(const Scores& scores, int64_t k, const Reporter& nan_report) {
+  if (scores.rows == 0) return device_tensor({0, k}, DType::i64);
+  const Work work(scores, k);
+  work.select({}, nan_report);
+  return work.keys;
 }
 
-void write_selection(const Tensor& keys, SelectionOrder order, const TopK& out) {
-  const int64_t rows = keys.size(0), k = keys.size(1);
-  const auto size = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(k, 2))));
-  if (size > most_in_shared_memory) return sort_long_rows(keys, size, order, out);
-  const int sorters = static_cast<int>(std::clamp<int64_t>(size / 2, warp_size, 1024));
-  launch("sort_selection", sort_row_kernel,
-         {static_cast<unsigned>(rows), sorters, static_cast<size_t>(size) * sizeof(Key)}, k, size, order,
-         keys_of(keys), out.values.data<float>(), out.indices.data<int32_t>());
+bool selects_by_estimates(int64_t n, int64_t k) { return n >= 2 * bins && 4 * k <= list_capacity; }
+
+Tensor select_largest_products(const Products& products, const Scores& estimates, const float* errors,
+                               int64_t k, const Reporter& nan_report) {
+  if (estimates.rows == 0) return device_tensor({0, k}, DType::i64);
+  const Work work(estimates, k);
+  const int64_t rows = estimates.rows;
+  const Tensor thresholds = device_tensor({rows}, DType::f32), overflows = device_tensor({rows}, DType::i32);
+  auto* threshold = reinterpret_cast<Threshold*>(thresholds.data<float>());
+  const RowFilter listed{overflows.data<int32_t>(), 0}, overflowed{overflows.data<int32_t>(), 1};
+
+  work.count_bins({}, nan_report);
+  launch("select_threshold", find_threshold_kernel, work.warp_for_each_row(), rows, k,
+         work.counts.data<int32_t>(), errors, threshold, overflows.data<int32_t>(), work.cuts());
+  work.dispatch([&](auto width) {
+    launch("select_list", list_candidates_kernel<width()>, work.strips, estimates, work.strip, listed,
+           threshold, work.cuts(), work.key_list());
+  });
+  const int64_t multiprocessors = device_properties().multiprocessors;
+  dispatch_width<float>(
+      products.depth, aligned_for_vectors(products.queries, products.table), [&](auto width) {
+        const auto blocks = static_cast<unsigned>(std::clamp<int64_t>(16 * multiprocessors / rows, 1, 64));
+        launch("select_score", score_candidates_kernel<width()>,
+               {dim3(blocks, static_cast<unsigned>(rows)), threads}, products, listed, work.cuts(),
+               work.key_list());
+        work.select_listed(listed);
+
+        const unsigned groups = blocks_for(rows, queries_at_once);
+        const auto strips = static_cast<unsigned>(
+            std::clamp<int64_t>(8 * multiprocessors / groups, 1, blocks_for(estimates.n, warps)));
+        launch("select_products", products_kernel<width()>, {dim3(strips, groups), threads}, products,
+               overflowed, estimates);
+      });
+  work.select(overflowed, nan_report);
+  return work.keys;
 }
 
 }  // namespace la::cuda

@@ -25,15 +25,51 @@ __device__ inline int32_t index_of(Key key) {
   return static_cast<int32_t>(0xffffffffu - static_cast<uint32_t>(key));
 }
 
-/// The keys of the k largest scores of each row, i64 [R, k], in no particular order. scores: f32 [R, N], 1 <=
-/// k
-/// <= N. Of a NaN, `nan_report` is told the row.
-Tensor select_largest(const Tensor& scores, int64_t k, const Reporter& nan_report);
+/// f32 [rows, n], each row `stride` floats behind the one before.
+struct Scores {
+  float* data;
+  int64_t rows, n, stride;
+
+  __device__ float* row(int64_t r) const { return data + r * stride; }
+};
+
+/// Most rows of scores that one call selects from.
+constexpr int64_t most_score_rows = 65535;
+
+/// The keys of the k largest scores of each row, i64 [rows, k], in no particular order; 1 <= k <= n. Of a
+/// NaN, `nan_report` is told the row.
+Tensor select_largest(const Scores& scores, int64_t k, const Reporter& nan_report);
+
+/// Of rows of `queries` and rows of `table`, f32 with `depth` columns: the dot products.
+struct Products {
+  const float *queries, *table;
+  int64_t depth;
+};
+
+/// Whether selecting by estimates is possible, and worth it, for so many scores a row.
+bool selects_by_estimates(int64_t n, int64_t k);
+
+/// The same for products of which only estimates are known, each within errors[row] (f32, on the device) of
+/// the product: those that may be among the k largest are computed. The estimates are lost.
+Tensor select_largest_products(const Products& products, const Scores& estimates, const float* errors,
+                               int64_t k, const Reporter& nan_report);
 
 /// From the largest score down; or by ascending index.
 enum class SelectionOrder { by_score, by_index };
 
 /// Sorts the keys, whose contents are lost, and writes what they stand for.
 void write_selection(const Tensor& keys, SelectionOrder order, const TopK& out);
+
+/// The dot product of two rows by one warp, `width` elements a load; every lane has it.
+template <int width>
+__device__ float warp_dot(const float* a, const float* b, int64_t depth) {
+  using Floats = Pack<float, width>;
+  float sum = 0.0f;
+  for (int64_t d = lane_id() * width; d < depth; d += warp_size * width) {
+    const Floats x = Floats::load(a + d), y = Floats::load(b + d);
+    for (int e = 0; e < width; ++e) sum += x.value[e] * y.value[e];
+  }
+  return warp_reduce(sum, Sum());
+}
 
 }  // namespace la::cuda

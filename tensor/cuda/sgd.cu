@@ -44,8 +44,13 @@ __device__ void update(const Slot& slot, int64_t begin, int64_t end, float rate,
 /// Each block takes its part of one parameter. Reads parameter, gradient and velocity once and writes
 /// parameter and velocity once.
 __global__ void sgd_kernel(Slots slots, const float* learning_rate, float momentum) {
+  // The last slot that begins at or before this block, by halving: what the kernel is given is more than a
+  // multiprocessor keeps at hand.
   int s = 0;
-  while (s + 1 < slots.count && slots.slot[s + 1].first_block <= blockIdx.x) ++s;
+  for (int end = slots.count; end - s > 1;) {
+    const int middle = (s + end) / 2;
+    (slots.slot[middle].first_block <= blockIdx.x ? s : end) = middle;
+  }
   const Slot& slot = slots.slot[s];
   const int64_t begin = int64_t{blockIdx.x - slot.first_block} * elements_per_block;
   const int64_t end = begin + elements_per_block < slot.size ? begin + elements_per_block : slot.size;

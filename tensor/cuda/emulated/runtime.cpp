@@ -3,15 +3,20 @@
 // CPU backend's.
 #include "tensor/cuda/runtime.h"
 
+#include <bit>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
 #include <vector>
 
 #include "tensor/backend.h"
+#include "tensor/cuda/convolution.h"
 #include "tensor/cuda/cuda_backend.h"
 #include "tensor/cuda/emulated/cuda.h"
+#include "tensor/cuda/estimate.h"
 #include "tensor/error.h"
+#include "tensor/ops.h"
 #include "tensor/profile.h"
 
 namespace la {
@@ -124,19 +129,40 @@ void allow_tf32(bool) {}
 void autotune(bool) {}
 
 void CudaBackend::matmul(const Tensor& a, const Tensor& b, const MatmulOptions& options, const Tensor& c) {
-  enqueue([=] { backend(Device::cpu()).matmul(a, b, options, c); });
+  const bool widens = c.dtype() != a.dtype();
+  const Tensor left = widens ? ops::cast(a, c.dtype()) : a, right = widens ? ops::cast(b, c.dtype()) : b;
+  enqueue([=] { backend(Device::cpu()).matmul(left, right, options, c); });
 }
-void CudaBackend::conv2d(const Tensor& x, const Tensor& weight, const ConvGeometry& geometry,
-                         const Tensor& y) {
+
+namespace cuda {
+
+/// As tensor cores that cut the operands' last 13 bits off.
+void estimate_products(const Tensor& a, const Tensor& b, const Tensor& scores) {
+  const auto cut = [](const Tensor& x) {
+    std::vector<float> values = x.to_vector<float>();
+    for (float& value : values)
+      if (std::isfinite(value)) value = std::bit_cast<float>(std::bit_cast<uint32_t>(value) & 0xffffe000u);
+    return Tensor::from(values, x.shape());
+  };
+  enqueue([=] {
+    const Tensor product = ops::matmul(cut(a), cut(b), {.transpose_b = true});
+    for (int64_t i = 0; i < scores.size(0); ++i)
+      std::memcpy(scores.data<float>() + i * scores.size(1), product.data<float>() + i * product.size(1),
+                  static_cast<size_t>(product.size(1)) * sizeof(float));
+  });
+}
+
+void cudnn_convolution(const Tensor& x, const Tensor& weight, const ConvGeometry& geometry, const Tensor& y) {
   enqueue([=] { backend(Device::cpu()).conv2d(x, weight, geometry, y); });
 }
-void CudaBackend::conv2d_backward_data(const Tensor& dy, const Tensor& weight, const ConvGeometry& geometry,
-                                       const Tensor& dx) {
+void cudnn_convolution_backward_data(const Tensor& dy, const Tensor& weight, const ConvGeometry& geometry,
+                                     const Tensor& dx) {
   enqueue([=] { backend(Device::cpu()).conv2d_backward_data(dy, weight, geometry, dx); });
 }
-void CudaBackend::conv2d_backward_weight(const Tensor& dy, const Tensor& x, const ConvGeometry& geometry,
-                                         const Tensor& dweight) {
+void cudnn_convolution_backward_weight(const Tensor& dy, const Tensor& x, const ConvGeometry& geometry,
+                                       const Tensor& dweight) {
   enqueue([=] { backend(Device::cpu()).conv2d_backward_weight(dy, x, geometry, dweight); });
 }
 
+}  // namespace cuda
 }  // namespace la

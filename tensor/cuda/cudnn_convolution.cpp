@@ -1,14 +1,15 @@
 // Convolutions by cuDNN. For each shape a plan is made when it is first met, and kept.
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <map>
 #include <optional>
 #include <tuple>
 
-#include "tensor/cuda/cuda_backend.h"
+#include "tensor/backend.h"
+#include "tensor/cuda/convolution.h"
 #include "tensor/cuda/cudnn_graph.h"
 #include "tensor/cuda/library.h"
+#include "tensor/cuda/timer.h"
 
 namespace la {
 namespace {
@@ -43,11 +44,12 @@ struct Types {
   DType operands, result;
 };
 
-/// Types to try, best first. bf16 operands in f32 keep their values, also where TF32 rounds them.
+/// Types to try, best first. bf16 operands in f32 keep their values, also where TF32 rounds them. Weight
+/// gradients are sums in f32 either way; those that are then rounded to bf16 have the fast engines.
 std::vector<Types> possible_types(Kind kind, DType dtype) {
   using enum DType;
   if (dtype == f32) return {{f32, f32}};
-  if (kind == Kind::backward_weight) return {{bf16, f32}, {f32, f32}, {bf16, bf16}};
+  if (kind == Kind::backward_weight) return {{bf16, bf16}, {bf16, f32}, {f32, f32}};
   return {{bf16, bf16}, {f32, f32}};
 }
 
@@ -142,11 +144,12 @@ struct Method {
   bool measured;
 };
 
-/// At most `count` plans. Only where cuDNN has no other, one whose results change from run to run.
+/// At most `count` plans, in the best types that have any; in these, only where cuDNN has no other, such
+/// whose results change from run to run.
 Method make_method(const Convolution& c, size_t count) {
   constexpr size_t most_workspace = size_t{1} << 30;
-  for (bool deterministic : {true, false})
-    for (const Types types : possible_types(c.kind, c.dtype())) {
+  for (const Types types : possible_types(c.kind, c.dtype()))
+    for (bool deterministic : {true, false}) {
       // With f32 operands, the tensor cores compute in TF32.
       const bool tensor_cores = c.dtype() == DType::bf16 || cuda::permissions().tf32;
       std::vector<Plan> plans = cuda::cudnn::make_plans(
@@ -163,56 +166,6 @@ void run(const Plan& plan, std::span<const Binding> bindings) {
   if (plan.workspace_bytes() > 0)
     workspace = Tensor({static_cast<int64_t>(plan.workspace_bytes())}, DType::u8, Device::cuda());
   plan.run(bindings, workspace.defined() ? workspace.raw() : nullptr);
-}
-
-/// Measures the time between two points of the stream.
-class Timer {
- public:
-  Timer() {
-    cuda::check_cuda(cudaEventCreate(&begin_), "making an event");
-    cuda::check_cuda(cudaEventCreate(&end_), "making an event");
-  }
-  ~Timer() {
-    cudaEventDestroy(begin_);
-    cudaEventDestroy(end_);
-  }
-  Timer(const Timer&) = delete;
-  Timer& operator=(const Timer&) = delete;
-
-  void start() { cuda::check_cuda(cudaEventRecord(begin_, cuda::stream()), "starting a timer"); }
-  float stop_milliseconds() {
-    cuda::check_cuda(cudaEventRecord(end_, cuda::stream()), "stopping a timer");
-    cuda::check_cuda(cudaEventSynchronize(end_), "waiting for a timer");
-    float milliseconds = 0;
-    cuda::check_cuda(cudaEventElapsedTime(&milliseconds, begin_, end_), "reading a timer");
-    return milliseconds;
-  }
-
- private:
-  cudaEvent_t begin_ = nullptr, end_ = nullptr;
-};
-
-/// The shortest of a few runs, after one that loads the kernels; infinite for a plan that does not run.
-float time_of(const Plan& plan, std::span<const Binding> bindings) try {
-  run(plan, bindings);
-  Timer timer;
-  float shortest = std::numeric_limits<float>::infinity();
-  for (int repetition = 0; repetition < 5; ++repetition) {
-    timer.start();
-    run(plan, bindings);
-    shortest = std::min(shortest, timer.stop_milliseconds());
-  }
-  return shortest;
-} catch (const Error&) {
-  return std::numeric_limits<float>::infinity();
-}
-
-void keep_fastest(std::vector<Plan>& plans, std::span<const Binding> bindings) {
-  std::vector<float> times;
-  for (const Plan& plan : plans) times.push_back(time_of(plan, bindings));
-  const auto fastest = std::min_element(times.begin(), times.end()) - times.begin();
-  std::swap(plans.front(), plans[static_cast<size_t>(fastest)]);
-  plans.erase(plans.begin() + 1, plans.end());
 }
 
 /// The method for this convolution, made when it is first met, and again when it may be measured since.
@@ -243,7 +196,8 @@ void convert(Backend& backend, const Tensor& from, const Tensor& to) {
     backend.cast(from, to);
 }
 
-void convolve(Backend& backend, const Convolution& c) {
+void convolve(const Convolution& c) {
+  Backend& backend = la::backend(Device::cuda());
   const Tensor& out = c.result();
   if (out.numel() == 0) return;
   for (const Tensor& tensor : c.tensors)
@@ -261,7 +215,8 @@ void convolve(Backend& backend, const Convolution& c) {
     }
     bindings[role] = {id_of(role), tensors[role].raw()};
   }
-  if (method.plans.size() > 1) keep_fastest(method.plans, bindings);
+  if (method.plans.size() > 1)
+    cuda::keep_fastest(method.plans, [&](const Plan& plan) { run(plan, bindings); });
   run(method.plans.front(), bindings);
   if (const Tensor& computed = tensors[result_of(c.kind)]; computed.raw() != out.raw())
     convert(backend, computed, out);
@@ -269,19 +224,21 @@ void convolve(Backend& backend, const Convolution& c) {
 
 }  // namespace
 
-void CudaBackend::conv2d(const Tensor& x, const Tensor& weight, const ConvGeometry& geometry,
-                         const Tensor& y) {
-  convolve(*this, {Kind::forward, {x, weight, y}, geometry});
+namespace cuda {
+
+void cudnn_convolution(const Tensor& x, const Tensor& weight, const ConvGeometry& geometry, const Tensor& y) {
+  convolve({Kind::forward, {x, weight, y}, geometry});
 }
 
-void CudaBackend::conv2d_backward_data(const Tensor& dy, const Tensor& weight, const ConvGeometry& geometry,
-                                       const Tensor& dx) {
-  convolve(*this, {Kind::backward_data, {dx, weight, dy}, geometry});
+void cudnn_convolution_backward_data(const Tensor& dy, const Tensor& weight, const ConvGeometry& geometry,
+                                     const Tensor& dx) {
+  convolve({Kind::backward_data, {dx, weight, dy}, geometry});
 }
 
-void CudaBackend::conv2d_backward_weight(const Tensor& dy, const Tensor& x, const ConvGeometry& geometry,
-                                         const Tensor& dweight) {
-  convolve(*this, {Kind::backward_weight, {x, dweight, dy}, geometry});
+void cudnn_convolution_backward_weight(const Tensor& dy, const Tensor& x, const ConvGeometry& geometry,
+                                       const Tensor& dweight) {
+  convolve({Kind::backward_weight, {x, dweight, dy}, geometry});
 }
 
+}  // namespace cuda
 }  // namespace la
