@@ -216,7 +216,7 @@ format:
 BUNDLE := build/la-bundle
 bundle:
 	@$(MAKE) --no-print-directory BUILD=build/portable MARCH=x86-64-v3 CUDA=1 \
-	   build/portable/la_train build/portable/run_tests build/portable/bench_gpu build/portable/bench_ops \
+	   build/portable/la_train build/portable/la_eval build/portable/run_tests build/portable/bench_gpu build/portable/bench_ops \
 	   build/portable/libkernel_times.so
 	@sh bundle/make_bundle.sh build/portable $(BUNDLE)
 

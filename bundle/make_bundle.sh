@@ -6,8 +6,8 @@ build=$1 folder=$2
 data=/usr/share/datasets/fashion-mnist
 rm -rf "$folder" "$folder.tar.xz"
 mkdir -p "$folder/lib" "$folder/data/fashion-mnist" "$folder/tests" "$folder/tensor"
-cp "$build/la_train" "$build/run_tests" "$build/bench_gpu" "$build/bench_ops" "$folder"
-strip "$folder/la_train" "$folder/run_tests" "$folder/bench_gpu" "$folder/bench_ops"
+cp "$build/la_train" "$build/la_eval" "$build/run_tests" "$build/bench_gpu" "$build/bench_ops" "$folder"
+strip "$folder/la_train" "$folder/la_eval" "$folder/run_tests" "$folder/bench_gpu" "$folder/bench_ops"
 cp "$build/libkernel_times.so" "$folder/lib"
 cp -r presets bench "$folder"
 cp -r tests/fixtures "$folder/tests"

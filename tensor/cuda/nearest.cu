@@ -21,10 +21,17 @@ constexpr int64_t score_budget = int64_t{1} << 29;  // floats: 2 GiB
 /// their bits as integers are in their order, and NaN comes last. Reads the rows once.
 template <int width>
 __global__ void largest_norm_kernel(int64_t rows, int64_t depth, const float* x, float* largest) {
+  constexpr int at_once = 4;
+  const int64_t all_warps = global_threads() / warp_size;
   float most = 0.0f;
-  for (int64_t row = global_thread() / warp_size; row < rows; row += global_threads() / warp_size) {
-    const float square = warp_dot<width>(x + row * depth, x + row * depth, depth);
-    most = square <= most ? most : square;  // a NaN stays
+  for (int64_t first = global_thread() / warp_size; first < rows; first += at_once * all_warps) {
+    const float* row[at_once];
+    for (int i = 0; i < at_once; ++i)
+      row[i] = x + (first + i * all_warps < rows ? first + i * all_warps : first) * depth;
+    float square[at_once];
+    warp_dots<width, at_once>(row, row, depth, square);
+    for (int i = 0; i < at_once; ++i)
+      most = square[i] > most || square[i] != square[i] ? square[i] : most;  // a NaN stays
   }
   const int bits = block_reduce(__float_as_int(std::sqrt(most)), Max(), 0);
   if (threadIdx.x == 0) atomicMax(reinterpret_cast<int*>(largest), bits);
@@ -105,7 +112,11 @@ void CudaBackend::nearest_rows(const Tensor& queries, const Tensor& table, const
     const Products products{some.data<float>(), table.data<float>(), depth};
     Tensor keys;
     if (by_estimates) {
-      estimate_products(some, table, values);
+      // Tensor cores want the number of scores to be a multiple of 8; the few others are computed.
+      const int64_t estimated = n / 8 * 8;
+      estimate_products(some, table.rows(0, estimated), values);
+      compute_products({some.data<float>(), table.rows(estimated, n).data<float>(), depth},
+                       {scores.data + estimated, scores.rows, n - estimated, stride});
       keys = select_largest_products(products, scores, errors.data<float>() + begin, k, nan_report);
     } else {
       matmul(some, table, {.transpose_b = true}, values);

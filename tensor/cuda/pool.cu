@@ -20,45 +20,52 @@ struct Extents {
 };
 Extents extents_of(const Tensor& x) { return {static_cast<int>(x.size(1)), static_cast<int>(x.size(2))}; }
 
-/// The pooling windows: the larger map, the smaller one, and how they lie.
-struct Windows {
-  Extents in, out;
-  PoolGeometry g;
-};
-
 /// begin to end (exclusive), along one axis.
 struct Range {
   int begin, end;
   __device__ int size() const { return end - begin; }
 };
 
-/// The positions inside a picture of that extent in the window of output position `out`.
-__device__ Range window(int out, int extent, const PoolGeometry& g) {
-  const int begin = out * g.stride - g.padding, end = begin + g.kernel;
-  return {begin < 0 ? 0 : begin, end < extent ? end : extent};
-}
+/// The pooling windows: the larger map, the smaller one, and how they lie. Kernel and stride of the usual
+/// windows are known when kernels are compiled, which spares them divisions; those of others are 0 here.
+template <int known_kernel, int known_stride>
+struct Windows {
+  Extents in, out;
+  PoolGeometry g;
 
-/// The outputs, of which there are `extent`, whose windows contain input position `in`.
-__device__ Range windows_of(int in, int extent, const PoolGeometry& g) {
-  const int place = in + g.padding, before = place - g.kernel;  // the last that ends before it begins
-  const int begin = before < 0 ? 0 : before / g.stride + 1, end = place / g.stride + 1;
-  return {begin, end < extent ? end : extent};
-}
+  __device__ int kernel() const { return known_kernel > 0 ? known_kernel : g.kernel; }
+  __device__ int stride() const { return known_stride > 0 ? known_stride : g.stride; }
+  /// The position of the first tap of the window of output position `position`, which may be in the padding.
+  __device__ int begin_of(int position) const { return position * stride() - g.padding; }
+  /// The number of the tap of a window, which begins at begin_of(row), begin_of(column), that lies at (h, c).
+  __device__ uint8_t tap(int row, int column, int h, int c) const {
+    return static_cast<uint8_t>((h - begin_of(row)) * kernel() + (c - begin_of(column)));
+  }
 
-/// use(row, column, load(row, column)) for all of rows x columns, `down` x `right` at a time: they are loaded
+  /// The positions inside a picture of that extent in the window of output position `position`.
+  __device__ Range window(int position, int extent) const {
+    const int begin = begin_of(position), end = begin + kernel();
+    return {begin < 0 ? 0 : begin, end < extent ? end : extent};
+  }
+  /// The outputs, of which there are `extent`, whose windows contain input position `position`.
+  __device__ Range windows_of(int position, int extent) const {
+    const int place = position + g.padding, before = place - kernel();  // the last that ends before it begins
+    const int begin = before < 0 ? 0 : before / stride() + 1, end = place / stride() + 1;
+    return {begin, end < extent ? end : extent};
+  }
+};
+
+/// use(row, column, load(row, column)) for all of rows x columns, `right` columns at a time: they are loaded
 /// before the first of them is used, for memory answers late.
-template <int down, int right, class Load, class Use>
+template <int right, class Load, class Use>
 __device__ void for_each_position(const Range& rows, const Range& columns, Load load, Use use) {
-  for (int top = rows.begin; top < rows.end; top += down)
+  for (int row = rows.begin; row < rows.end; ++row)
     for (int left = columns.begin; left < columns.end; left += right) {
-      const auto is_inside = [&](int i, int j) { return top + i < rows.end && left + j < columns.end; };
-      decltype(load(0, 0)) loaded[down][right];
-      for (int i = 0; i < down; ++i)
-        for (int j = 0; j < right; ++j)
-          if (is_inside(i, j)) loaded[i][j] = load(top + i, left + j);
-      for (int i = 0; i < down; ++i)
-        for (int j = 0; j < right; ++j)
-          if (is_inside(i, j)) use(top + i, left + j, loaded[i][j]);
+      decltype(load(0, 0)) loaded[right];
+      for (int i = 0; i < right; ++i)
+        if (left + i < columns.end) loaded[i] = load(row, left + i);
+      for (int i = 0; i < right; ++i)
+        if (left + i < columns.end) use(row, left + i, loaded[i]);
     }
 }
 
@@ -100,27 +107,23 @@ struct Sums {
 };
 
 /// Reads x about once, writes y and winner once. A NaN wins, and then stays.
-template <int width, class T>
-__global__ void max_pool2d_kernel(Windows w, int64_t channels, const T* x, T* y, uint8_t* winner) {
+template <int width, class W, class T>
+__global__ void max_pool2d_kernel(W w, int64_t channels, const T* x, T* y, uint8_t* winner) {
   for_each_pack<width>(w.out, channels, [&](const Place& at) {
-    const Range rows = window(at.row, w.in.height, w.g), columns = window(at.column, w.in.width, w.g);
+    const Range rows = w.window(at.row, w.in.height), columns = w.window(at.column, w.in.width);
     float maximum[width];
     Pack<uint8_t, width> winners;
-    const auto place_of = [&](int h, int c) {
-      return static_cast<uint8_t>((h - (at.row * w.g.stride - w.g.padding)) * w.g.kernel +
-                                  (c - (at.column * w.g.stride - w.g.padding)));
-    };
     for (int e = 0; e < width; ++e) {
       maximum[e] = -std::numeric_limits<float>::infinity();
-      winners.value[e] = place_of(rows.begin, columns.begin);
+      winners.value[e] = w.tap(at.row, at.column, rows.begin, columns.begin);
     }
     using Values = Pack<T, width>;
     const auto load = [&](int h, int c) {
       return Values::load(x + offset_of(at.picture, h, c, w.in, channels, at.channel));
     };
     // By rows, for of equal values the first wins.
-    for_each_position<1, 3>(rows, columns, load, [&](int h, int c, const Values& pixel) {
-      const uint8_t place = place_of(h, c);
+    for_each_position<3>(rows, columns, load, [&](int h, int c, const Values& pixel) {
+      const uint8_t place = w.tap(at.row, at.column, h, c);
       for (int e = 0; e < width; ++e) {
         const auto value = static_cast<float>(pixel.value[e]);
         const bool better = !(value <= maximum[e]) && maximum[e] == maximum[e];
@@ -138,12 +141,10 @@ __global__ void max_pool2d_kernel(Windows w, int64_t channels, const T* x, T* y,
 
 /// dx = the sum of dy of the windows that this position has won. Reads dy and winner about once, writes dx
 /// once.
-template <int width, class T>
-__global__ void __launch_bounds__(threads, 3)
-    max_pool2d_backward_kernel(Windows w, int64_t channels, const T* dy, const uint8_t* winner, T* dx) {
+template <int width, class W, class T>
+__global__ void max_pool2d_backward_kernel(W w, int64_t channels, const T* dy, const uint8_t* winner, T* dx) {
   for_each_pack<width>(w.in, channels, [&](const Place& at) {
-    const Range rows = windows_of(at.row, w.out.height, w.g),
-                columns = windows_of(at.column, w.out.width, w.g);
+    const Range rows = w.windows_of(at.row, w.out.height), columns = w.windows_of(at.column, w.out.width);
     struct Loaded {
       Pack<T, width> gradient;
       Pack<uint8_t, width> winners;
@@ -153,9 +154,8 @@ __global__ void __launch_bounds__(threads, 3)
       return Loaded{Pack<T, width>::load(dy + from), Pack<uint8_t, width>::load(winner + from)};
     };
     Sums<width> sums;
-    for_each_position<2, 2>(rows, columns, load, [&](int h, int c, const Loaded& from) {
-      const auto place = static_cast<uint8_t>((at.row - (h * w.g.stride - w.g.padding)) * w.g.kernel +
-                                              (at.column - (c * w.g.stride - w.g.padding)));
+    for_each_position<2>(rows, columns, load, [&](int h, int c, const Loaded& from) {
+      const uint8_t place = w.tap(h, c, at.row, at.column);
       for (int e = 0; e < width; ++e)
         if (from.winners.value[e] == place) sums.value[e] += static_cast<float>(from.gradient.value[e]);
     });
@@ -164,10 +164,10 @@ __global__ void __launch_bounds__(threads, 3)
 }
 
 /// y = the mean of the window inside the picture. Reads x about once, writes y once.
-template <int width, class T>
-__global__ void avg_pool2d_kernel(Windows w, int64_t channels, const T* x, T* y) {
+template <int width, class W, class T>
+__global__ void avg_pool2d_kernel(W w, int64_t channels, const T* x, T* y) {
   for_each_pack<width>(w.out, channels, [&](const Place& at) {
-    const Range rows = window(at.row, w.in.height, w.g), columns = window(at.column, w.in.width, w.g);
+    const Range rows = w.window(at.row, w.in.height), columns = w.window(at.column, w.in.width);
     Sums<width> sums;
     for (int h = rows.begin; h < rows.end; ++h)
       for (int c = columns.begin; c < columns.end; ++c)
@@ -178,15 +178,14 @@ __global__ void avg_pool2d_kernel(Windows w, int64_t channels, const T* x, T* y)
 }
 
 /// dx = the sum of dy / area of the windows that contain this position. Reads dy about once, writes dx once.
-template <int width, class T>
-__global__ void avg_pool2d_backward_kernel(Windows w, int64_t channels, const T* dy, T* dx) {
+template <int width, class W, class T>
+__global__ void avg_pool2d_backward_kernel(W w, int64_t channels, const T* dy, T* dx) {
   for_each_pack<width>(w.in, channels, [&](const Place& at) {
-    const Range rows = windows_of(at.row, w.out.height, w.g),
-                columns = windows_of(at.column, w.out.width, w.g);
+    const Range rows = w.windows_of(at.row, w.out.height), columns = w.windows_of(at.column, w.out.width);
     Sums<width> sums;
     for (int h = rows.begin; h < rows.end; ++h)
       for (int c = columns.begin; c < columns.end; ++c) {
-        const int area = window(h, w.in.height, w.g).size() * window(c, w.in.width, w.g).size();
+        const int area = w.window(h, w.in.height).size() * w.window(c, w.in.width).size();
         sums.add(Pack<T, width>::load(dy + offset_of(at.picture, h, c, w.out, channels, at.channel)),
                  static_cast<float>(area));
       }
@@ -217,13 +216,23 @@ __global__ void global_avg_pool_backward_kernel(Extents map, int64_t channels, f
   });
 }
 
-/// Calls f with the type of x and the number of elements that one access to these tensors may move.
+/// Calls f with the type of x, the number of elements that one access to these tensors may move, and the
+/// windows between the larger map and the smaller one.
 template <class F>
 void dispatch(const Tensor& x, const Tensor& y, F f) {
   dispatch_float(x.dtype(), [&]<class T>(T type) {
     dispatch_width<T>(x.size(-1), aligned_for_vectors(x.data<T>(), y.data<T>()),
                       [&](auto width) { f(type, width); });
   });
+}
+template <class F>
+void dispatch_windows(const Tensor& in, const Tensor& out, const PoolGeometry& g, F f) {
+  const auto with = [&]<int kernel, int stride> {
+    f(Windows<kernel, stride>{extents_of(in), extents_of(out), g});
+  };
+  if (g.kernel == 3 && g.stride == 2) return with.template operator()<3, 2>();
+  if (g.kernel == 2 && g.stride == 2) return with.template operator()<2, 2>();
+  with.template operator()<0, 0>();
 }
 
 /// A block for each row of the map.
@@ -235,37 +244,43 @@ LaunchShape block_for_each_row(const Tensor& map) {
 
 void CudaBackend::max_pool2d(const Tensor& x, const PoolGeometry& g, const MaxPoolResult& out) {
   dispatch(x, out.y, [&]<class T, class Width>(T, Width) {
-    uint8_t* winner = out.winner.data<uint8_t>();
-    const bool packed = reinterpret_cast<uintptr_t>(winner) % Width::value == 0;
-    launch("max_pool2d", packed ? max_pool2d_kernel<Width::value, T> : max_pool2d_kernel<1, T>,
-           block_for_each_row(out.y), Windows{extents_of(x), extents_of(out.y), g}, x.size(3), x.data<T>(),
-           out.y.data<T>(), winner);
+    dispatch_windows(x, out.y, g, [&]<class W>(W windows) {
+      uint8_t* winner = out.winner.data<uint8_t>();
+      const bool packed = reinterpret_cast<uintptr_t>(winner) % Width::value == 0;
+      launch("max_pool2d", packed ? max_pool2d_kernel<Width::value, W, T> : max_pool2d_kernel<1, W, T>,
+             block_for_each_row(out.y), windows, x.size(3), x.data<T>(), out.y.data<T>(), winner);
+    });
   });
 }
 
 void CudaBackend::max_pool2d_backward(const Tensor& dy, const Tensor& winner, const PoolGeometry& g,
                                       const Tensor& dx) {
   dispatch(dy, dx, [&]<class T, class Width>(T, Width) {
-    const uint8_t* winners = winner.data<uint8_t>();
-    const bool packed = reinterpret_cast<uintptr_t>(winners) % Width::value == 0;
-    launch("max_pool2d_backward",
-           packed ? max_pool2d_backward_kernel<Width::value, T> : max_pool2d_backward_kernel<1, T>,
-           block_for_each_row(dx), Windows{extents_of(dx), extents_of(dy), g}, dx.size(3), dy.data<T>(),
-           winners, dx.data<T>());
+    dispatch_windows(dx, dy, g, [&]<class W>(W windows) {
+      const uint8_t* winners = winner.data<uint8_t>();
+      const bool packed = reinterpret_cast<uintptr_t>(winners) % Width::value == 0;
+      launch("max_pool2d_backward",
+             packed ? max_pool2d_backward_kernel<Width::value, W, T> : max_pool2d_backward_kernel<1, W, T>,
+             block_for_each_row(dx), windows, dx.size(3), dy.data<T>(), winners, dx.data<T>());
+    });
   });
 }
 
 void CudaBackend::avg_pool2d(const Tensor& x, const PoolGeometry& g, const Tensor& y) {
   dispatch(x, y, [&]<class T, class Width>(T, Width) {
-    launch("avg_pool2d", avg_pool2d_kernel<Width::value, T>, block_for_each_row(y),
-           Windows{extents_of(x), extents_of(y), g}, x.size(3), x.data<T>(), y.data<T>());
+    dispatch_windows(x, y, g, [&]<class W>(W windows) {
+      launch("avg_pool2d", avg_pool2d_kernel<Width::value, W, T>, block_for_each_row(y), windows, x.size(3),
+             x.data<T>(), y.data<T>());
+    });
   });
 }
 
 void CudaBackend::avg_pool2d_backward(const Tensor& dy, const PoolGeometry& g, const Tensor& dx) {
   dispatch(dy, dx, [&]<class T, class Width>(T, Width) {
-    launch("avg_pool2d_backward", avg_pool2d_backward_kernel<Width::value, T>, block_for_each_row(dx),
-           Windows{extents_of(dx), extents_of(dy), g}, dx.size(3), dy.data<T>(), dx.data<T>());
+    dispatch_windows(dx, dy, g, [&]<class W>(W windows) {
+      launch("avg_pool2d_backward", avg_pool2d_backward_kernel<Width::value, W, T>, block_for_each_row(dx),
+             windows, dx.size(3), dy.data<T>(), dx.data<T>());
+    });
   });
 }
 

@@ -250,11 +250,16 @@ __global__ void score_candidates_kernel(Products p, RowFilter filter, const Cut*
   const int listed = cuts[blockIdx.y].listed;
   Key* list = lists + int64_t{blockIdx.y} * list_capacity;
   const float* query = p.queries + blockIdx.y * p.depth;
-  for (int i = static_cast<int>(blockIdx.x) * warps + warp_id(); i < listed;
-       i += static_cast<int>(gridDim.x) * warps) {
-    const auto index = static_cast<int64_t>(list[i]);
-    const float score = warp_dot<width>(query, p.table + index * p.depth, p.depth);
-    if (lane_id() == 0) list[i] = key_of(score, index);
+  const int all_warps = static_cast<int>(gridDim.x) * warps;
+  for (int i = static_cast<int>(blockIdx.x) * warps + warp_id(); i < listed; i += 2 * all_warps) {
+    const int other = i + all_warps < listed ? i + all_warps : i;
+    const auto first = static_cast<int64_t>(list[i]), second = static_cast<int64_t>(list[other]);
+    float score[2];
+    warp_dots<width, 2>({query, query}, {p.table + first * p.depth, p.table + second * p.depth}, p.depth,
+                        score);
+    if (lane_id() != 0) continue;
+    list[i] = key_of(score[0], first);
+    if (other != i) list[other] = key_of(score[1], second);
   }
 }
 
@@ -290,6 +295,18 @@ __global__ void products_kernel(Products p, RowFilter filter, Scores scores) {
 }
 
 // --- Launches --------------------------------------------------------------------------------------------
+
+void launch_products(const Products& products, RowFilter filter, const Scores& scores) {
+  const unsigned groups = blocks_for(scores.rows, queries_at_once);
+  const auto strips = static_cast<unsigned>(
+      std::clamp<int64_t>(8 * device_properties().multiprocessors / std::max(groups, 1u), 1,
+                          std::max<int64_t>(blocks_for(scores.n, warps), 1)));
+  dispatch_width<float>(products.depth, aligned_for_vectors(products.queries, products.table),
+                        [&](auto width) {
+                          launch("select_products", products_kernel<width()>, {dim3(strips, groups), threads},
+                                 products, filter, scores);
+                        });
+}
 
 Tensor device_tensor(const Shape& shape, DType dtype) { return Tensor(shape, dtype, Device::cuda()); }
 
@@ -365,6 +382,10 @@ Tensor select_largest(const Scores& scores, int64_t k, const Reporter& nan_repor
   return work.keys;
 }
 
+void compute_products(const Products& products, const Scores& scores) {
+  if (scores.n > 0) launch_products(products, {}, scores);
+}
+
 bool selects_by_estimates(int64_t n, int64_t k) { return n >= 2 * bins && 4 * k <= list_capacity; }
 
 Tensor select_largest_products(const Products& products, const Scores& estimates, const float* errors,
@@ -390,14 +411,9 @@ Tensor select_largest_products(const Products& products, const Scores& estimates
         launch("select_score", score_candidates_kernel<width()>,
                {dim3(blocks, static_cast<unsigned>(rows)), threads}, products, listed, work.cuts(),
                work.key_list());
-        work.select_listed(listed);
-
-        const unsigned groups = blocks_for(rows, queries_at_once);
-        const auto strips = static_cast<unsigned>(
-            std::clamp<int64_t>(8 * multiprocessors / groups, 1, blocks_for(estimates.n, warps)));
-        launch("select_products", products_kernel<width()>, {dim3(strips, groups), threads}, products,
-               overflowed, estimates);
       });
+  work.select_listed(listed);
+  launch_products(products, overflowed, estimates);
   work.select(overflowed, nan_report);
   return work.keys;
 }

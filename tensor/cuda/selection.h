@@ -46,6 +46,9 @@ struct Products {
   int64_t depth;
 };
 
+/// scores <- all products, the table having scores.n rows.
+void compute_products(const Products& products, const Scores& scores);
+
 /// Whether selecting by estimates is possible, and worth it, for so many scores a row.
 bool selects_by_estimates(int64_t n, int64_t k);
 
@@ -60,16 +63,31 @@ enum class SelectionOrder { by_score, by_index };
 /// Sorts the keys, whose contents are lost, and writes what they stand for.
 void write_selection(const Tensor& keys, SelectionOrder order, const TopK& out);
 
-/// The dot product of two rows by one warp, `width` elements a load; every lane has it.
+/// dots_i <- the dot product of rows a_i and b_i, by one warp, `width` elements a load; every lane has it.
+/// Several at once keep more loads under way.
+template <int width, int count>
+__device__ void warp_dots(const float* const (&a)[count], const float* const (&b)[count], int64_t depth,
+                          float (&dots)[count]) {
+  using Floats = Pack<float, width>;
+  float sums[count] = {};
+  for (int64_t d = lane_id() * width; d < depth; d += warp_size * width) {
+    Floats x[count], y[count];
+    for (int i = 0; i < count; ++i) {
+      x[i] = Floats::load(a[i] + d);
+      y[i] = Floats::load(b[i] + d);
+    }
+    for (int i = 0; i < count; ++i)
+      for (int e = 0; e < width; ++e) sums[i] += x[i].value[e] * y[i].value[e];
+  }
+  for (int i = 0; i < count; ++i) dots[i] = warp_reduce(sums[i], Sum());
+}
+
+/// The dot product of two rows by one warp.
 template <int width>
 __device__ float warp_dot(const float* a, const float* b, int64_t depth) {
-  using Floats = Pack<float, width>;
-  float sum = 0.0f;
-  for (int64_t d = lane_id() * width; d < depth; d += warp_size * width) {
-    const Floats x = Floats::load(a + d), y = Floats::load(b + d);
-    for (int e = 0; e < width; ++e) sum += x.value[e] * y.value[e];
-  }
-  return warp_reduce(sum, Sum());
+  float dot[1];
+  warp_dots<width, 1>({a}, {b}, depth, dot);
+  return dot[0];
 }
 
 }  // namespace la::cuda
