@@ -88,8 +88,9 @@ TESTS := $(BUILD)/run_tests
 FUZZ := $(BUILD)/fuzz
 PYTHON ?= python3
 EMULATED_TESTS := $(BUILD)/run_tests_emulated
+PROBE_CUDNN := $(BUILD)/probe_cudnn
 
-.PHONY: all programs benches deps config test fuzz test-gpu test-barriers test-bundle test-sanitize bundle check check-floors format bench clean help
+.PHONY: all programs benches deps config test fuzz test-gpu test-cudnn test-barriers test-bundle test-sanitize bundle check check-floors format bench clean help
 all: programs
 programs: $(PROGRAMS)
 benches: $(BENCHES)
@@ -110,6 +111,8 @@ $(BENCHES): $(BUILD)/%: $(BUILD)/bench/%.o $(call object,$(APP_SHARED) $(OP_CASE
 $(TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(DEVICE) $(LIB)
 	$(link)
 $(FUZZ): $(call object,tests/fuzz/fuzz.cpp tests/picture_files.cpp $(APP_SHARED)) $(DEVICE) $(LIB)
+	$(link)
+$(PROBE_CUDNN): $(call object,tests/cudnn/probe_cudnn.cpp) $(DEVICE) $(LIB)
 	$(link)
 $(EMULATED_TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(EMULATED) $(LIB)
 	$(link)
@@ -191,6 +194,10 @@ FUZZ_RUNS ?= 3000
 test-gpu: $(TESTS) $(PROGRAMS)
 	@LA_TEST_DEVICE=cuda LA_PROGRAMS=$(BIN) $(TESTS) -ts=devices,training,networks
 
+# Whether cuDNN has an engine for each convolution of the networks, on GPUs that need not be there.
+test-cudnn: $(PROBE_CUDNN)
+	@$(PROBE_CUDNN) $(VERBOSE) tests/cudnn/h100.json tests/cudnn/a100.json
+
 # Whether the tests of kernels find every barrier that is left out.
 test-barriers: $(EMULATED_TESTS)
 	@sh tests/check_barriers.sh $(EMULATED_TESTS)
@@ -204,7 +211,7 @@ test-sanitize:
 	@$(MAKE) --no-print-directory BUILD=build/sanitize OPTIMIZE=-O1 \
 	   SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" test fuzz
 
-SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps tests tests/fuzz bench docs,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
+SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps tests tests/fuzz tests/cudnn bench docs,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
 check: check-floors
 	@$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files are in order"
 check-floors:
@@ -231,6 +238,7 @@ help:
 	@echo "make                build the programs: $(PROGRAMS:./%=%)"
 	@echo "make test           build and run the tests"
 	@echo "make test-gpu       those that run on a GPU, on it alone"
+	@echo "make test-cudnn     whether cuDNN has an engine for each convolution; VERBOSE=-v shows all"
 	@echo "make test-barriers  whether the tests of CUDA kernels find every missing barrier"
 	@echo "make test-bundle    whether the bundle's script ends in time, whatever its programs do"
 	@echo "make bundle         a folder to carry to a GPU where nothing can be installed"

@@ -225,7 +225,7 @@ void add_data_and_network(Table& t, Config& c) {
   t.add("device", c.device, {"auto", "cpu", "cuda"}, "where to compute; auto takes a GPU if there is one")
       .on_resume = Option::OnResume::free;
   t.add("tf32", c.tf32, "GPU: multiply f32 on tensor cores, with 10 bits of fraction");
-  t.add("autotune", c.autotune, "GPU: time several plans for each convolution and keep the fastest")
+  t.add("autotune", c.autotune, "GPU: time several plans for each convolution and product, keep the fastest")
       .on_resume = Option::OnResume::free;
   t.add("no-graph", c.no_graph, "GPU: launch each kernel by itself instead of a recorded step").on_resume =
       Option::OnResume::free;

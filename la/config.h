@@ -68,7 +68,7 @@ struct Config {
   Precision precision = Precision::f32;
   std::string device = "auto";
   bool tf32 = false;      // on a GPU, f32 products with 10 bits of fraction
-  bool autotune = false;  // on a GPU, time the plans of convolutions
+  bool autotune = false;  // on a GPU, time the plans of convolutions and products
   bool no_graph = false;  // on a GPU, launch each kernel of a step by itself
 
   // Optimization. `epochs` counts all epochs, those of the warm start included.

@@ -99,13 +99,17 @@ TEST_CASE("nearest_rows: inputs that mislead a threshold guessed from a sample")
 
 TEST_CASE("nearest_rows: real numbers, any number of threads") {
   for (Device device : available_devices()) {
-    const Sizes s{37, 30011, 48, 700};
+    const Sizes s{11, 30011, 48, 700};
     const Tensor queries = Tensor::from(random_floats(s.queries * s.depth, 6), {s.queries, s.depth}, device);
     const Tensor table = Tensor::from(random_floats(s.rows * s.depth, 7), {s.rows, s.depth}, device);
-    check_any_threads([&] {
+    const auto run = [&] {
       const TopK found = ops::nearest_rows(queries, table, s.k);
       return std::pair(found.values.to_vector<float>(), found.indices.to_vector<int32_t>());
-    });
+    };
+    if (device.is_cpu())
+      check_any_threads(run);
+    else
+      CHECK(run() == run());
     const TopK found = ops::nearest_rows(queries, table, s.k);
     const auto q = queries.to_vector<float>(), t = table.to_vector<float>();
     const auto indices = found.indices.to_vector<int32_t>();

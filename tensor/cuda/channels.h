@@ -89,16 +89,16 @@ __device__ void sum_over_rows(const ChannelTiling& tiling, float* partial, Load 
   }
 }
 
-constexpr int total_threads = 1024;
+constexpr int most_total_warps = 32;  // of a block
 
 /// Adds `parts` partial sums in double precision and calls f(channel, totals) for each channel, where totals
-/// is double[sums]. A block has a warp's width of channels, and each of its warps every 32nd part.
+/// is double[sums]. A block has a warp's width of channels, whose parts its warps take in turn.
 template <int sums, class F>
 __device__ void add_partial_sums(int64_t parts, int64_t channels, const float* partial, F f) {
-  constexpr int warps = total_threads / warp_size;
   struct OfWarps {
-    double value[sums][warps][warp_size];
+    double value[sums][most_total_warps][warp_size];
   };
+  const int warps = static_cast<int>(blockDim.x) / warp_size;
   OfWarps& shared = shared_memory<OfWarps>();
   const int64_t channel = int64_t{blockIdx.x} * warp_size + lane_id();
   double own[sums] = {};
@@ -116,8 +116,9 @@ __device__ void add_partial_sums(int64_t parts, int64_t channels, const float* p
 }
 
 /// The launch of a kernel that calls add_partial_sums.
-inline LaunchShape shape_of_totals(int64_t channels) {
-  return {blocks_for(channels, warp_size), total_threads};
+inline LaunchShape shape_of_totals(int64_t parts, int64_t channels) {
+  const auto warps = static_cast<int>(std::clamp<int64_t>(parts / 4, 1, most_total_warps));
+  return {blocks_for(channels, warp_size), warps * warp_size};
 }
 
 }  // namespace la::cuda

@@ -7,20 +7,19 @@ namespace {
 
 constexpr ConvGeometry unpadded{};
 
-/// Whether each result is made of one pixel, as a matrix product over the channels.
-bool is_matrix_product(const Shape& weight, const ConvGeometry& g) {
-  return weight.numel() > 0 && weight[1] == 1 && weight[2] == 1 && g.stride == 1 && g.padding == 0;
-}
-
 /// [..., C] as [all others, C].
 Tensor as_matrix(const Tensor& x) { return x.reshape({x.numel() / x.size(-1), x.size(-1)}); }
 
 }  // namespace
 
+bool cuda::is_matrix_product(const Shape& weight, const ConvGeometry& g) {
+  return weight.numel() > 0 && weight[1] == 1 && weight[2] == 1 && g.stride == 1 && g.padding == 0;
+}
+
 void CudaBackend::conv2d(const Tensor& x, const Tensor& weight, const ConvGeometry& geometry,
                          const Tensor& y) {
-  const std::optional<cuda::Folding> folding = cuda::folding_of(x, weight.shape(), geometry);
-  if (!folding) return cuda::cudnn_convolution(x, weight, geometry, y);
+  const std::optional<cuda::Folding> folding = cuda::folding_of(x.dtype(), weight.shape(), geometry);
+  if (!folding || x.numel() == 0) return cuda::cudnn_convolution(x, weight, geometry, y);
   cuda::cudnn_convolution(cuda::fold_pictures(x, *folding, y.size(1), y.size(2)),
                           cuda::fold_weight(weight, *folding), unpadded, y);
 }
@@ -32,10 +31,10 @@ void CudaBackend::conv2d_backward_data(const Tensor& dy, const Tensor& weight, c
 
 void CudaBackend::conv2d_backward_weight(const Tensor& dy, const Tensor& x, const ConvGeometry& geometry,
                                          const Tensor& dweight) {
-  if (is_matrix_product(dweight.shape(), geometry))
+  if (cuda::is_matrix_product(dweight.shape(), geometry))
     return matmul(as_matrix(dy), as_matrix(x), {.transpose_a = true}, as_matrix(dweight));
-  const std::optional<cuda::Folding> folding = cuda::folding_of(x, dweight.shape(), geometry);
-  if (!folding) return cuda::cudnn_convolution_backward_weight(dy, x, geometry, dweight);
+  const std::optional<cuda::Folding> folding = cuda::folding_of(x.dtype(), dweight.shape(), geometry);
+  if (!folding || x.numel() == 0) return cuda::cudnn_convolution_backward_weight(dy, x, geometry, dweight);
   const Tensor folded({dweight.size(0), folding->taps, folding->taps, folding->folded}, DType::f32,
                       dweight.device());
   cuda::cudnn_convolution_backward_weight(dy, cuda::fold_pictures(x, *folding, dy.size(1), dy.size(2)),

@@ -34,8 +34,11 @@ struct Folding {
   int folded;    // stride^2 * channels, rounded up to what one access moves
 };
 
-/// The folding that makes this convolution faster, if one does.
-std::optional<Folding> folding_of(const Tensor& x, const Shape& weight, const ConvGeometry& geometry);
+/// The folding that makes convolutions of pictures of that type faster, if one does.
+std::optional<Folding> folding_of(DType pictures, const Shape& weight, const ConvGeometry& geometry);
+
+/// Whether each result is made of one pixel, as a matrix product over the channels.
+bool is_matrix_product(const Shape& weight, const ConvGeometry& geometry);
 
 /// x [N, H, W, C] -> [N, OH + taps - 1, OW + taps - 1, folded], of which the windows of an unpadded
 /// convolution with the folded weight are the same [N, OH, OW, ...].

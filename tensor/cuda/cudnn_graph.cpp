@@ -55,28 +55,38 @@ cudnnHandle_t handle() {
   return only;
 }
 
-Descriptor operation_graph(const Operation& operation) {
+/// Of an operation for the GPU that is there, or for a described one.
+Descriptor operation_graph(const Operation& operation, bool is_there = true) {
   Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-  graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, handle());
+  if (is_there) graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, handle());
   graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operation.operation);
   graph.finalize();
   return graph;
 }
 
 /// The engines, with their settings, that this mode of the heuristics proposes; none where it has no answer.
-std::vector<Descriptor> proposed_engines(const Descriptor& graph, cudnnBackendHeurMode_t mode) {
+std::vector<Descriptor> proposed_engines(const Descriptor& graph, cudnnBackendHeurMode_t mode,
+                                         const Descriptor* device = nullptr) {
   Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
   heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
   heuristics.set(CUDNN_ATTR_ENGINEHEUR_MODE, mode);
+  if (device != nullptr) heuristics.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, *device);
   if (!heuristics.try_finalize()) return {};
   return heuristics.get_descriptors(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
 }
 
-bool has_any_note(const Descriptor& engine_config, std::span<const cudnnBackendNumericalNote_t> notes) {
-  const std::vector<cudnnBackendNumericalNote_t> of_engine =
-      engine_config.get_descriptor(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_BACKEND_ENGINE_DESCRIPTOR).get_notes();
-  return std::find_first_of(of_engine.begin(), of_engine.end(), notes.begin(), notes.end()) !=
-         of_engine.end();
+/// Modes of the heuristics, best first.
+constexpr cudnnBackendHeurMode_t modes[] = {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_B, CUDNN_HEUR_MODE_FALLBACK};
+
+Descriptor engine_of(const Descriptor& engine_config) {
+  return engine_config.get_descriptor(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+}
+
+Proposal proposal(const Descriptor& engine_config) {
+  const Descriptor engine = engine_of(engine_config);
+  return {.engine = engine.get_int64(CUDNN_ATTR_ENGINE_GLOBAL_INDEX),
+          .notes = engine.get_notes(),
+          .workspace_bytes = engine_config.get_int64(CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE)};
 }
 
 cudnnDataType_t data_type(DType dtype) {
@@ -182,15 +192,39 @@ void Plan::run(std::span<const Binding> bindings, void* workspace) const {
   check_cudnn(functions().BackendExecute(handle(), plan_.get(), pack.get()), "running a plan");
 }
 
-std::vector<Plan> make_plans(Operation operation, std::span<const cudnnBackendNumericalNote_t> forbidden,
-                             size_t most_workspace, size_t count) {
+bool Demands::are_met_by(std::span<const cudnnBackendNumericalNote_t> notes) const {
+  const auto has = [&](cudnnBackendNumericalNote_t note) {
+    return std::find(notes.begin(), notes.end(), note) != notes.end();
+  };
+  return std::none_of(forbidden.begin(), forbidden.end(), has) &&
+         std::all_of(required.begin(), required.end(), has);
+}
+
+Descriptor described_device(std::string_view json) {
+  Descriptor device(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+  device.set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, json);
+  device.finalize();
+  return device;
+}
+
+std::vector<Proposal> proposals_for(const Descriptor& device, const Operation& operation) {
+  const Descriptor graph = operation_graph(operation, false);
+  std::vector<Proposal> proposals;
+  for (cudnnBackendHeurMode_t mode : modes)
+    for (const Descriptor& engine_config : proposed_engines(graph, mode, &device))
+      proposals.push_back(proposal(engine_config));
+  return proposals;
+}
+
+std::vector<Plan> make_plans(Operation operation, const Demands& demands, size_t most_workspace,
+                             size_t count) {
   Descriptor description = operation_graph(operation);
   const auto graph = std::make_shared<const OperationGraph>(std::move(operation), std::move(description));
   std::vector<Plan> plans;
-  for (cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_B, CUDNN_HEUR_MODE_FALLBACK})
+  for (cudnnBackendHeurMode_t mode : modes)
     for (Descriptor& engine_config : proposed_engines(graph->graph, mode)) {
       if (plans.size() == count) return plans;
-      if (has_any_note(engine_config, forbidden)) continue;
+      if (!demands.are_met_by(engine_of(engine_config).get_notes())) continue;
       Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
       plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, handle());
       plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, engine_config);

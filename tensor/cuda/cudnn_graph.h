@@ -9,6 +9,7 @@
 #include <array>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -45,6 +46,9 @@ class Descriptor {
     set(name, CUDNN_TYPE_HEUR_MODE, 1, &value);
   }
   void set(cudnnBackendAttributeName_t name, cudnnHandle_t value) { set(name, CUDNN_TYPE_HANDLE, 1, &value); }
+  void set(cudnnBackendAttributeName_t name, std::string_view text) {
+    set(name, CUDNN_TYPE_CHAR, static_cast<int64_t>(text.size()), text.data());
+  }
   void set(cudnnBackendAttributeName_t name, const Descriptor& value) {
     set(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &value.handle_);
   }
@@ -94,6 +98,13 @@ struct Binding {
   void* pointer;
 };
 
+/// What is asked of an engine.
+struct Demands {
+  std::vector<cudnnBackendNumericalNote_t> forbidden, required;
+
+  bool are_met_by(std::span<const cudnnBackendNumericalNote_t> notes) const;
+};
+
 /// A prepared way to run an operation.
 class Plan {
  public:
@@ -102,8 +113,7 @@ class Plan {
   void run(std::span<const Binding> bindings, void* workspace) const;
 
  private:
-  friend std::vector<Plan> make_plans(Operation, std::span<const cudnnBackendNumericalNote_t>, size_t,
-                                      size_t);
+  friend std::vector<Plan> make_plans(Operation, const Demands&, size_t, size_t);
   Plan(std::shared_ptr<const OperationGraph> graph, Descriptor engine_config, Descriptor plan);
 
   std::shared_ptr<const OperationGraph> graph_;  // what the plan refers to lives as long as the plan
@@ -112,9 +122,22 @@ class Plan {
   size_t workspace_bytes_;
 };
 
-/// Up to `count` plans whose engines have none of these numerical notes and whose workspace has at most
-/// `most_workspace` bytes, the one that cuDNN expects to be fastest first.
-std::vector<Plan> make_plans(Operation operation, std::span<const cudnnBackendNumericalNote_t> forbidden,
-                             size_t most_workspace, size_t count);
+/// A way to run an operation, as cuDNN's heuristics propose it.
+struct Proposal {
+  int64_t engine;  // cuDNN's number of it
+  std::vector<cudnnBackendNumericalNote_t> notes;
+  int64_t workspace_bytes;
+};
+
+/// A GPU in cuDNN's description of it (JSON), in place of one that is there.
+Descriptor described_device(std::string_view json);
+
+/// What the heuristics propose for such a GPU, best first.
+std::vector<Proposal> proposals_for(const Descriptor& device, const Operation& operation);
+
+/// Up to `count` plans whose engines meet the demands and whose workspace has at most `most_workspace` bytes,
+/// the one that cuDNN expects to be fastest first.
+std::vector<Plan> make_plans(Operation operation, const Demands& demands, size_t most_workspace,
+                             size_t count);
 
 }  // namespace la::cuda::cudnn

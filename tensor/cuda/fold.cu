@@ -78,11 +78,11 @@ int floor_divide(int a, int b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
 
 }  // namespace
 
-std::optional<Folding> folding_of(const Tensor& x, const Shape& weight, const ConvGeometry& g) {
+std::optional<Folding> folding_of(DType pictures, const Shape& weight, const ConvGeometry& g) {
   constexpr int together = vector_width<bf16>, most_channels = 4, most_stride = 4;
   const auto channels = static_cast<int>(weight[3]), kernel = static_cast<int>(weight[1]);
-  if (x.dtype() != DType::bf16 || channels > most_channels || g.stride > most_stride || g.dilation != 1 ||
-      weight[1] != weight[2] || kernel < g.stride || x.numel() == 0 || weight.numel() == 0)
+  if (pictures != DType::bf16 || channels > most_channels || g.stride > most_stride || g.dilation != 1 ||
+      weight[1] != weight[2] || kernel < g.stride || weight.numel() == 0)
     return std::nullopt;
   const int first = floor_divide(-g.padding, g.stride), last = floor_divide(kernel - 1 - g.padding, g.stride);
   return Folding{.stride = g.stride,

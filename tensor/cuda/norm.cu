@@ -250,8 +250,9 @@ void compute_statistics(const Tensor& x, const BatchNormState& state, const Batc
                               state.running_variance.data<float>(),
                               options.momentum,
                               options.epsilon};
-  launch("batch_norm_statistics", finish_statistics_kernel<T>, shape_of_totals(tiling.channels),
-         tiling.blocks.x, tiling.rows, tiling.channels, partial.data<float>(), x.data<T>(), statistics);
+  launch("batch_norm_statistics", finish_statistics_kernel<T>,
+         shape_of_totals(tiling.blocks.x, tiling.channels), tiling.blocks.x, tiling.rows, tiling.channels,
+         partial.data<float>(), x.data<T>(), statistics);
 }
 
 template <int width, class T>
@@ -275,8 +276,9 @@ void backward_passes(const Tensor& x, const Affine& affine, const BackwardArrays
          two ? sum_gradients_kernel<width, mask, mask == Mask::from_y, T>
              : sum_gradients_kernel<width, mask, false, T>,
          tiling.shape(), tiling, affine, arrays, partial.data<float>());
-  launch("batch_norm_backward_finish", finish_gradients_kernel, shape_of_totals(tiling.channels),
-         tiling.blocks.x, tiling.rows, tiling.channels, partial.data<float>(), affine,
+  launch("batch_norm_backward_finish", finish_gradients_kernel,
+         shape_of_totals(tiling.blocks.x, tiling.channels), tiling.blocks.x, tiling.rows, tiling.channels,
+         partial.data<float>(), affine,
          ParameterGradients{out.dscale.data<float>(), out.dshift.data<float>(), slope.data<float>(),
                             offset.data<float>()});
   launch("batch_norm_backward", write_gradient_kernel<width, mask, T>, tiling.shape(), tiling, affine, arrays,

@@ -133,8 +133,8 @@ void CudaBackend::sum_rows(const Tensor& x, const Tensor& y) {
     const Tensor partial({tiling.blocks.x, tiling.channels}, DType::f32, Device::cuda());
     launch("sum_rows", sum_rows_kernel<Width::value, T>, tiling.shape(), tiling, x.data<T>(),
            partial.data<float>());
-    launch("sum_rows_finish", finish_sums_kernel, shape_of_totals(tiling.channels), tiling.blocks.x,
-           tiling.channels, partial.data<float>(), y.data<float>());
+    launch("sum_rows_finish", finish_sums_kernel, shape_of_totals(tiling.blocks.x, tiling.channels),
+           tiling.blocks.x, tiling.channels, partial.data<float>(), y.data<float>());
   });
 }
 

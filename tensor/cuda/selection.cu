@@ -265,7 +265,7 @@ __global__ void score_candidates_kernel(Products p, RowFilter filter, const Cut*
 
 constexpr int queries_at_once = 8;
 
-/// scores <- all products of the filter's rows, a warp for each row of the table and 8 queries. Reads the
+/// scores <- all products of the filter's rows, a thread for each row of the table and 8 queries. Reads the
 /// table once for every 8 queries of which one is wanted.
 template <int width>
 __global__ void products_kernel(Products p, RowFilter filter, Scores scores) {
@@ -277,9 +277,9 @@ __global__ void products_kernel(Products p, RowFilter filter, Scores scores) {
     any = any || wanted[q];
   }
   if (!any) return;
-  for (int64_t i = int64_t{blockIdx.x} * warps + warp_id(); i < scores.n; i += int64_t{gridDim.x} * warps) {
+  for (int64_t i = global_thread(); i < scores.n; i += global_threads()) {
     float sum[queries_at_once] = {};
-    for (int64_t d = lane_id() * width; d < p.depth; d += warp_size * width) {
+    for (int64_t d = 0; d < p.depth; d += width) {
       const Floats x = Floats::load(p.table + i * p.depth + d);
       for (int q = 0; q < queries_at_once; ++q) {
         if (!wanted[q]) continue;
@@ -287,10 +287,8 @@ __global__ void products_kernel(Products p, RowFilter filter, Scores scores) {
         for (int e = 0; e < width; ++e) sum[q] += x.value[e] * y.value[e];
       }
     }
-    for (int q = 0; q < queries_at_once; ++q) {
-      const float score = warp_reduce(sum[q], Sum());
-      if (wanted[q] && lane_id() == 0) scores.row(first + q)[i] = score;
-    }
+    for (int q = 0; q < queries_at_once; ++q)
+      if (wanted[q]) scores.row(first + q)[i] = sum[q];
   }
 }
 
@@ -300,7 +298,7 @@ void launch_products(const Products& products, RowFilter filter, const Scores& s
   const unsigned groups = blocks_for(scores.rows, queries_at_once);
   const auto strips = static_cast<unsigned>(
       std::clamp<int64_t>(8 * device_properties().multiprocessors / std::max(groups, 1u), 1,
-                          std::max<int64_t>(blocks_for(scores.n, warps), 1)));
+                          std::max<int64_t>(blocks_for(scores.n, threads), 1)));
   dispatch_width<float>(products.depth, aligned_for_vectors(products.queries, products.table),
                         [&](auto width) {
                           launch("select_products", products_kernel<width()>, {dim3(strips, groups), threads},
