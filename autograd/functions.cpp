@@ -34,9 +34,9 @@ Variable scale(const Variable& x, float factor) {
       [factor](const Tensor& dy) -> Gradients { return {ops::scale(dy, factor)}; }, factor);
 }
 
-Variable dropout(const Variable& x, float p, const RandomKey& key) {
-  return record("dropout", ops::dropout(x.value(), p, key), {x},
-                [p, key](const Tensor& dy) -> Gradients { return {ops::dropout(dy, p, key)}; });
+Variable dropout(const Variable& x, float p, const RandomKey& key, const Tensor& step) {
+  return record("dropout", ops::dropout(x.value(), p, key, step), {x},
+                [=](const Tensor& dy) -> Gradients { return {ops::dropout(dy, p, key, step)}; });
 }
 
 Variable cast(const Variable& x, DType dtype) {

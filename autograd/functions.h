@@ -15,8 +15,9 @@ Variable add(const Variable& a, const Variable& b);
 inline Variable operator+(const Variable& a, const Variable& b) { return add(a, b); }
 Variable multiply(const Variable& a, const Variable& b);
 Variable scale(const Variable& x, float factor);
-/// Zero with probability p, else x / (1 - p).
-Variable dropout(const Variable& x, float p, const RandomKey& key);
+/// Zero with probability p, else x / (1 - p). `step` is added to the key's index, as in ops::dropout; it must
+/// stay as it is until the backward pass.
+Variable dropout(const Variable& x, float p, const RandomKey& key, const Tensor& step = {});
 /// f32 <-> bf16.
 Variable cast(const Variable& x, DType dtype);
 Variable reshape(const Variable& x, std::initializer_list<int64_t> extents);

@@ -61,8 +61,9 @@ Dropout::Dropout(float p, uint64_t seed) : p_(p), seed_(seed), calls_(Tensor::ze
 
 Variable Dropout::forward(const Variable& x) {
   if (!training()) return x;
-  const auto call = static_cast<uint64_t>(calls_.data<int64_t>()[0]++);
-  return dropout(x, p_, {seed_, Purpose::dropout, call});
+  const Tensor call = ops::copy(calls_);  // for the backward pass too, when the counter has gone on
+  ops::increment(calls_);
+  return dropout(x, p_, {seed_, Purpose::dropout, 0}, call);
 }
 
 Sequential& Sequential::append(std::unique_ptr<Module> module) {

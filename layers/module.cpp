@@ -43,8 +43,7 @@ void Module::initialize(uint64_t seed) {
 
 void Module::to(Device device) {
   for (const Parameter& p : parameters()) *p.variable = Variable(p.variable->value().to(device), true);
-  for (const Buffer& b : buffers())
-    if (b.tensor->dtype() != DType::i64) *b.tensor = b.tensor->to(device);
+  for (const Buffer& b : buffers()) *b.tensor = b.tensor->to(device);
 }
 
 void Module::add(std::string name, Module& child) { children_.emplace_back(std::move(name), &child); }

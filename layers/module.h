@@ -75,7 +75,7 @@ class Module {
   /// Makes `parameter` a variable of that shape to be learnt, and registers it.
   void add(std::string name, Variable& parameter, const Shape& shape, Initializer initializer, Decay decay,
            int64_t positions = 1);
-  /// Registers state; i64 state (counters) stays in host memory.
+  /// Registers state, which moves with the parameters.
   void add(std::string name, Tensor& buffer);
 
  private:

@@ -47,7 +47,9 @@ class Backend {
   virtual void binary(Binary op, const Tensor& a, const Tensor& b, const Tensor& y) = 0;
   virtual void scale(const Tensor& x, float factor, const Tensor& y) = 0;
   virtual void scale_by(const Tensor& x, const Tensor& factor, const Tensor& y) = 0;
-  virtual void dropout(const Tensor& x, float p, const RandomKey& key, const Tensor& y) = 0;
+  virtual void dropout(const Tensor& x, float p, const RandomKey& key, const Tensor& step,
+                       const Tensor& y) = 0;
+  virtual void increment(const Tensor& counter) = 0;
 
   // Rows and channels.
   virtual void add_bias(const Tensor& x, const Tensor& bias, const Tensor& y) = 0;

@@ -51,8 +51,11 @@ void add_in_place(const Tensor& a, const Tensor& b);
 Tensor scale(const Tensor& x, float factor);
 /// x * factor, where factor is an f32 tensor of one element on the same device.
 Tensor scale_by(const Tensor& x, const Tensor& factor);
-/// Zero with probability p, else x / (1 - p); the backward pass is the same call on dy.
-Tensor dropout(const Tensor& x, float p, const RandomKey& key);
+/// Zero with probability p, else x / (1 - p); the backward pass is the same call on dy. `step`, if defined,
+/// is added to the key's index: i64 of one element, on the device of x, read when the op runs.
+Tensor dropout(const Tensor& x, float p, const RandomKey& key, const Tensor& step = {});
+/// counter <- counter + 1: i64 of one element.
+void increment(const Tensor& counter);
 
 // --- Rows and channels
 // -------------------------------------------------------------------------------------------

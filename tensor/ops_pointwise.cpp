@@ -109,12 +109,23 @@ Tensor scale_by(const Tensor& x, const Tensor& factor) {
   return y;
 }
 
-Tensor dropout(const Tensor& x, float p, const RandomKey& key) {
+Tensor dropout(const Tensor& x, float p, const RandomKey& key, const Tensor& step) {
   check_float("dropout", "x", x);
+  if (step.defined()) {
+    check_dtype("dropout", "the step", step, DType::i64);
+    check(step.numel() == 1, "dropout: the step has shape {}, expected one element", step.shape());
+    check_same_device("dropout", x, step);
+  }
   check(p >= 0.0f && p < 1.0f, "dropout: the probability is {}, expected [0, 1)", p);
   Tensor y = like(x);
-  backend(x.device()).dropout(x, p, key, y);
+  backend(x.device()).dropout(x, p, key, step, y);
   return y;
+}
+
+void increment(const Tensor& counter) {
+  check_dtype("increment", "the counter", counter, DType::i64);
+  check(counter.numel() == 1, "increment: the counter has shape {}, expected one element", counter.shape());
+  backend(counter.device()).increment(counter);
 }
 
 Tensor add_bias(const Tensor& x, const Tensor& bias) {

@@ -158,22 +158,44 @@ OpCase random_below_step_case(const Shape& shape, int64_t step) {
       }};
 }
 
-OpCase dropout_case(const Shape& shape, DType dtype, float p) {
+/// step: 0 for none.
+OpCase dropout_case(const Shape& shape, DType dtype, float p, int64_t step = 0) {
   const RandomKey key{.seed = 3, .purpose = Purpose::dropout, .index = 11};
   const auto formula = [=](const Arrays& in) -> Arrays {
+    RandomKey later = key;
+    later.index += static_cast<uint64_t>(step);
     Array y = in[0];
     for (int64_t i = 0; i < y.numel(); ++i)
-      y[i] = reference::random_uniform(key, i).value < p ? Bounded() : y[i] / (Bounded(1) - Bounded(p));
+      y[i] = reference::random_uniform(later, i).value < p ? Bounded() : y[i] / (Bounded(1) - Bounded(p));
     return {y};
   };
-  return {.op = "dropout",
-          .options = fmt::format("p={}", p),
-          .inputs = {normal(shape, dtype)},
-          .run = [=](const Tensors& in) -> Tensors { return {ops::dropout(in[0], p, key)}; },
-          .reference = formula};
+  OpCase c{.op = "dropout",
+           .options = fmt::format("p={} step={}", p, step),
+           .inputs = {normal(shape, dtype)},
+           .run = [=](const Tensors& in) -> Tensors {
+             return {ops::dropout(in[0], p, key, in.size() > 1 ? in[1] : Tensor())};
+           },
+           .reference = formula};
+  if (step != 0) c.inputs.push_back(constant({1}, static_cast<double>(step), DType::i64));
+  return c;
+}
+
+OpCase increment_case() {
+  return {.op = "increment",
+          .inputs = {constant({1}, 41, DType::i64)},
+          .run = [](const Tensors& in) -> Tensors {
+            ops::increment(in[0]);
+            return {in[0]};
+          },
+          .reference = [](const Arrays&) -> Arrays {
+            Array y({1}, DType::i64);
+            y[0] = Bounded(42);
+            return {y};
+          }};
 }
 
 void add_random_cases(OpCases& cases) {
+  cases.push_back(increment_case());
   for (const Shape& shape : {Shape{1}, Shape{7}, Shape{3, 4099}}) {
     cases.push_back(random_case(
         "random_uniform", shape, DType::f32,
@@ -218,6 +240,7 @@ void add_cases_of(const Shape& shape, DType dtype, OpCases& cases) {
   for (float factor : {0.0f, -1.5f, 1.0f / 3}) cases.push_back(scale_case(shape, dtype, factor));
   cases.push_back(scale_by_case(shape, dtype));
   for (float p : {0.0f, 0.1f, 0.75f}) cases.push_back(dropout_case(shape, dtype, p));
+  cases.push_back(dropout_case(shape, dtype, 0.5f, 5));
   for (DType to : float_types)
     if (to != dtype) cases.push_back(cast_case(shape, dtype, to));
 }

@@ -81,6 +81,20 @@ const FunctionCase all_cases[] = {
        const Variable y = sigmoid(conv2d(in[0], in[1], {.padding = 1}));
        return scale_channels(y, sigmoid(global_avg_pool(y))) + in[0];
      }},
+    {"a batch norm used twice",
+     {{7, 4}, {4}, {4}, {7, 4}},
+     [](const Variables& in) {
+       const Variable y = batch_norm_of(in, in[3], true);
+       return sigmoid(y) + y;
+     },
+     1e-3f},
+    {"a batch norm used four times",
+     {{7, 4}, {4}, {4}, {7, 4}},
+     [](const Variables& in) {
+       const Variable y = batch_norm_of(in, in[3], true);
+       return multiply(y, y) + sigmoid(y) + y;
+     },
+     1e-3f},
 };
 
 std::vector<Tensor> random_inputs(const std::vector<Shape>& shapes) {

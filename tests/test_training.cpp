@@ -13,11 +13,16 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 
+#include "autograd/functions.h"
 #include "la/checkpoint.h"
 #include "la/evaluation.h"
 #include "la/trainer.h"
+#include "layers/layers.h"
+#include "tensor/ops.h"
 #include "tensor/random.h"
+#include "tensor/repeated_work.h"
 #include "tests/idx_files.h"
 #include "tests/op_case.h"
 #include "tests/temporary_folder.h"
@@ -241,6 +246,37 @@ TEST_CASE("a recorded step gives the same bytes as one that is not" * doctest::t
       CHECK(recorded->finished());
       CHECK(bytes_of(recorded->state()) == bytes_of(launched->state()));
     }
+}
+
+TEST_CASE("dropout leaves out others in each run of a recording" * doctest::test_suite("devices")) {
+  for (Device device : available_devices()) {
+    constexpr int runs = 6;
+    const auto outputs = [&](bool record) {
+      Dropout dropout(0.5f, 7);
+      dropout.to(device);
+      const Variable x(Tensor::full({64}, 1.0f, DType::f32, device), true);
+      const Tensor y({64}, DType::f32, device), dx({64}, DType::f32, device);
+      RepeatedWork work(device, record);
+      std::vector<std::vector<float>> results;
+      for (int run = 0; run < runs; ++run) {
+        work.run([&] {
+          Variable fresh = x;
+          fresh.clear_grad();
+          const Variable out = dropout(fresh);
+          backward(mean(out));
+          ops::copy_into(y, out.value());
+          ops::copy_into(dx, fresh.grad());
+        });
+        results.push_back(y.to_vector<float>());
+        for (float& value : results.back()) value /= 64.0f;
+        CHECK(dx.to_vector<float>() == results.back());  // the same are left out of the gradient
+      }
+      return results;
+    };
+    const auto recorded = outputs(true);
+    CHECK(recorded == outputs(false));
+    CHECK(std::set(recorded.begin(), recorded.end()).size() == runs);
+  }
 }
 
 TEST_CASE("a restored trainer goes on to the same bytes" * doctest::test_suite("devices")) {

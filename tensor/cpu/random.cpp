@@ -29,6 +29,12 @@ void for_each_bits(int64_t count, const RandomKey& key, F f) {
   });
 }
 
+/// The key whose index is greater by the step, if there is one.
+RandomKey at_step(RandomKey key, const Tensor& step) {
+  if (step.defined()) key.index += static_cast<uint64_t>(step.data<int64_t>()[0]);
+  return key;
+}
+
 }  // namespace
 
 void CpuBackend::random_uniform(float low, float high, const RandomKey& key, const Tensor& y) {
@@ -50,22 +56,23 @@ void CpuBackend::random_normal(const RandomKey& key, const Tensor& y) {
 
 void CpuBackend::random_below(int64_t n, const RandomKey& key, const Tensor& step, const Tensor& y) {
   int32_t* to = y.data<int32_t>();
-  RandomKey key_of_step = key;
-  if (step.defined()) key_of_step.index += static_cast<uint64_t>(step.data<int64_t>()[0]);
-  for_each_bits(y.numel(), key_of_step, [=](int64_t e, uint32_t bits) {
+  for_each_bits(y.numel(), at_step(key, step), [=](int64_t e, uint32_t bits) {
     to[e] = static_cast<int32_t>(below_from(bits, static_cast<uint32_t>(n)));
   });
 }
 
-void CpuBackend::dropout(const Tensor& x, float p, const RandomKey& key, const Tensor& y) {
+void CpuBackend::dropout(const Tensor& x, float p, const RandomKey& key, const Tensor& step,
+                         const Tensor& y) {
   const float gain = 1.0f / (1.0f - p);
   dispatch_float(x.dtype(), [&]<class T>(T) {
     const T* from = x.data<T>();
     T* to = y.data<T>();
-    for_each_bits(x.numel(), key, [=](int64_t e, uint32_t bits) {
+    for_each_bits(x.numel(), at_step(key, step), [=](int64_t e, uint32_t bits) {
       to[e] = T(uniform_from(bits) >= p ? gain * value_of(from[e]) : 0.0f);
     });
   });
 }
+
+void CpuBackend::increment(const Tensor& counter) { ++counter.data<int64_t>()[0]; }
 
 }  // namespace la

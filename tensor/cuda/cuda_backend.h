@@ -39,7 +39,8 @@ class CudaBackend final : public Backend {
   void binary(Binary op, const Tensor& a, const Tensor& b, const Tensor& y) override;
   void scale(const Tensor& x, float factor, const Tensor& y) override;
   void scale_by(const Tensor& x, const Tensor& factor, const Tensor& y) override;
-  void dropout(const Tensor& x, float p, const RandomKey& key, const Tensor& y) override;
+  void dropout(const Tensor& x, float p, const RandomKey& key, const Tensor& step, const Tensor& y) override;
+  void increment(const Tensor& counter) override;
 
   void add_bias(const Tensor& x, const Tensor& bias, const Tensor& y) override;
   void sum_rows(const Tensor& x, const Tensor& y) override;

@@ -39,6 +39,8 @@ __global__ void random_normal_kernel(int64_t n, RandomKey key, float* y) {
   }
 }
 
+__global__ void increment_kernel(int64_t* counter) { ++*counter; }
+
 struct Uniform {
   float low, high;
   __device__ float operator()(int64_t, uint32_t bits) const {
@@ -78,10 +80,16 @@ void CudaBackend::random_below(int64_t n, const RandomKey& key, const Tensor& st
                          step.defined() ? step.data<int64_t>() : nullptr);
 }
 
-void CudaBackend::dropout(const Tensor& x, float p, const RandomKey& key, const Tensor& y) {
+void CudaBackend::dropout(const Tensor& x, float p, const RandomKey& key, const Tensor& step,
+                          const Tensor& y) {
   dispatch_float(x.dtype(), [&]<class T>(T) {
-    fill_randomly<T>("dropout", key, y, Dropout<T>{x.data<T>(), p, 1.0f / (1.0f - p)});
+    fill_randomly<T>("dropout", key, y, Dropout<T>{x.data<T>(), p, 1.0f / (1.0f - p)},
+                     step.defined() ? step.data<int64_t>() : nullptr);
   });
+}
+
+void CudaBackend::increment(const Tensor& counter) {
+  launch("increment", increment_kernel, {1u, 1}, counter.data<int64_t>());
 }
 
 }  // namespace la
