@@ -89,6 +89,7 @@ FUZZ := $(BUILD)/fuzz
 PYTHON ?= python3
 EMULATED_TESTS := $(BUILD)/run_tests_emulated
 PROBE_CUDNN := $(BUILD)/probe_cudnn
+CUDNN_GPUS := $(sort $(wildcard tests/cudnn/*.json))
 
 .PHONY: all programs benches deps config test fuzz test-gpu test-cudnn test-barriers test-bundle test-sanitize bundle check check-floors format bench clean help
 all: programs
@@ -180,9 +181,10 @@ deps:
 
 # ---- Checks ------------------------------------------------------------------------------------------------------------
 
-test: check-floors $(TESTS) $(EMULATED_TESTS) $(PROGRAMS)
+test: check-floors $(TESTS) $(EMULATED_TESTS) $(PROGRAMS) $(if $(filter 1,$(CUDA)),$(PROBE_CUDNN))
 	@LA_PROGRAMS=$(BIN) $(TESTS)
 	@sh tests/run_emulated.sh $(EMULATED_TESTS)
+	@$(if $(filter 1,$(CUDA)),$(PROBE_CUDNN) $(CUDNN_GPUS))
 	@if command -v $(PYTHON) > /dev/null; then $(PYTHON) tests/check_onnx.py $(BIN) resnet20 preact-resnet18 alexnet; fi
 
 # The readers of files with files that were changed at random.
@@ -196,7 +198,7 @@ test-gpu: $(TESTS) $(PROGRAMS)
 
 # Whether cuDNN has an engine for each convolution of the networks, on GPUs that need not be there.
 test-cudnn: $(PROBE_CUDNN)
-	@$(PROBE_CUDNN) $(VERBOSE) tests/cudnn/h100.json tests/cudnn/a100.json
+	@$(PROBE_CUDNN) $(VERBOSE) $(CUDNN_GPUS)
 
 # Whether the tests of kernels find every barrier that is left out.
 test-barriers: $(EMULATED_TESTS)
