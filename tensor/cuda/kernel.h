@@ -130,8 +130,12 @@ template <class T, int width>
 struct alignas(sizeof(T) * width) Pack {
   T value[width];
 
-  __device__ static Pack load(const T* from) { return *reinterpret_cast<const Pack*>(from); }
+  __device__ static Pack load(const T* from) {
+    check_alignment(from);
+    return *reinterpret_cast<const Pack*>(from);
+  }
   __device__ void store(T* to) const {
+    check_alignment(to);
 #ifdef __CUDACC__
     // The compiler would make several narrower stores of one of 2-byte elements.
     if constexpr (sizeof(Pack) == 16 && sizeof(T) < 4) {
@@ -144,6 +148,15 @@ struct alignas(sizeof(T) * width) Pack {
     }
 #endif
     *reinterpret_cast<Pack*>(to) = *this;
+  }
+
+ private:
+  /// A GPU would fail at an address that the host reads without complaint.
+  __device__ static void check_alignment([[maybe_unused]] const T* address) {
+#ifndef __CUDACC__
+    check(reinterpret_cast<uintptr_t>(address) % alignof(Pack) == 0,
+          "{} bytes at an address not aligned to them", sizeof(Pack));
+#endif
   }
 };
 

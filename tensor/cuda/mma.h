@@ -84,7 +84,7 @@ __device__ inline void start_copy(void* to, const void* from) {
 #else
   check((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % 16 == 0,
         "start_copy: an address is not aligned to 16 bytes");
-  std::memcpy(to, from, 16);
+  emulated::start_copy(to, from, 16);
 #endif
 }
 
@@ -92,6 +92,8 @@ __device__ inline void start_copy(void* to, const void* from) {
 __device__ inline void wait_for_copies() {
 #ifdef __CUDACC__
   asm volatile("cp.async.wait_all;\n" ::: "memory");
+#else
+  emulated::finish_copies();
 #endif
 }
 

@@ -62,8 +62,7 @@ __device__ void for_each_position(const Range& rows, const Range& columns, Load 
   for (int row = rows.begin; row < rows.end; ++row)
     for (int left = columns.begin; left < columns.end; left += right) {
       decltype(load(0, 0)) loaded[right];
-      for (int i = 0; i < right; ++i)
-        if (left + i < columns.end) loaded[i] = load(row, left + i);
+      for (int i = 0; i < right; ++i) loaded[i] = load(row, left + i < columns.end ? left + i : left);
       for (int i = 0; i < right; ++i)
         if (left + i < columns.end) use(row, left + i, loaded[i]);
     }

@@ -3,9 +3,11 @@
 // barrier or an operation of the warp. What is missing here is not used by our kernels.
 //
 // The order of the fibers is set by LA_EMULATED_ORDER=forward (the default) or reverse: a barrier that is
-// missing shows in one of them. Shared memory starts out full of bytes 0xff. LA_SKIP_BARRIER=file:line leaves
-// out one barrier, and LA_LIST_BARRIERS=FILE writes those met to a file: with both, a script can show that
-// the tests find every missing barrier.
+// missing shows in one of them. Shared memory starts out full of bytes 0xff, and what is copied to it without
+// waiting arrives as late as can be. LA_EMULATED_MULTIPROCESSORS says for how many of them work is shared out
+// (2). LA_SKIP_BARRIER=file:line leaves out one barrier, and LA_LIST_BARRIERS=FILE writes those met to a
+// file: with out one barrier, and LA_LIST_BARRIERS=FILE writes those met to a file: with both, a script can
+// show that the tests find every missing barrier.
 #pragma once
 
 #include <algorithm>
@@ -71,6 +73,11 @@ T from_lane(const char* operation, unsigned mask, T value, int lane) {
   return result;
 }
 inline int lane() { return static_cast<int>(threadIdx.x) % 32; }
+
+/// A copy to shared memory that this thread does not wait for: until finish_copies(), its place holds bytes
+/// 0xff.
+void start_copy(void* to, const void* from, size_t bytes);
+void finish_copies();
 
 }  // namespace la::cuda::emulated
 

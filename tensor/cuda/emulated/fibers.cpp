@@ -54,8 +54,15 @@ bool skipped(const Site& site) {
 
 enum class State { ready, at_warp, at_block, done };
 
+struct Copy {
+  void* to;
+  const void* from;
+  size_t bytes;
+};
+
 struct Fiber {
   ucontext_t context;
+  std::vector<Copy> copies;  // started, not finished
   State state = State::done;
   const char* operation = nullptr;  // that it waits for within the warp
   unsigned mask = 0;
@@ -96,6 +103,15 @@ class Block {
     self.value = value;
     self.bytes = bytes;
     wait(State::at_warp);
+  }
+  void start_copy(const Copy& copy) {
+    std::memset(copy.to, poison, copy.bytes);
+    fibers_[static_cast<size_t>(current_)].copies.push_back(copy);
+  }
+  void finish_copies() {
+    auto& copies = fibers_[static_cast<size_t>(current_)].copies;
+    for (const Copy& copy : copies) std::memcpy(copy.to, copy.from, copy.bytes);
+    copies.clear();
   }
   const std::byte* exchanged() const { return warps_[static_cast<size_t>(current_ / lanes)].exchanged[0]; }
 
@@ -233,6 +249,8 @@ void Block::live() {
     Block& self = *block();
     try {
       (*self.kernel_)();
+      check(self.fibers_[static_cast<size_t>(self.current_)].copies.empty(),
+            "thread {} has ended with copies that it did not wait for", self.current_);
     } catch (...) {
       self.failure_ = std::current_exception();
     }
@@ -269,6 +287,9 @@ void launch(const char* name, const Shape& shape, const std::function<void()>& k
 
 void* shared_object(const void* type, size_t bytes) { return block()->shared_object(type, bytes); }
 void* dynamic_shared() { return block()->dynamic_shared(); }
+
+void start_copy(void* to, const void* from, size_t bytes) { block()->start_copy({to, from, bytes}); }
+void finish_copies() { block()->finish_copies(); }
 
 void block_barrier(const Site& site) {
   if (!skipped(site)) block()->wait(State::at_block);

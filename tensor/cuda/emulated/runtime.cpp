@@ -43,11 +43,13 @@ struct EmulatedGraph final : Recording {
 std::string problem() { return ""; }
 
 const DeviceProperties& device_properties() {
-  static const DeviceProperties properties{.name = "GPU emulated on the host",
-                                           .driver = "none",
-                                           .compute_capability = 90,
-                                           .multiprocessors = 2,
-                                           .memory = size_t{1} << 32};
+  const char* multiprocessors = std::getenv("LA_EMULATED_MULTIPROCESSORS");
+  static const DeviceProperties properties{
+      .name = "GPU emulated on the host",
+      .driver = "none",
+      .compute_capability = 90,
+      .multiprocessors = multiprocessors ? std::stoi(multiprocessors) : 2,
+      .memory = size_t{1} << 32};
   return properties;
 }
 
