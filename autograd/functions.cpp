@@ -124,7 +124,7 @@ Variable batch_norm(const Variable& x, const Variable& scale, const Variable& sh
   };
   std::vector<Variable> inputs{x, scale, shift};
   if (residual.defined()) inputs.push_back(residual);
-  return record_of_sum("batch_norm", result.y, std::move(inputs), std::move(function));
+  return record("batch_norm", result.y, std::move(inputs), std::move(function));
 }
 
 Variable batch_norm_inference(const Variable& x, const BatchNormState& state, const Variable& residual,

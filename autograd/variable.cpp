@@ -16,14 +16,19 @@ thread_local Trace* current_trace = nullptr;
 
 struct Variable::Node {
   const char* name = "leaf";
-  Tensor gradient, more;                      // its gradient is their sum; `more` may be undefined
+  Tensor gradient, more;                      // its gradient is their sum; `more` only for those that take it
   std::vector<std::shared_ptr<Node>> inputs;  // null where an input requires no gradient
-  BackwardOfSum function;                     // empty for a leaf
+  BackwardFunction function;                  // empty for a leaf
+
+  bool has_function() const {
+    return std::visit([](const auto& f) { return f != nullptr; }, function);
+  }
+  bool takes_more() const { return has_function() && function.index() == 1; }
 
   void accumulate(const Tensor& g) {
     if (!gradient.defined())
       gradient = g;
-    else if (function && !more.defined())
+    else if (takes_more() && !more.defined())
       more = g;
     else if (gradient.unique())
       ops::add_in_place(gradient, g);
@@ -34,7 +39,9 @@ struct Variable::Node {
   // Runs the closure, hands the gradients on and frees all that this entry holds.
   void run() {
     const Tensor dy = std::exchange(gradient, {}), second = std::exchange(more, {});
-    const Gradients gradients = std::exchange(function, {})(dy, second);
+    const BackwardFunction backward = std::exchange(function, {});
+    const Gradients gradients =
+        backward.index() == 0 ? std::get<0>(backward)(dy) : std::get<1>(backward)(dy, second);
     check(gradients.size() == inputs.size(), "{}: {} gradients for {} inputs", name, gradients.size(),
           inputs.size());
     for (size_t i = 0; i < inputs.size(); ++i)
@@ -74,16 +81,6 @@ void Variable::clear_grad() {
 
 Variable record(const char* name, Tensor y, std::vector<Variable> inputs, BackwardFunction function,
                 CallOptions options) {
-  return record_of_sum(
-      name, std::move(y), std::move(inputs),
-      [function = std::move(function)](const Tensor& dy, const Tensor& more) {
-        return function(more.defined() ? ops::add(dy, more) : dy);
-      },
-      options);
-}
-
-Variable record_of_sum(const char* name, Tensor y, std::vector<Variable> inputs, BackwardOfSum function,
-                       CallOptions options) {
   if (Trace* trace = Trace::current()) {
     TracedCall call{.function = name, .inputs = {}, .output = y, .options = options};
     for (const Variable& x : inputs) call.inputs.push_back(x.value());
@@ -102,13 +99,13 @@ Variable record_of_sum(const char* name, Tensor y, std::vector<Variable> inputs,
 void backward(const Variable& loss) {
   check(loss.requires_grad(), "backward: the loss does not depend on anything that requires a gradient");
   check(loss.value().numel() == 1, "backward: the loss must have one element, its shape is {}", loss.shape());
-  check(loss.node_->function != nullptr, "backward: the loss has been differentiated before, or is a leaf");
+  check(loss.node_->has_function(), "backward: the loss has been differentiated before, or is a leaf");
 
   auto order = Variable::Node::topological_order(loss.node_);
   loss.node_->accumulate(Tensor::full(loss.shape(), 1.0f, loss.dtype(), loss.value().device()));
   for (; !order.empty(); order.pop_back()) {
     Variable::Node& node = *order.back();
-    if (node.function && node.gradient.defined()) node.run();
+    if (node.has_function() && node.gradient.defined()) node.run();
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <variant>
 #include <vector>
 
 #include "autograd/trace.h"
@@ -15,10 +16,10 @@ namespace la {
 
 /// One gradient for each input, in order; an undefined tensor where an input needs none.
 using Gradients = std::vector<Tensor>;
-using BackwardFunction = std::function<Gradients(const Tensor& dy)>;
-/// One that is given the gradient as it came, from one or two of the result's users: dy, or, where `more` is
-/// defined, dy + more, which it can read as fast as one.
-using BackwardOfSum = std::function<Gradients(const Tensor& dy, const Tensor& more)>;
+/// Of the gradient dy of the result; a function that can read the sum of two as fast as one may take them as
+/// they came from two users of the result: dy + more, or dy where `more` is undefined.
+using BackwardFunction = std::variant<std::function<Gradients(const Tensor& dy)>,
+                                      std::function<Gradients(const Tensor& dy, const Tensor& more)>>;
 
 class Variable {
  public:
@@ -41,7 +42,7 @@ class Variable {
   Tensor value_;
   std::shared_ptr<Node> node_;
 
-  friend Variable record_of_sum(const char*, Tensor, std::vector<Variable>, BackwardOfSum, CallOptions);
+  friend Variable record(const char*, Tensor, std::vector<Variable>, BackwardFunction, CallOptions);
   friend void backward(const Variable&);
 };
 
@@ -50,8 +51,6 @@ class Variable {
 /// a Trace.
 Variable record(const char* name, Tensor y, std::vector<Variable> inputs, BackwardFunction function,
                 CallOptions options = {});
-Variable record_of_sum(const char* name, Tensor y, std::vector<Variable> inputs, BackwardOfSum function,
-                       CallOptions options = {});
 
 /// Adds the gradient of `loss` (one element) to every leaf that it depends on. The tape is walked once, and
 /// each closure is freed, with the activations that it holds, as soon as it has run: a loss can be

@@ -4,7 +4,7 @@
 //   bench_gpu [NAME ...]
 //
 // A line for a reader or a program: name, median, unit, separated by tabs; a line that starts with #
-// explains. bench/peer_gpu.py prints the same lines for PyTorch, bench/run_gpu.sh both with their ratios.
+// explains. bench/peer_gpu.py prints the same lines for PyTorch, bench/compare.sh both with their ratios.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -214,6 +214,7 @@ void show_libraries() {
 }
 
 const Measurement measurements[] = {
+    {"libraries", show_libraries},
     {"copy", measure_copy},
     {"matmul_bf16", measure_matmul},
     {"resnet50_step",
@@ -229,13 +230,22 @@ const Measurement measurements[] = {
     {"kmeans", measure_kmeans},
 };
 
+void check_name(const std::string& name) {
+  std::string known;
+  for (const Measurement& m : measurements) {
+    if (m.name == name) return;
+    known += " " + m.name;
+  }
+  fail("there is no measurement '{}', but{}", name, known);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
+  const std::vector<std::string> chosen(argv + 1, argv + argc);
+  for (const std::string& name : chosen) check_name(name);
   if (const std::string problem = cuda_problem(); !problem.empty()) fail("no GPU: {}", problem);
   autotune(std::getenv("LA_NO_AUTOTUNE") == nullptr);  // as the peer's cudnn.benchmark
-  const std::vector<std::string> chosen(argv + 1, argv + argc);
-  if (chosen == std::vector<std::string>{"libraries"}) show_libraries();
   for (const Measurement& m : measurements)
     if (chosen.empty() || std::find(chosen.begin(), chosen.end(), m.name) != chosen.end()) m.run();
 } catch (const std::exception& error) {

@@ -27,7 +27,6 @@ struct Total {
 struct Totals {
   std::mutex mutex;
   std::map<std::pair<bool, std::string>, Total> of;  // by (launched one by one, name)
-  int64_t lost = 0;                                  // buffers that held no valid record
 };
 Totals& totals() {
   static auto* const all = new Totals;  // never destroyed: records arrive until the program has ended
@@ -83,7 +82,6 @@ void CUPTIAPI take_buffer(CUcontext, uint32_t, uint8_t* buffer, size_t, size_t v
   {
     const std::lock_guard lock(totals().mutex);
     CUpti_Activity* record = nullptr;
-    if (valid == 0) ++totals().lost;
     while (valid > 0 && cuptiActivityGetNextRecord(buffer, valid, &record) == CUPTI_SUCCESS) add(record);
   }
   std::free(buffer);
@@ -105,8 +103,8 @@ void print_part(std::FILE* out, bool alone) {
   constexpr size_t most = 60;
   for (size_t i = 0; i < std::min(most, rows.size()); ++i) {
     const auto& [name, total] = rows[i];
-    std::fprintf(out, "%8.3f %5.1f%% %8lld %9.2f  %s\n", total.milliseconds, 100 * total.milliseconds / sum,
-                 static_cast<long long>(total.runs),
+    std::fprintf(out, "%8.3f %5.1f%% %8lld %9.2f  %s\n", total.milliseconds,
+                 sum > 0 ? 100 * total.milliseconds / sum : 0.0, static_cast<long long>(total.runs),
                  1e3 * total.milliseconds / static_cast<double>(total.runs), name.c_str());
   }
 }

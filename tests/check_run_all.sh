@@ -53,4 +53,9 @@ for line in 'a GPU, driver 1' 'copy .*4000 GB/s' 'hangs. for ever .*time up' 'cr
   grep -q "$line" table || problem "no line with '$line'"
 done
 grep -q 'prints nothing .*passed' out/steps.txt || problem 'a test that prints nothing did not pass'
+for wrong in 'soon' '20 tsets'; do
+  ./run-all $wrong > table 2>&1
+  status=$?
+  [ $status = 2 ] && [ "$(wc -l < table)" = 1 ] || problem "its status for '$wrong' is $status, expected 2 and one line"
+done
 echo "run-all ends with its table in $seconds s, whatever its programs do"

@@ -114,22 +114,23 @@ enum class Mask { none, from_x, from_y };
 
 template <class T>
 struct BackwardArrays {
-  const T *dy, *x, *y;
+  const T *dy, *more, *x, *y;  // `more` is only read where two gradients are summed
   T *dresidual, *dx;
   const float *a, *b, *mean;  // wide
 };
 
-/// The gradient past ReLU.
-template <Mask mask, class V, class T>
+/// The gradient past ReLU: of dy, or with `two`, of dy + more.
+template <Mask mask, bool two = false, class V, class T>
 V gate(const BackwardArrays<T>& p, int64_t at, const V& a, const V& b) {
-  const V g = load<V>(p.dy + at);
+  V g = load<V>(p.dy + at);
+  if constexpr (two) g += load<V>(p.more + at);
   if constexpr (mask == Mask::from_x) return a * load<V>(p.x + at) + b > 0.0f ? g : V{};
   if constexpr (mask == Mask::from_y) return load<V>(p.y + at) > 0.0f ? g : V{};
   return g;
 }
 
 /// Sums of g and of g (x - mean), where g is the gradient past ReLU, which is the residual's.
-template <class T, Mask mask>
+template <class T, Mask mask, bool two = false>
 ChannelSums::Totals sum_gradients(const ChannelTiles& tiles, const BackwardArrays<T>& p) {
   const ChannelSums sums(tiles);
   tiles.for_each_strip([=, &sums](const Strip& strip) {
@@ -143,8 +144,9 @@ ChannelSums::Totals sum_gradients(const ChannelTiles& tiles, const BackwardArray
       for (int64_t row = 0; row < strip.rows; ++row) {
         for (int v = 0; v < parts<V>; ++v) {
           const int64_t at = strip.offset + row * strip.width + column + v * lanes<V>;
-          const V g = gate<mask>(p, at, a[v], b[v]);
+          V g = gate<mask, two>(p, at, a[v], b[v]);
           if constexpr (mask == Mask::from_y) store(p.dresidual + at, g);
+          if constexpr (two) g = load<V>(p.dresidual + at);  // rounded as it was stored
           sum[v] += g;
           products[v] += g * (load<V>(p.x + at) - center[v]);
         }
@@ -191,7 +193,9 @@ void write_gradient(const ChannelTiles& tiles, const BackwardArrays<T>& p, const
 template <class T, Mask mask>
 void backward_passes(const ChannelTiles& tiles, const BackwardArrays<T>& p, const BatchNormResult& forward,
                      const BatchNormGradients& out) {
-  const ChannelSums::Totals sums = sum_gradients<T, mask>(tiles, p);
+  const ChannelSums::Totals sums = mask == Mask::from_y && p.more != nullptr
+                                       ? sum_gradients<T, mask, mask == Mask::from_y>(tiles, p)
+                                       : sum_gradients<T, mask>(tiles, p);
   const double n = tiles.count();
   std::vector<float> slope(sums.first.size()), offset(sums.first.size());
   for (size_t c = 0; c < slope.size(); ++c) {
@@ -229,20 +233,19 @@ void CpuBackend::batch_norm_inference(const Tensor& x, const BatchNormState& sta
 void CpuBackend::batch_norm_backward(const Tensor& dy, const Tensor& more, const Tensor& x,
                                      const BatchNormResult& forward, const BatchNormState& state,
                                      const BatchNormOptions& options, const BatchNormGradients& out) {
-  if (more.defined()) {
-    const Tensor sum(dy.shape(), dy.dtype(), dy.device());
-    binary(Binary::add, dy, more, sum);
-    return batch_norm_backward(sum, {}, x, forward, state, options, out);
-  }
   const ChannelTiles tiles(x);
   const Affine affine(tiles, state, forward.mean.data<float>(), forward.inverse_std.data<float>());
   const std::vector<float> mean = tiles.widen(forward.mean.to_vector<float>());
   dispatch_float(x.dtype(), [&]<class T>(T) {
-    const BackwardArrays<T> arrays{
-        dy.data<T>(),        x.data<T>(),
-        forward.y.data<T>(), out.dresidual.defined() ? out.dresidual.data<T>() : nullptr,
-        out.dx.data<T>(),    affine.a.data(),
-        affine.b.data(),     mean.data()};
+    const BackwardArrays<T> arrays{.dy = dy.data<T>(),
+                                   .more = more.defined() ? more.data<T>() : nullptr,
+                                   .x = x.data<T>(),
+                                   .y = forward.y.data<T>(),
+                                   .dresidual = out.dresidual.defined() ? out.dresidual.data<T>() : nullptr,
+                                   .dx = out.dx.data<T>(),
+                                   .a = affine.a.data(),
+                                   .b = affine.b.data(),
+                                   .mean = mean.data()};
     if (!options.relu)
       backward_passes<T, Mask::none>(tiles, arrays, forward, out);
     else if (arrays.dresidual != nullptr)

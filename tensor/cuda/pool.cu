@@ -215,8 +215,7 @@ __global__ void global_avg_pool_backward_kernel(Extents map, int64_t channels, f
   });
 }
 
-/// Calls f with the type of x, the number of elements that one access to these tensors may move, and the
-/// windows between the larger map and the smaller one.
+/// Calls f with the type of x and the number of elements that one access to these tensors may move.
 template <class F>
 void dispatch(const Tensor& x, const Tensor& y, F f) {
   dispatch_float(x.dtype(), [&]<class T>(T type) {
@@ -224,6 +223,8 @@ void dispatch(const Tensor& x, const Tensor& y, F f) {
                       [&](auto width) { f(type, width); });
   });
 }
+
+/// Calls f with the windows between the larger map and the smaller one.
 template <class F>
 void dispatch_windows(const Tensor& in, const Tensor& out, const PoolGeometry& g, F f) {
   const auto with = [&]<int kernel, int stride> {

@@ -206,15 +206,10 @@ __global__ void select_in_bin_kernel(Scores scores, int64_t k, RowFilter filter,
 
 // --- Estimates -------------------------------------------------------------------------------------------
 
-/// What a row's estimates must reach to be candidates.
-struct Threshold {
-  float least;
-};
-
-/// One warp for each row: from the counts of its estimates, the threshold, and whether more reach it than a
-/// list holds.
+/// One warp for each row: from the counts of its estimates, the threshold that candidates reach, and whether
+/// more do than a list holds.
 __global__ void find_threshold_kernel(int64_t rows, int64_t k, const int* counts, const float* errors,
-                                      Threshold* thresholds, int* overflows, Cut* cuts) {
+                                      float* thresholds, int* overflows, Cut* cuts) {
   const int64_t row = global_thread() / warp_size;
   if (row >= rows) return;
   const int* count = counts + row * bins;
@@ -225,7 +220,7 @@ __global__ void find_threshold_kernel(int64_t rows, int64_t k, const int* counts
   for (int bin = bin_of(least) + lane_id(); bin < bins; bin += warp_size) candidates += count[bin];
   candidates = warp_reduce(candidates, Sum());
   if (lane_id() != 0) return;
-  thresholds[row] = {least};
+  thresholds[row] = least;
   overflows[row] = candidates > list_capacity ? 1 : 0;
   cuts[row] = {cut_bin, static_cast<int>(k), 0, 0};  // all k are missing
 }
@@ -233,9 +228,9 @@ __global__ void find_threshold_kernel(int64_t rows, int64_t k, const int* counts
 /// Lists the indices of the candidates. Reads the estimates once.
 template <int width>
 __global__ void list_candidates_kernel(Scores estimates, int64_t strip, RowFilter filter,
-                                       const Threshold* thresholds, Cut* cuts, Key* lists) {
+                                       const float* thresholds, Cut* cuts, Key* lists) {
   if (filter.skips(blockIdx.y)) return;
-  const float least = thresholds[blockIdx.y].least;
+  const float least = thresholds[blockIdx.y];
   for_each_score<width>(estimates.row(blockIdx.y), estimates.n, strip, [&](float estimate, int64_t index) {
     if (!(estimate >= least)) return;
     lists[int64_t{blockIdx.y} * list_capacity + atomicAdd(&cuts[blockIdx.y].listed, 1)] =
@@ -392,15 +387,15 @@ Tensor select_largest_products(const Products& products, const Scores& estimates
   const Work work(estimates, k);
   const int64_t rows = estimates.rows;
   const Tensor thresholds = device_tensor({rows}, DType::f32), overflows = device_tensor({rows}, DType::i32);
-  auto* threshold = reinterpret_cast<Threshold*>(thresholds.data<float>());
   const RowFilter listed{overflows.data<int32_t>(), 0}, overflowed{overflows.data<int32_t>(), 1};
 
   work.count_bins({}, nan_report);
   launch("select_threshold", find_threshold_kernel, work.warp_for_each_row(), rows, k,
-         work.counts.data<int32_t>(), errors, threshold, overflows.data<int32_t>(), work.cuts());
+         work.counts.data<int32_t>(), errors, thresholds.data<float>(), overflows.data<int32_t>(),
+         work.cuts());
   work.dispatch([&](auto width) {
     launch("select_list", list_candidates_kernel<width()>, work.strips, estimates, work.strip, listed,
-           threshold, work.cuts(), work.key_list());
+           thresholds.data<float>(), work.cuts(), work.key_list());
   });
   const int64_t multiprocessors = device_properties().multiprocessors;
   dispatch_width<float>(

@@ -125,10 +125,14 @@ void ask(const Descriptor& device, const ConvolutionShape& c, bool show, Tally& 
                changes ? ", nondeterministic" : "", first.workspace_bytes);
 }
 
-std::string contents_of(const char* path) {
+Descriptor read_device(const std::string& path) {
   std::ifstream file(path);
   check(file.is_open(), "{}: cannot be read", path);
-  return {std::istreambuf_iterator<char>(file), {}};
+  try {
+    return described_device(std::string(std::istreambuf_iterator<char>(file), {}));
+  } catch (const Error& error) {
+    fail("{}: is no description of a GPU: {}", path, error.what());
+  }
 }
 
 std::set<Layer> all_layers() {
@@ -144,17 +148,22 @@ std::set<Layer> all_layers() {
 }  // namespace
 
 int main(int argc, char** argv) try {
+  const bool show = argc > 1 && std::string(argv[1]) == "-v";
+  const auto paths = std::span(argv, static_cast<size_t>(argc)).subspan(show ? 2 : 1);
+  if (paths.empty()) {
+    fmt::print(stderr, "usage: probe_cudnn [-v] GPU.json ...\n");
+    return 2;
+  }
   try {
     cuda::cudnn_library();
   } catch (const Error& error) {
     fmt::print("cuDNN's heuristics are not asked: {}\n", error.what());
     return 0;
   }
-  const bool show = argc > 1 && std::string(argv[1]) == "-v";
   const std::set<Layer> layers = all_layers();
   int failures = 0;
-  for (const char* path : std::span(argv, static_cast<size_t>(argc)).subspan(show ? 2 : 1)) {
-    const Descriptor device = described_device(contents_of(path));
+  for (const char* path : paths) {
+    const Descriptor device = read_device(path);
     for (const DType dtype : {DType::bf16, DType::f32}) {
       Tally tally;
       for (const Layer& layer : layers)

@@ -1,5 +1,6 @@
-// Blocks of threads as fibers (ucontext). The fibers of a warp run until all of them wait for the block or
-// are done; what they wait for within the warp is resolved on the way.
+// Blocks of threads as fibers. The fibers of a warp run until all of them wait for the block or are done;
+// what they wait for within the warp is resolved on the way.
+#include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -60,8 +61,36 @@ struct Copy {
   size_t bytes;
 };
 
+/// A place to go on from. A fiber begins with ucontext, which gives it its stack; after that, jumps do, which
+/// unlike ucontext's switches make no call to the system. (AddressSanitizer knows ucontext's alone.)
+class Place {
+ public:
+  void begin_at(void* stack, size_t bytes, void (*function)()) {
+    getcontext(&context_);
+    context_.uc_stack.ss_sp = stack;
+    context_.uc_stack.ss_size = bytes;
+    context_.uc_link = nullptr;
+    makecontext(&context_, function, 0);
+  }
+  /// Goes on at the other one, until somebody leaves for this one.
+  void leave_for(Place& other) {
+#ifdef __SANITIZE_ADDRESS__
+    swapcontext(&context_, &other.context_);
+#else
+    if (_setjmp(jump_) != 0) return;
+    can_jump_ = true;
+    other.can_jump_ ? _longjmp(other.jump_, 1) : (void)setcontext(&other.context_);
+#endif
+  }
+
+ private:
+  ucontext_t context_;
+  jmp_buf jump_;
+  bool can_jump_ = false;
+};
+
 struct Fiber {
-  ucontext_t context;
+  Place place;
   std::vector<Copy> copies;  // started, not finished
   State state = State::done;
   const char* operation = nullptr;  // that it waits for within the warp
@@ -91,7 +120,7 @@ class Block {
   void wait(State state) {
     Fiber& self = fibers_[static_cast<size_t>(current_)];
     self.state = state;
-    swapcontext(&self.context, &scheduler_);
+    self.place.leave_for(scheduler_);
   }
   void wait_for_warp(const char* operation, unsigned mask, const void* value, size_t bytes) {
     check(bytes <= most_exchanged_bytes, "{}: {} bytes", operation, bytes);
@@ -146,12 +175,7 @@ class Block {
   void add_fiber() {
     void* stack = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     check(stack != MAP_FAILED, "no memory for the stack of a fiber");
-    Fiber& fiber = fibers_.emplace_back();
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = stack;
-    fiber.context.uc_stack.ss_size = stack_bytes;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, &Block::live, 0);
+    fibers_.emplace_back().place.begin_at(stack, stack_bytes, &Block::live);
   }
 
   /// A fiber runs one thread after the other: that of the block under way, then that of the next.
@@ -170,7 +194,7 @@ class Block {
   void resume(int thread) {
     current_ = thread;
     threadIdx = dim3(static_cast<unsigned>(thread), 0, 0);
-    swapcontext(&scheduler_, &fibers_[static_cast<size_t>(thread)].context);
+    scheduler_.leave_for(fibers_[static_cast<size_t>(thread)].place);
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
@@ -225,10 +249,10 @@ class Block {
 
   const std::function<void()>* kernel_ = nullptr;
   int threads_ = 0, current_ = 0;
-  ucontext_t scheduler_;
+  Place scheduler_;
   std::vector<Fiber> fibers_ = [] {
     std::vector<Fiber> fibers;
-    fibers.reserve(1024);  // contexts must not move
+    fibers.reserve(1024);  // places must not move
     return fibers;
   }();
   std::vector<Warp> warps_;

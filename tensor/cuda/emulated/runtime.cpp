@@ -42,14 +42,20 @@ struct EmulatedGraph final : Recording {
 
 std::string problem() { return ""; }
 
+/// How many of them work is shared out among.
+int emulated_multiprocessors() {
+  const char* text = std::getenv("LA_EMULATED_MULTIPROCESSORS");
+  const int count = text ? std::atoi(text) : 2;
+  check(count > 0, "LA_EMULATED_MULTIPROCESSORS is \"{}\", expected a number from 1 on", text ? text : "");
+  return count;
+}
+
 const DeviceProperties& device_properties() {
-  const char* multiprocessors = std::getenv("LA_EMULATED_MULTIPROCESSORS");
-  static const DeviceProperties properties{
-      .name = "GPU emulated on the host",
-      .driver = "none",
-      .compute_capability = 90,
-      .multiprocessors = multiprocessors ? std::stoi(multiprocessors) : 2,
-      .memory = size_t{1} << 32};
+  static const DeviceProperties properties{.name = "GPU emulated on the host",
+                                           .driver = "none",
+                                           .compute_capability = 90,
+                                           .multiprocessors = emulated_multiprocessors(),
+                                           .memory = size_t{1} << 32};
   return properties;
 }
 
