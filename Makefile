@@ -182,6 +182,8 @@ deps:
 # ---- Checks ------------------------------------------------------------------------------------------------------------
 
 test: check-floors $(TESTS) $(EMULATED_TESTS) $(PROGRAMS) $(if $(filter 1,$(CUDA)),$(PROBE_CUDNN))
+	@# Convolutions and products once as on a CPU without AVX-512, which has no arithmetic of bf16.
+	@DNNL_MAX_CPU_ISA=AVX2 LA_TEST_DEVICE=cpu $(TESTS) -tc='ops:*,large conv*' > $(BUILD)/avx2.log 2>&1 || { cat $(BUILD)/avx2.log; exit 1; }
 	@LA_PROGRAMS=$(BIN) $(TESTS)
 	@sh tests/run_emulated.sh $(EMULATED_TESTS)
 	@$(if $(filter 1,$(CUDA)),$(PROBE_CUDNN) $(CUDNN_GPUS))

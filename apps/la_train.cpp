@@ -43,10 +43,12 @@ DataOptions data_options(const Config& config) {
 }
 
 /// The device for values that fit the data; anything else is wrong usage, and found before the run has a
-/// folder.
-Device checked_device(const Config& config, const Dataset& train) try {
+/// folder. Appends to `choices` what was chosen for it.
+Device choose_device(Config& config, const Dataset& train, std::vector<std::string>& choices) try {
   validate(config, train.size());
-  return find_device(config.device);
+  const Device device = find_device(config.device);
+  for (const std::string& choice : choose_for_device(config, device)) choices.push_back(choice);
+  return device;
 } catch (const Error& error) {
   throw UsageError(error.what());
 }
@@ -83,7 +85,7 @@ class Run {
         notes_(options.notes),
         data_(std::move(data)),
         choices_(choose_defaults(config_, data_.train->size())),
-        device_(checked_device(config_, *data_.train)),
+        device_(choose_device(config_, *data_.train, choices_)),
         view_(augmentation_for(config_, *data_.train)),
         trainer_(config_, *data_.train, view_, device_),
         weights_(load_weights(config_, trainer_.network())),
@@ -313,8 +315,8 @@ void Run::end() {
 int plan_only(const Options& options) {
   Config config = options.config;
   const DataSource data = open_data(data_options(config));
-  const std::vector<std::string> choices = choose_defaults(config, data.train->size());
-  const Device device = checked_device(config, *data.train);
+  std::vector<std::string> choices = choose_defaults(config, data.train->size());
+  const Device device = choose_device(config, *data.train, choices);
   for (const std::string& note : options.notes) fmt::print("{}\n", note);
   dry_run(config, data, device, choices, [](const std::string& line) { fmt::print("{}\n", line); });
   return 0;

@@ -221,7 +221,9 @@ void add_data_and_network(Table& t, Config& c) {
         "begin with the weights of a .safetensors file: torchvision's names, or a checkpoint of ours");
   t.add("init-without", c.init_without,
         "leave out tensors of --init whose names begin so, such as fc.,layer4.");
-  t.add("precision", c.precision, "arithmetic of the network; bank, loss and parameters stay f32");
+  t.add("precision", c.precision,
+        "arithmetic of the network; bank, loss and parameters stay f32; auto: bf16 where the device "
+        "multiplies it");
   t.add("device", c.device, {"auto", "cpu", "cuda"}, "where to compute; auto takes a GPU if there is one")
       .on_resume = Option::OnResume::free;
   t.add("tf32", c.tf32, "GPU: multiply f32 on tensor cores, with 10 bits of fraction");

@@ -155,4 +155,12 @@ std::vector<std::string> choose_defaults(Config& config, int64_t pictures) {
   return lines;
 }
 
+std::vector<std::string> choose_for_device(Config& config, Device device) {
+  if (config.precision != Precision::automatic) return {};
+  const bool multiplies = multiplies_bf16(device);
+  config.precision = multiplies ? Precision::bf16 : Precision::f32;
+  return {fmt::format("precision {}: the {} {} bf16", name_of(config.precision),
+                      device.is_cpu() ? "CPU" : "GPU", multiplies ? "multiplies" : "cannot multiply")};
+}
+
 }  // namespace la

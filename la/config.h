@@ -10,10 +10,11 @@
 
 #include "autograd/sgd.h"
 #include "layers/resnet.h"
+#include "tensor/device.h"
 
 namespace la {
 
-enum class Precision { f32, bf16 };
+enum class Precision { f32, bf16, automatic };  // automatic: bf16 where the device multiplies it
 using ScheduleKind = Schedule::Kind;
 enum class IrLoss { nce, softmax };
 enum class NceConstant { original, estimate };  // Z = 2876934.2 / 1281167 * N, or from the first batch
@@ -24,7 +25,7 @@ enum class BankInit { random, forward };  // random unit vectors, or one pass of
 template <class E>
 inline constexpr std::array<std::string_view, 0> enum_names{};
 template <>
-inline constexpr std::array<std::string_view, 2> enum_names<Precision>{"f32", "bf16"};
+inline constexpr std::array<std::string_view, 3> enum_names<Precision>{"f32", "bf16", "auto"};
 template <>
 inline constexpr std::array<std::string_view, 2> enum_names<ScheduleKind>{"step", "cosine"};
 template <>
@@ -119,5 +120,7 @@ void validate(const Config& config, int64_t pictures);
 /// scaling the paper's values for ImageNet to `pictures`, and returns one line of text for each, which says
 /// why.
 std::vector<std::string> choose_defaults(Config& config, int64_t pictures);
+/// The same for what depends on the device: the precision.
+std::vector<std::string> choose_for_device(Config& config, Device device);
 
 }  // namespace la

@@ -19,6 +19,8 @@ std::string describe(Device device) { return backend(device).name(); }
 
 size_t memory_size(Device device) { return backend(device).memory_size(); }
 
+bool multiplies_bf16(Device device) { return backend(device).multiplies_bf16(); }
+
 std::unique_ptr<Uploader> make_uploader(Device device) { return backend(device).make_uploader(); }
 
 MemoryStats memory_stats(Device device) { return backend(device).allocator().stats(); }

@@ -23,6 +23,7 @@ class Backend {
   virtual std::string name() const = 0;
   /// Bytes of memory that it has.
   virtual size_t memory_size() const = 0;
+  virtual bool multiplies_bf16() const = 0;
 
   // Memory.
   virtual CachingAllocator& allocator() = 0;

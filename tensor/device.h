@@ -28,12 +28,14 @@ std::string describe(Device device);
 
 /// Bytes of memory that a device has.
 size_t memory_size(Device device);
+/// Whether it has arithmetic of bf16; where it has none, ops compute in f32 and round.
+bool multiplies_bf16(Device device);
 
 /// f32 matrix products and convolutions on a GPU may round their operands to 10 bits of fraction (TF32),
 /// which tensor cores multiply several times faster. Off at first.
 void allow_tf32(bool allow);
-/// Convolutions on a GPU try several plans when a shape is first met, and keep the fastest. Off at first:
-/// then they take the one that cuDNN thinks best.
+/// Convolutions and matrix products on a GPU try several plans when a shape is first met, and keep the
+/// fastest. Off at first: then they take the one that cuDNN or cuBLASLt thinks best.
 void autotune(bool on);
 
 /// Sets the number of CPU threads that the ops use; by default, all cores that the process may use.

@@ -349,6 +349,10 @@ TEST_CASE("config: what depends on the data is chosen from the number of picture
   CHECK(lines.size() == 5);
   CHECK_NOTHROW(validate(config, 60'000));
   CHECK(choose_defaults(config, 60'000).empty());  // nothing is left to choose
+  CHECK(choose_for_device(config, Device::cpu()).empty());
+  config.precision = Precision::automatic;
+  CHECK(choose_for_device(config, Device::cpu()).size() == 1);
+  CHECK((config.precision == Precision::bf16) == multiplies_bf16(Device::cpu()));
 
   Config imagenet;
   imagenet.network = "resnet18";

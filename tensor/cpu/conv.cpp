@@ -101,12 +101,27 @@ P& pass_for(const ConvShape& shape) {
   return *pass;
 }
 
+Tensor converted(CpuBackend& cpu, const Tensor& x, DType dtype) {
+  const Tensor y(x.shape(), dtype);
+  cpu.cast(x, y);
+  return y;
+}
+
 }  // namespace
+
+// Where oneDNN cannot multiply numbers of a type (onednn::arithmetic_type), it gets copies of one that it
+// can.
 
 void CpuBackend::conv2d(const Tensor& x, const Tensor& weight, const ConvGeometry& geometry,
                         const Tensor& y) {
-  if (suits_winograd(ConvPass::forward, y.shape(), weight.shape(), geometry, x.dtype()))
+  const DType type = onednn::arithmetic_type(x.dtype());
+  if (suits_winograd(ConvPass::forward, y.shape(), weight.shape(), geometry, type))
     return winograd_conv2d(x, weight, geometry, y);
+  if (type != x.dtype()) {
+    const Tensor sums(y.shape(), type);
+    conv2d(converted(*this, x, type), converted(*this, weight, type), geometry, sums);
+    return cast(sums, y);
+  }
   onednn::guarded("a convolution", [&] {
     const ConvShape shape(x.shape(), y.shape(), weight.shape(), geometry, x.dtype());
     Forward& pass = pass_for<Forward>(shape);
@@ -121,8 +136,14 @@ void CpuBackend::conv2d(const Tensor& x, const Tensor& weight, const ConvGeometr
 
 void CpuBackend::conv2d_backward_data(const Tensor& dy, const Tensor& weight, const ConvGeometry& geometry,
                                       const Tensor& dx) {
-  if (suits_winograd(ConvPass::data_gradient, dx.shape(), weight.shape(), geometry, dy.dtype()))
+  const DType type = onednn::arithmetic_type(dy.dtype());
+  if (suits_winograd(ConvPass::data_gradient, dx.shape(), weight.shape(), geometry, type))
     return winograd_conv2d_backward_data(dy, weight, geometry, dx);
+  if (type != dy.dtype()) {
+    const Tensor sums(dx.shape(), type);
+    conv2d_backward_data(converted(*this, dy, type), converted(*this, weight, type), geometry, sums);
+    return cast(sums, dx);
+  }
   onednn::guarded("a convolution's data gradient", [&] {
     const ConvShape shape(dx.shape(), dy.shape(), weight.shape(), geometry, dy.dtype());
     BackwardData& pass = pass_for<BackwardData>(shape);
@@ -137,10 +158,13 @@ void CpuBackend::conv2d_backward_data(const Tensor& dy, const Tensor& weight, co
 
 void CpuBackend::conv2d_backward_weight(const Tensor& dy, const Tensor& x, const ConvGeometry& geometry,
                                         const Tensor& dweight) {
-  if (suits_winograd(ConvPass::weight_gradient, dy.shape(), dweight.shape(), geometry, x.dtype()))
+  const DType type = onednn::arithmetic_type(x.dtype());
+  if (suits_winograd(ConvPass::weight_gradient, dy.shape(), dweight.shape(), geometry, type))
     return winograd_conv2d_backward_weight(dy, x, geometry, dweight);
-  if (has_fast_weight_gradient(x.shape(), dweight.shape(), x.dtype()))
+  if (has_fast_weight_gradient(x.shape(), dweight.shape(), type))
     return fast_weight_gradient(dy, x, geometry, dweight);
+  if (type != x.dtype())
+    return conv2d_backward_weight(converted(*this, dy, type), converted(*this, x, type), geometry, dweight);
   onednn::guarded("a convolution's weight gradient", [&] {
     const ConvShape shape(x.shape(), dy.shape(), dweight.shape(), geometry, dy.dtype());
     BackwardWeight& pass = pass_for<BackwardWeight>(shape);

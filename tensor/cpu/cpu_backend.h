@@ -13,6 +13,7 @@ class CpuBackend final : public Backend {
 
   std::string name() const override { return "CPU"; }
   size_t memory_size() const override;
+  bool multiplies_bf16() const override;
 
   CachingAllocator& allocator() override { return allocator_; }
   void copy_from_host(void* destination, const void* source, size_t bytes) override;

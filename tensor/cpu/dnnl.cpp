@@ -8,6 +8,18 @@ dnnl::stream& stream() {
   return s;
 }
 
+/// Whether it makes a product of bf16 is what tells.
+bool multiplies_bf16() {
+  const auto matrix = desc({1, 1}, DType::bf16, dnnl::memory::format_tag::ab);
+  try {
+    dnnl::matmul::primitive_desc({matrix, matrix, matrix}, engine());
+    return true;
+  } catch (const dnnl::error& error) {
+    if (error.status != dnnl_unimplemented) throw;
+    return false;
+  }
+}
+
 }  // namespace
 
 dnnl::engine& engine() {
@@ -29,6 +41,11 @@ dnnl::memory::data_type data_type(DType dtype) {
       break;
   }
   fail("oneDNN has no type for {}", dtype);
+}
+
+DType arithmetic_type(DType dtype) {
+  static const bool has_bf16 = multiplies_bf16();
+  return dtype == DType::bf16 && !has_bf16 ? DType::f32 : dtype;
 }
 
 dnnl::memory::desc desc(const dnnl::memory::dims& extents, DType dtype, dnnl::memory::format_tag tag) {

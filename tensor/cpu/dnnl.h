@@ -12,6 +12,9 @@ namespace la::onednn {
 dnnl::engine& engine();
 
 dnnl::memory::data_type data_type(DType dtype);
+/// The type in which oneDNN multiplies numbers of that type: bf16 is f32 on a CPU for which it has no
+/// arithmetic of bf16, as those without AVX-512.
+DType arithmetic_type(DType dtype);
 /// A dense array of a tensor's type and the given logical extents, laid out as `tag` says.
 dnnl::memory::desc desc(const dnnl::memory::dims& extents, DType dtype, dnnl::memory::format_tag tag);
 /// A tensor's array as oneDNN memory.

@@ -54,11 +54,17 @@ void matmul_bf16(const Tensor& a, const Tensor& b, const MatmulOptions& options,
 
 }  // namespace
 
+bool CpuBackend::multiplies_bf16() const { return onednn::arithmetic_type(DType::bf16) == DType::bf16; }
+
 void CpuBackend::matmul(const Tensor& a, const Tensor& b, const MatmulOptions& options, const Tensor& c) {
-  if (a.dtype() == DType::f32)
-    matmul_f32(a, b, options, c);
-  else
-    onednn::guarded("a matrix product", [&] { matmul_bf16(a, b, options, c); });
+  if (a.dtype() == DType::f32) return matmul_f32(a, b, options, c);
+  if (multiplies_bf16()) return onednn::guarded("a matrix product", [&] { matmul_bf16(a, b, options, c); });
+  const Tensor wide_a(a.shape()), wide_b(b.shape()), sums(c.shape());
+  cast(a, wide_a);
+  cast(b, wide_b);
+  if (options.beta != 0.0f) cast(c, sums);
+  matmul_f32(wide_a, wide_b, options, sums);
+  cast(sums, c);
 }
 
 }  // namespace la

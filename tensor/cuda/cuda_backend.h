@@ -14,6 +14,7 @@ class CudaBackend final : public Backend {
 
   std::string name() const override;
   size_t memory_size() const override { return cuda::device_properties().memory; }
+  bool multiplies_bf16() const override { return true; }
 
   CachingAllocator& allocator() override { return allocator_; }
   void copy_from_host(void* destination, const void* source, size_t bytes) override {
