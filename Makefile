@@ -8,6 +8,8 @@ OPTIMIZE ?= -O3
 WARNINGS ?= -Wall -Wextra -Wshadow -Wno-restrict -Wno-stringop-overflow -Werror
 CLANG_FORMAT ?= clang-format
 
+comma := ,
+
 # Build in parallel unless the caller has said how.
 ifeq ($(MAKELEVEL),0)
   ifeq ($(filter -j%,$(MAKEFLAGS)),)
@@ -19,7 +21,21 @@ endif
 CXXFLAGS += -std=c++20 $(OPTIMIZE) -g -march=$(MARCH) -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math \
             -fopenmp $(WARNINGS) $(SANITIZE) -I. -MMD -MP
 LDFLAGS += -fopenmp $(SANITIZE)
-LDLIBS += -ldnnl -lfmt -ljpeg -lstb -lz -lpthread
+LDLIBS += -ldnnl -lfmt -ljpeg -lspng -lgif -lstb -lz -lpthread
+
+# ---- Kinds of pictures that need a library of their own ----------------------------------------------------------------
+
+# Each is read where its library is found; WEBP=0 and the like leave it out.
+has_header = $(shell echo '\#include <$(1)>' | $(CXX) -x c++ -E - > /dev/null 2>&1 && echo 1 || echo 0)
+version_of = $(shell printf '\#include <$(1)>\n$(2)\n' | $(CXX) -x c++ -E -P - 2>/dev/null | tail -n 1 | tr -d ' "')
+WEBP ?= $(call has_header,webp/demux.h)
+TIFF ?= $(shell printf '\#include <tiffio.h>\n\#if TIFFLIB_VERSION < 20221213\n\#error\n\#endif\n' | $(CXX) -x c++ -E - > /dev/null 2>&1 && echo 1 || echo 0)
+HEIF ?= $(call has_header,libheif/heif.h)
+AVIF ?= $(call has_header,avif/avif.h)
+LDLIBS += $(if $(filter 1,$(WEBP)),-lwebpdemux -lwebp) $(if $(filter 1,$(TIFF)),-ltiff) $(if $(filter 1,$(HEIF)),-lheif) $(if $(filter 1,$(AVIF)),-lavif)
+NO_CODECS := $(if $(filter 1,$(WEBP)),,webp) $(if $(filter 1,$(TIFF)),,tiff) $(if $(filter 1,$(HEIF)),,heic) $(if $(filter 1,$(AVIF)),,avif)
+CODEC_FLAGS := -DLA_WEBP=$(WEBP) -DLA_TIFF=$(TIFF) -DLA_HEIF=$(HEIF) -DLA_AVIF=$(AVIF)
+PICTURES := JPEG, PNG, GIF, BMP, TGA, PSD, PNM$(if $(filter 1,$(WEBP)),$(comma) WebP)$(if $(filter 1,$(TIFF)),$(comma) TIFF)$(if $(filter 1,$(HEIF)),$(comma) HEIC)$(if $(filter 1,$(AVIF)),$(comma) AVIF)$(if $(strip $(NO_CODECS)),; without a library for: $(strip $(NO_CODECS)) ('make deps' installs them))
 
 # ---- CUDA: what there is ---------------------------------------------------------------------------------------------
 
@@ -44,7 +60,6 @@ ifeq ($(CUDA),1)
   # Machine code for the GPUs of this machine; where there is none, for compute capability 8.0 and 9.0, and PTX from
   # which the driver makes that of later GPUs.
   CUDA_ARCH ?= $(or $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u),80 90 90+PTX)
-  comma := ,
   cuda_code = $(if $(findstring +PTX,$(1)),-gencode arch=compute_$(1:%+PTX=%)$(comma)code=compute_$(1:%+PTX=%),-gencode arch=compute_$(1)$(comma)code=sm_$(1))
   # fmt 9 leaves out, under nvcc, the constexpr that its own checks need.
   NVCCFLAGS += -std=c++20 -O3 -g -lineinfo -I. -ccbin $(CXX) --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1 -MMD -MP \
@@ -59,8 +74,8 @@ endif
 
 # ---- What is built -------------------------------------------------------------------------------------------------
 
-FLOORS := tensor tensor/cpu autograd layers data la
-LIB_SOURCES := $(sort $(wildcard $(FLOORS:%=%/*.cpp)))
+FLOORS := tensor tensor/cpu autograd layers data data/codecs la
+LIB_SOURCES := $(filter-out $(patsubst %,data/codecs/%.cpp,$(NO_CODECS)),$(sort $(wildcard $(FLOORS:%=%/*.cpp))))
 CUDA_SOURCES := $(filter-out %/absent.cpp,$(sort $(wildcard tensor/cuda/*.cpp)))
 KERNELS := $(sort $(wildcard tensor/cuda/*.cu))
 EMULATED_SOURCES := tensor/cuda/convolution.cpp tensor/cuda/cuda_backend.cpp $(sort $(wildcard tensor/cuda/emulated/*.cpp))
@@ -111,12 +126,18 @@ $(BENCHES): $(BUILD)/%: $(BUILD)/bench/%.o $(call object,$(APP_SHARED) $(OP_CASE
 	$(link)
 $(TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(DEVICE) $(LIB)
 	$(link)
-$(FUZZ): $(call object,tests/fuzz/fuzz.cpp tests/picture_files.cpp $(APP_SHARED)) $(DEVICE) $(LIB)
+$(FUZZ): $(call object,tests/fuzz/fuzz.cpp $(APP_SHARED)) $(DEVICE) $(LIB)
 	$(link)
 $(PROBE_CUDNN): $(call object,tests/cudnn/probe_cudnn.cpp) $(DEVICE) $(LIB)
 	$(link)
 $(EMULATED_TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(EMULATED) $(LIB)
 	$(link)
+
+# Made again when another set of libraries is found.
+$(BUILD)/data/codecs/codecs.o: CXXFLAGS += $(CODEC_FLAGS)
+$(BUILD)/data/codecs/codecs.o: $(BUILD)/codec-flags
+$(BUILD)/codec-flags: config
+	@mkdir -p $(@D); echo '$(CODEC_FLAGS)' | cmp -s - $@ || echo '$(CODEC_FLAGS)' > $@
 
 # Tests are many and run once: compiling them fast matters more than running them fast.
 $(BUILD)/tests/%.o: OPTIMIZE := $(if $(filter -O3,$(OPTIMIZE)),-O1,$(OPTIMIZE))
@@ -151,7 +172,13 @@ PACKAGES := libdnnl-dev:oneapi/dnnl/dnnl.hpp:convolutions_and_matrix_products_on
             libcli11-dev:CLI/CLI.hpp:command_line_and_preset_files \
             nlohmann-json3-dev:nlohmann/json.hpp:metrics_and_checkpoint_headers \
             libjpeg62-turbo-dev:jpeglib.h:decoding_JPEG \
-            libstb-dev:stb/stb_image.h:decoding_PNG,_GIF_and_other_pictures \
+            libspng-dev:spng.h:decoding_PNG \
+            libgif-dev:gif_lib.h:decoding_GIF \
+            libstb-dev:stb/stb_image.h:decoding_BMP,_TGA_and_PSD \
+            libwebp-dev::decoding_WebP \
+            libtiff-dev::decoding_TIFF \
+            libheif-dev::decoding_HEIC \
+            libavif-dev::decoding_AVIF \
             zlib1g-dev:zlib.h:reading_.gz_data_and_checksums \
             doctest-dev:doctest/doctest.h:the_tests \
             dataset-fashion-mnist::the_default_pictures
@@ -164,7 +191,8 @@ config:
 	   echo "#include <$$header>" | $(CXX) -std=c++20 -E -x c++ - > /dev/null 2>&1 || missing="$$missing $$header"; \
 	 done; \
 	 if [ -n "$$missing" ]; then echo "missing:$$missing; 'make deps' installs what is needed" >&2; exit 1; fi
-	@echo "libraries  oneDNN $$(printf '#include <oneapi/dnnl/dnnl_version.h>\nDNNL_VERSION_MAJOR.DNNL_VERSION_MINOR.DNNL_VERSION_PATCH\n' | $(CXX) -E -P -x c++ - | tail -n 1 | tr -d ' '), fmt, CLI11, nlohmann json, libjpeg-turbo, stb, zlib"
+	@echo "libraries  oneDNN $$(printf '#include <oneapi/dnnl/dnnl_version.h>\nDNNL_VERSION_MAJOR.DNNL_VERSION_MINOR.DNNL_VERSION_PATCH\n' | $(CXX) -E -P -x c++ - | tail -n 1 | tr -d ' '), fmt, CLI11, nlohmann json, zlib"
+	@echo "pictures   $(PICTURES)"
 	@echo "devices    $(strip $(DEVICES))"
 
 deps:
@@ -226,7 +254,7 @@ format:
 # One folder, and an archive of it, that runs where nothing can be installed but a GPU's driver.
 BUNDLE := build/la-bundle
 bundle:
-	@$(MAKE) --no-print-directory BUILD=build/portable MARCH=x86-64-v3 CUDA=1 \
+	@$(MAKE) --no-print-directory BUILD=build/portable MARCH=x86-64-v3 CUDA=1 WEBP=0 TIFF=0 HEIF=0 AVIF=0 \
 	   build/portable/la_train build/portable/la_eval build/portable/run_tests build/portable/bench_gpu build/portable/bench_ops \
 	   build/portable/libkernel_times.so
 	@sh bundle/make_bundle.sh build/portable $(BUNDLE)

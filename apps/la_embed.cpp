@@ -52,7 +52,7 @@ class Writer {
       if (!files_[i].writer) files_[i].writer = std::make_unique<NpyWriter>(files_[i].path, row);
       files_[i].writer->append(outputs[i]);
     }
-    for (const std::string& name : names) names_.write(name + "\n");
+    for (const std::string& name : names) names_.write(escaped(name) + "\n");
   }
   void finish() {
     for (const File& file : files_) {
@@ -145,8 +145,9 @@ Tensor stacked(const std::vector<Tensor>& parts) {
   return all;
 }
 
-Picture read_query(const std::string& file, const Model& model) {
-  Picture query = read_picture(file);
+Picture read_query(const EmbedOptions& options, const Model& model) {
+  const std::string& file = options.similar;
+  Picture query = read_picture(file, options.model.data.decode);
   check(query.channels == model.channels, "{}: has {} channels, the network sees {}", file, query.channels,
         model.channels);
   return query;
@@ -164,21 +165,22 @@ void print_similar(Model& model, const Picture& query, const Dataset& data, cons
   std::vector<Picture> sheet{query};
   for (size_t i = 0; i < rows.size(); ++i) {
     const int64_t picture = pictures[static_cast<size_t>(rows[i])];
-    fmt::print("{:.4f} {}\n", similarities[i], data.name(picture));
+    fmt::print("{:.4f} {}\n", similarities[i], printable(data.name(picture)));
     sheet.push_back(data.picture(picture));
   }
   write_contact_sheet(options.sheet, sheet);
   fmt::print("{}: the query and what is nearest to it\n", options.sheet);
 }
 
-int embed_pictures(const EmbedOptions& options) {
+int embed_pictures(EmbedOptions options) {
   Model model = open_model(options.model);
   const DataSource data = open_data(options.model.data);
   check_channels(model, *data.train);
   std::unique_ptr<Writer> writer;
   if (!options.out.empty()) writer = std::make_unique<Writer>(options);
   const bool compare = !options.similar.empty();
-  const Picture query = compare ? read_query(options.similar, model) : Picture();
+  const Picture query = compare ? read_query(options, model) : Picture();
+  print_notes(data);
   std::vector<Tensor> embeddings;
   std::vector<int64_t> pictures;
   embed_all(model, *data.train, options, writer.get(), compare ? &embeddings : nullptr,
@@ -197,9 +199,10 @@ int main(int argc, char** argv) {
     app.add_option("checkpoint", options.model.checkpoint, "a run's folder, or a checkpoint in it")
         ->required();
     app.add_option("pictures", options.model.data.path, "folder of pictures, or one picture")->required();
-    app.add_option(
-        "--out", options.out,
-        "FILE.npy: the embeddings, f32 [N, D]; beside it FILE.txt, the pictures' names, a line each");
+    app.add_option("--out", options.out,
+                   "FILE.npy: the embeddings, f32 [N, D]; beside it FILE.txt, the pictures' names, a line "
+                   "each, with \\n, \\\\ and "
+                   "the like for what a line cannot hold");
     app.add_option(
         "--layers", options.layers,
         "write these layers' activations too, each to FILE.<layer>.npy: stages as conv1 or layer3, or any "

@@ -155,6 +155,7 @@ int evaluate(EvalOptions options) {
   for (const std::string& stage : options.readout.stages) find_module(*model.module, stage);
   if (options.out.empty())
     options.out = std::filesystem::path(model.checkpoint).replace_extension("eval.json");
+  print_notes(data);
   Results results(model, data, options.out);
   if (!options.readout_only) evaluate_knn(model, data, options, results);
 

@@ -39,6 +39,7 @@ DataOptions data_options(const Config& config) {
           .limit = config.limit,
           .val = config.val,
           .max_bad = config.max_bad,
+          .decode = {.max_pixels = config.max_pixels, .background = parse_color(config.background_color)},
           .listings = config.resume ? config.run : ""};
 }
 
@@ -317,8 +318,9 @@ int plan_only(const Options& options) {
   const DataSource data = open_data(data_options(config));
   std::vector<std::string> choices = choose_defaults(config, data.train->size());
   const Device device = choose_device(config, *data.train, choices);
-  for (const std::string& note : options.notes) fmt::print("{}\n", note);
-  dry_run(config, data, device, choices, [](const std::string& line) { fmt::print("{}\n", line); });
+  const auto say = [](const std::string& line) { fmt::print("{}\n", printable(line)); };
+  for (const std::string& note : options.notes) say(note);
+  dry_run(config, data, device, choices, say);
   return 0;
 }
 

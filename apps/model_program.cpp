@@ -29,8 +29,16 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("--format", options.data.format, "how the pictures are stored; auto recognizes it")
       ->capture_default_str();
   app.add_option("--limit", options.data.limit, "use only so many pictures, spread over the folder; 0: all");
-  app.add_option("--max-bad", options.data.max_bad, "share of the picture files that may be damaged or gone")
+  app.add_option("--max-bad", options.data.max_bad,
+                 "share of the picture files that may be damaged or gone; 5 always may, unless it is 0")
       ->capture_default_str();
+  app.add_option("--max-pixels", options.data.decode.max_pixels,
+                 "pixels of a picture file, up to 8 bytes of memory each; larger ones are bad")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option(
+      "--background-color", options.background_color,
+      "what shows where a picture is transparent: white, gray, black or #rrggbb; default: the training's");
   app.add_option("--device", options.device, "where to compute; auto takes a GPU if there is one")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
@@ -65,9 +73,20 @@ bool parse_arguments_with_preset(CLI::App& app, int argc, char** argv) {
   return parse(app, all);
 }
 
-Model open_model(const ModelOptions& options) {
+Model open_model(ModelOptions& options) {
   if (options.threads > 0) set_num_threads(options.threads);
-  return load_model(options.checkpoint, find_device(options.device));
+  Model model = load_model(options.checkpoint, find_device(options.device));
+  if (options.background_color.empty()) options.background_color = model.background_color;
+  try {
+    options.data.decode.background = parse_color(options.background_color);
+  } catch (const Error& error) {
+    throw UsageError(fmt::format("--background-color: {}", error.what()));
+  }
+  return model;
+}
+
+void print_notes(const DataSource& data) {
+  for (const std::string& note : data.notes) fmt::print(stderr, "{}\n", printable(note));
 }
 
 void check_channels(const Model& model, const Dataset& pictures) {

@@ -17,6 +17,7 @@ namespace la {
 struct ModelOptions {
   std::string checkpoint;
   DataOptions data;
+  std::string background_color;  // empty: the one that the network was trained with
   std::string device = "auto";
   int threads = 0;
 };
@@ -31,8 +32,11 @@ bool parse_arguments(CLI::App& app, int argc, char** argv);
 void add_preset_option(CLI::App& app);
 bool parse_arguments_with_preset(CLI::App& app, int argc, char** argv);
 
-/// Sets the threads, and reads the network onto the device.
-Model open_model(const ModelOptions& options);
+/// Sets the threads, and reads the network onto the device; what it was trained with completes the options.
+Model open_model(ModelOptions& options);
+
+/// Prints what was found with the pictures, but is not used.
+void print_notes(const DataSource& data);
 
 /// An Error that says so unless the pictures have the channels that the network sees.
 void check_channels(const Model& model, const Dataset& pictures);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "data/decode.h"
 #include "layers/networks.h"
 #include "tensor/error.h"
 
@@ -141,6 +142,14 @@ class Table {
     return append(
         name, field, help, type_of<T>(), [range](const T& v) { check_range(v, range); }, range.text());
   }
+  /// A text that `parse_value` takes.
+  template <class F>
+  requires(std::is_invocable_v<F, std::string>) Option& add(const char* name, std::string& field,
+                                                            F parse_value, const char* help) {
+    return append(
+        name, field, help, type_of<std::string>(), [parse_value](const std::string& v) { parse_value(v); },
+        "");
+  }
   /// A text that is one of `values`.
   Option& add(const char* name, std::string& field, const std::vector<std::string>& values,
               const char* help) {
@@ -203,7 +212,12 @@ void add_data_and_network(Table& t, Config& c) {
   t.add("val", c.val, "folder of test pictures, for picture folders that have no val/ beside train/");
   t.add("image-size", c.image_size, at_least(0),
         "height and width of what the network sees; 0: the pictures' own up to 224, for picture files 224");
-  t.add("max-bad", c.max_bad, share, "share of the picture files that may be damaged or gone");
+  t.add("max-bad", c.max_bad, share,
+        "share of the picture files that may be damaged or gone; 5 always may, unless it is 0");
+  t.add("max-pixels", c.max_pixels, at_least(1),
+        "pixels of a picture file, up to 8 bytes of memory each; larger ones are bad");
+  t.add("background-color", c.background_color, parse_color,
+        "what shows where a picture is transparent: white, gray, black or #rrggbb");
 
   t.group("Augmentation");
   t.add("crop-min-area", c.crop_min_area, above(0, 1), "random crop: smallest share of the picture's area");

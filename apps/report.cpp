@@ -32,6 +32,7 @@ std::vector<std::string> describe_run(const Config& config, const DataSource& da
   const auto n = static_cast<size_t>(data.train->size());
   lines.push_back(fmt::format("data       {}: {} for training{}", data.name, data.train->description(),
                               data.test ? ", " + data.test->description() + " for testing" : ""));
+  for (const std::string& note : data.notes) lines.push_back("           " + note);
 
   const Shape input{config.batch, image_size, image_size, data.train->channels()};
   const std::vector<LayerSummary> layers =

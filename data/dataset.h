@@ -70,7 +70,8 @@ class PictureArray : public Dataset {
 struct DataSource {
   std::string name;
   std::unique_ptr<Dataset> train;
-  std::unique_ptr<Dataset> test;  // may be null
+  std::unique_ptr<Dataset> test;        // may be null
+  std::vector<std::string> notes = {};  // for the user: what was found, but is not used, and why
 };
 
 struct DataOptions {
@@ -79,8 +80,10 @@ struct DataOptions {
   /// Use only so many training pictures: the first, or of picture files as many evenly spread over the list;
   /// 0 is all.
   int64_t limit = 0;
-  std::string val = {};       // with "folder": the test pictures, if they are not in path/val
-  double max_bad = 0.01;      // share of the pictures that may be bad before it is an Error
+  std::string val = {};  // with "folder": the test pictures, if they are not in path/val
+  double max_bad =
+      0.01;  // share of the pictures that may be bad, if they are more than a few, before it is an Error
+  DecodeOptions decode = {};  // of picture files
   std::string listings = {};  // folder with pictures-train.txt and pictures-test.txt, lists of an earlier run
 };
 

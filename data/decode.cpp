@@ -1,68 +1,39 @@
 #include "data/decode.h"
 
-#include <stb/stb_image.h>
-
 #include <algorithm>
-#include <array>
+#include <charconv>
 #include <cmath>
-#include <memory>
 
-#include "data/jpeg.h"
+#include "data/codecs/jpeg.h"
+#include "data/codecs/kinds.h"
 
 namespace la {
 namespace {
 
-constexpr int64_t most_pixels = int64_t{1} << 28;  // 768 MiB of memory
 constexpr int channels = 3;
 
-void check_size(int height, int width) {
-  if (height < 1 || width < 1 || int64_t{height} * width > most_pixels)
-    throw BadPicture(fmt::format("it has {} x {} pixels, expected 1 to {}", width, height, most_pixels));
+/// What a file of that kind and length may hold. However short it is, some memory is no harm.
+PixelLimit limit_for(const Codec& codec, Bytes file, const DecodeOptions& options) {
+  constexpr int64_t harmless = int64_t{1} << 22;
+  const auto bytes = static_cast<int64_t>(file.size());
+  return {.pixels = options.max_pixels,
+          .held = codec.pixels_per_byte > 0 ? std::max(harmless, bytes * codec.pixels_per_byte) : INT64_MAX};
 }
 
-/// A file in memory as stb_image reads it. Some of its decoders take what is missing at the end for zeros; so
-/// we watch whether they ask for it.
-struct WatchedFile {
-  std::span<const uint8_t> rest;
-  bool ended_early = false;
-
-  static int read(void* user, char* to, int bytes) {
-    constexpr int buffer = 128;  // of stb_image, which is filled as far as possible
-    auto& file = *static_cast<WatchedFile*>(user);
-    const size_t count = std::min(static_cast<size_t>(bytes), file.rest.size());
-    std::copy_n(file.rest.data(), count, reinterpret_cast<uint8_t*>(to));
-    file.rest = file.rest.subspan(count);
-    file.ended_early |= count == 0 || (count < static_cast<size_t>(bytes) && bytes != buffer);
-    return static_cast<int>(count);
-  }
-  static void skip(void* user, int bytes) {
-    auto& file = *static_cast<WatchedFile*>(user);
-    if (bytes < 0) return;  // back: what stb_image still has in its buffer, which is all that it does
-    const size_t count = std::min(static_cast<size_t>(bytes), file.rest.size());
-    file.ended_early |= count < static_cast<size_t>(bytes);
-    file.rest = file.rest.subspan(count);
-  }
-  static int at_end(void* user) { return static_cast<WatchedFile*>(user)->rest.empty() ? 1 : 0; }
-};
-
-/// Pictures other than JPEG, always decoded as a whole.
-Picture decode_other(std::span<const uint8_t> file) {
-  constexpr stbi_io_callbacks callbacks{WatchedFile::read, WatchedFile::skip, WatchedFile::at_end};
-  int width = 0, height = 0, stored_channels = 0;
-  const auto refuse = [] {
-    std::string why = stbi_failure_reason();  // which may quote the file
-    for (char& c : why) c = c >= ' ' && c <= '~' ? c : '?';
-    throw BadPicture("it cannot be decoded: " + why);
-  };
-  WatchedFile head{file};
-  if (stbi_info_from_callbacks(&callbacks, &head, &width, &height, &stored_channels) == 0) refuse();
-  check_size(height, width);
-  WatchedFile all{file};
-  uint8_t* pixels = stbi_load_from_callbacks(&callbacks, &all, &width, &height, &stored_channels, channels);
-  if (pixels == nullptr) refuse();
-  const std::shared_ptr<const void> owner(pixels, stbi_image_free);
-  if (all.ended_early) throw BadPicture("it ends too early");
-  return {pixels, height, width, channels, owner};
+/// A picture of 3 channels: of 4 those, where they are transparent over the background.
+Picture on_background(const StoredPicture& stored, const DecodeOptions& options) {
+  const Picture& from = stored.picture;
+  if (from.channels == channels) return from;
+  const NewPicture made(from.height, from.width, channels);
+  const uint8_t* pixel = from.pixels;
+  uint8_t* to = made.pixels.get();
+  for (int64_t i = int64_t{from.height} * from.width; i > 0; --i, pixel += 4)
+    for (int c = 0; c < channels; ++c) {
+      const int opacity = pixel[3], color = pixel[c] * (stored.premultiplied ? 255 : opacity),
+                behind = options.background[static_cast<size_t>(c)] * (255 - opacity);
+      *to++ = static_cast<uint8_t>(std::min((color + behind + 127) / 255, 255));
+    }
+  return made.picture;
 }
 
 /// How an upright picture lies in its file (EXIF's orientation, 1 to 8): first its axes are exchanged, if at
@@ -94,17 +65,15 @@ struct Orientation {
       return (ptrdiff_t{r.y} * stored.width + r.x) * channels;
     };
     const ptrdiff_t first = place(0, 0), down = place(1, 0) - first, right = place(0, 1) - first;
-    auto pixels = new_pixels(height, width);
-    uint8_t* to = pixels.get();
+    const NewPicture made(height, width, channels);
+    uint8_t* to = made.pixels.get();
     for (int y = 0; y < height; ++y) {
       const uint8_t* from = stored.pixels + first + y * down;
       for (int x = 0; x < width; ++x, to += channels, from += right) std::copy_n(from, channels, to);
     }
-    return {pixels.get(), height, width, channels, pixels};
+    return made.picture;
   }
 };
-
-bool is_jpeg(std::span<const uint8_t> file) { return file.size() >= 2 && file[0] == 0xff && file[1] == 0xd8; }
 
 /// The largest of 1, 2, 4 and 8 by which the crop can be divided and still have the pixels of the view.
 int scale_for(const Crop& crop, int size) {
@@ -126,22 +95,13 @@ struct Interval {
 
 int divide_up(int number, int divisor) { return (number + divisor - 1) / divisor; }
 
-}  // namespace
-
-Picture decode_picture(std::span<const uint8_t> file) {
-  if (!is_jpeg(file)) return decode_other(file);
-  JpegFile jpeg(file);
-  check_size(jpeg.height(), jpeg.width());
-  return Orientation(jpeg.orientation()).upright(jpeg.decode(1, {0, 0, jpeg.height(), jpeg.width()}));
+Picture decode_whole(const Codec& codec, Bytes file, const DecodeOptions& options) {
+  const StoredPicture stored = codec.decode(file, limit_for(codec, file, options));
+  return Orientation(stored.orientation).upright(on_background(stored, options));
 }
 
-Excerpt decode_excerpt(std::span<const uint8_t> file, int size, const ChooseCrop& choose) {
-  if (!is_jpeg(file)) {
-    const Picture picture = decode_other(file);
-    return {picture, choose(picture.height, picture.width)};
-  }
-  JpegFile jpeg(file);
-  check_size(jpeg.height(), jpeg.width());
+Excerpt decode_jpeg_excerpt(Bytes file, const PixelLimit& limit, int size, const ChooseCrop& choose) {
+  JpegFile jpeg(file, limit);
   const Orientation orientation(jpeg.orientation());
   const int height = orientation.exchanged ? jpeg.width() : jpeg.height(),
             width = orientation.exchanged ? jpeg.height() : jpeg.width();
@@ -161,14 +121,48 @@ Excerpt decode_excerpt(std::span<const uint8_t> file, int size, const ChooseCrop
            crop.height}};
 }
 
-bool is_picture_name(std::string_view name) {
-  constexpr std::array<std::string_view, 13> endings{"jpg", "jpeg", "jpe", "png", "bmp", "gif", "tga",
-                                                     "psd", "pnm",  "ppm", "pgm", "hdr", "pic"};
+}  // namespace
+
+std::array<uint8_t, 3> parse_color(const std::string& text) {
+  if (text == "white") return {255, 255, 255};
+  if (text == "gray") return {128, 128, 128};
+  if (text == "black") return {0, 0, 0};
+  uint32_t number = 0;
+  const char* const end = text.data() + text.size();
+  const bool valid =
+      text.size() == 7 && text[0] == '#' && std::from_chars(text.data() + 1, end, number, 16).ptr == end;
+  check(valid, "expected white, gray, black or #rrggbb, got '{}'", text);
+  return {static_cast<uint8_t>(number >> 16), static_cast<uint8_t>(number >> 8),
+          static_cast<uint8_t>(number)};
+}
+
+Picture decode_picture(Bytes file, const DecodeOptions& options) {
+  return decode_whole(find_codec(file), file, options);
+}
+
+Excerpt decode_excerpt(Bytes file, int size, const ChooseCrop& choose, const DecodeOptions& options) {
+  const Codec& codec = find_codec(file);
+  if (codec.decode == decode_jpeg)
+    return decode_jpeg_excerpt(file, limit_for(codec, file, options), size, choose);
+  const Picture picture = decode_whole(codec, file, options);
+  return {picture, choose(picture.height, picture.width)};
+}
+
+std::string ending_of(std::string_view name) {
   const size_t dot = name.rfind('.');
-  if (dot == std::string_view::npos || dot == 0) return false;
+  if (dot == std::string_view::npos || dot == 0) return "";
   std::string ending(name.substr(dot + 1));
   for (char& c : ending) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-  return std::find(endings.begin(), endings.end(), ending) != endings.end();
+  return ending;
+}
+
+NameSays what_name_says(std::string_view name) {
+  const std::string ending = ending_of(name);
+  if (ending.empty() || ending.find(' ') != std::string::npos) return NameSays::nothing;
+  for (const Codec& codec : codecs())
+    if (fmt::format(" {} ", codec.endings).find(" " + ending + " ") != std::string::npos)
+      return codec.decode != nullptr ? NameSays::picture : NameSays::unreadable_picture;
+  return NameSays::nothing;
 }
 
 }  // namespace la

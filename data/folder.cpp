@@ -5,9 +5,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <mutex>
+#include <new>
 #include <set>
 #include <type_traits>
 #include <utility>
@@ -21,39 +24,62 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Reads a file into memory of this thread, valid until its next file. A BadPicture if it cannot be read.
-std::span<const uint8_t> read_bytes(const std::string& path) {
-  thread_local std::vector<uint8_t> bytes;
-  const auto refuse = [&] { throw BadPicture(fmt::format("it cannot be read: {}", std::strerror(errno))); };
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) refuse();
-  const std::unique_ptr<const int, void (*)(const int*)> closer(&file, [](const int* f) { close(*f); });
-  struct stat status {};
-  if (fstat(file, &status) != 0) refuse();
-  bytes.resize(static_cast<size_t>(status.st_size));
-  for (size_t done = 0; done < bytes.size();) {
-    const ssize_t got = read(file, bytes.data() + done, bytes.size() - done);
+struct Closer {
+  void operator()(const int* file) const { close(*file); }
+};
+
+/// Reads `bytes` to the end. A BadPicture if the file has less.
+void read_on(int file, std::span<uint8_t> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t got = read(file, bytes.data(), bytes.size());
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) refuse();
+    if (got < 0) throw BadPicture(fmt::format("it cannot be read: {}", std::strerror(errno)));
     if (got == 0) throw BadPicture("it became shorter while it was read");
-    done += static_cast<size_t>(got);
+    bytes = bytes.subspan(static_cast<size_t>(got));
   }
-  if (bytes.empty()) throw BadPicture("it is empty");
+}
+
+/// Reads a file into memory of this thread, valid until its next file. A BadPicture if it cannot be read, or
+/// by its first bytes is no picture, however long it is.
+Bytes read_bytes(const std::string& path, const DecodeOptions& options) {
+  thread_local std::vector<uint8_t> bytes;
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe must not be waited for
+  struct stat status {};
+  const std::unique_ptr<const int, Closer> closer(file >= 0 ? &file : nullptr);
+  if (file < 0 || fstat(file, &status) != 0)
+    throw BadPicture(fmt::format("it cannot be read: {}", std::strerror(errno)));
+  if (!S_ISREG(status.st_mode)) throw BadPicture("it is no regular file");
+  if (status.st_size == 0) throw BadPicture("it is empty");
+  constexpr int64_t head_bytes = 1 << 16, other_bytes = 1 << 26,
+                    bytes_of_pixel = 8;  // at most, of what is in a file
+  const int64_t size = status.st_size, most = options.max_pixels * bytes_of_pixel + other_bytes;
+  bytes.resize(static_cast<size_t>(std::min(size, head_bytes)));
+  read_on(file, bytes);
+  find_codec(bytes);
+  if (size <= head_bytes) return bytes;
+  if (size > most)
+    throw BadPicture(fmt::format("it has {} bytes, more than a picture of {} pixels (--max-pixels)", size,
+                                 options.max_pixels));
+  bytes.resize(static_cast<size_t>(size));
+  read_on(file, std::span(bytes).subspan(static_cast<size_t>(head_bytes)));
   return bytes;
 }
 
 class PictureFiles final : public Dataset {
  public:
-  PictureFiles(PictureList list, double max_bad)
-      : list_(std::move(list)), has_labels_(list_.has_labels()), max_bad_(max_bad) {}
+  PictureFiles(PictureList list, const DataOptions& options)
+      : list_(std::move(list)),
+        has_labels_(list_.has_labels()),
+        max_bad_(options.max_bad),
+        decode_(options.decode) {}
 
   int64_t size() const override { return list_.size(); }
   int channels() const override { return 3; }
   Picture picture(int64_t i) const override {
-    return read(i, [](std::span<const uint8_t> file) { return decode_picture(file); });
+    return read(i, [&](Bytes file) { return decode_picture(file, decode_); });
   }
   Excerpt excerpt(int64_t i, int size, const ChooseCrop& choose) const override {
-    return read(i, [&](std::span<const uint8_t> file) { return decode_excerpt(file, size, choose); });
+    return read(i, [&](Bytes file) { return decode_excerpt(file, size, choose, decode_); });
   }
   bool has_labels() const override { return has_labels_; }
   int label(int64_t i) const override { return list_.labels.at(static_cast<size_t>(i)); }
@@ -77,28 +103,38 @@ class PictureFiles final : public Dataset {
  private:
   /// What `decode` makes of file i; counts the bad ones.
   template <class F>
-  std::invoke_result_t<F, std::span<const uint8_t>> read(int64_t i, F decode) const {
-    const std::string path = name(i);
+  std::invoke_result_t<F, Bytes> read(int64_t i, F decode) const {
+    const auto refuse = [&](const char* why) {
+      const std::string path = name(i);
+      count_bad(i, path, why);
+      throw BadPicture(fmt::format("{}: {}", path, why));
+    };
     try {
-      return decode(read_bytes(path));
+      return decode(read_bytes(name(i), decode_));
     } catch (const BadPicture& bad) {
-      count_bad(i, path, bad.what());
-      throw BadPicture(fmt::format("{}: {}", path, bad.what()));
+      refuse(bad.what());
+    } catch (const std::bad_alloc&) {
+      refuse("it takes more memory than there is");
     }
+    std::abort();  // never here: refuse has thrown
   }
 
   void count_bad(int64_t i, const std::string& path, const char* why) const {
     const std::lock_guard lock(mutex_);
     if (!bad_.insert(i).second) return;
-    complaints_.push_back(fmt::format("{}: {}", path, why));
-    check(static_cast<double>(bad_.size()) <= max_bad_ * static_cast<double>(size()),
-          "{}: {}; with it, {} of {} pictures cannot be read, more than {} % (--max-bad)", path, why,
-          bad_.size(), size(), 100 * max_bad_);
+    complaints_.push_back(printable(fmt::format("{}: {}", path, why)));
+    constexpr size_t few = 5;  // that may be bad in a small folder
+    const auto share = static_cast<size_t>(max_bad_ * static_cast<double>(size()));
+    check(max_bad_ > 0 || bad_.empty(), "{}: {}; no picture may be bad (--max-bad 0)", path, why);
+    check(bad_.size() <= std::max(share, few),
+          "{}: {}; with it, {} of {} pictures cannot be read, more than {} and more than {} % (--max-bad)",
+          path, why, bad_.size(), size(), few, 100 * max_bad_);
   }
 
   PictureList list_;
   bool has_labels_;
   double max_bad_;
+  DecodeOptions decode_;
 
   mutable std::mutex mutex_;  // guards what follows
   mutable std::set<int64_t> bad_;
@@ -120,16 +156,69 @@ bool load_listing(const DataOptions& options, const char* part, PictureList& lis
 }
 
 struct Split {
-  PictureList train, test;  // test is empty if there is none
+  PictureList train, test;         // test is empty if there is none
+  std::vector<std::string> notes;  // for the user
 };
 
 DataSource make_source(Split split, const DataOptions& options) {
   if (options.limit > 0) split.train.thin_out(options.limit);
   DataSource source;
+  source.notes = std::move(split.notes);
+  for (const PictureList* list : {&split.train, &split.test})
+    if (const std::string left_out = list->left_out.text(); !left_out.empty())
+      source.notes.push_back(fmt::format("left out of {}: {}", list->root, left_out));
   const bool has_test = split.test.size() > 0;
-  if (has_test) source.test = std::make_unique<PictureFiles>(std::move(split.test), options.max_bad);
-  source.train = std::make_unique<PictureFiles>(std::move(split.train), options.max_bad);
+  if (has_test) source.test = std::make_unique<PictureFiles>(std::move(split.test), options);
+  source.train = std::make_unique<PictureFiles>(std::move(split.train), options);
   return source;
+}
+
+/// How a folder is divided into pictures for training and for testing.
+struct Splits {
+  std::string train, test;          // folders; test may be empty
+  std::vector<std::string> unused;  // what else stands beside them: names of folders, "3 pictures"
+};
+
+std::string lower_case(std::string text) {
+  for (char& c : text) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+  return text;
+}
+
+/// By the names that are usual for the parts of a data set.
+Splits find_splits(const std::string& root) {
+  const std::string names_of_train[] = {"train", "training"},
+                    names_of_test[] = {"val", "valid", "validation", "test", "testing"};
+  std::map<std::string, std::string> folders;  // by their names in lower case
+  int64_t pictures = 0;
+  std::error_code ignored;
+  for (fs::directory_iterator at(root, ignored), end; !ignored && at != end; at.increment(ignored)) {
+    const std::string name = at->path().filename();
+    if (name.starts_with('.')) continue;
+    std::error_code vanished;
+    if (at->is_directory(vanished))
+      folders.emplace(lower_case(name), name);
+    else
+      pictures += what_name_says(name) == NameSays::picture ? 1 : 0;
+  }
+  const auto take = [&](std::span<const std::string> names) {
+    for (const std::string& name : names)
+      if (folders.contains(name)) return folders.extract(name).mapped();
+    return std::string();
+  };
+  const std::string train = take(names_of_train), test = take(names_of_test);
+  std::vector<std::string> others;
+  for (const auto& [lower, name] : folders) others.push_back(name);
+  if (train.empty() && !test.empty() && pictures == 0) {
+    while (!take(names_of_test).empty()) continue;
+    check(!folders.empty(),
+          "{}: {} looks like the test pictures of a data set; expected a folder train beside it, or --data "
+          "{}/{}",
+          root, test, root, test);
+  }
+  const bool divided = !train.empty() && (!test.empty() || (others.empty() && pictures == 0));
+  if (pictures > 0) others.push_back(fmt::format("{} {}", pictures, pictures == 1 ? "picture" : "pictures"));
+  if (!divided) return {.train = root, .test = "", .unused = {}};
+  return {.train = root + "/" + train, .test = test.empty() ? "" : root + "/" + test, .unused = others};
 }
 
 /// The folder of the pictures of Places205, which its lists name by path.
@@ -146,9 +235,9 @@ std::string find_places_list(const std::string& folder, const std::string& name)
 
 }  // namespace
 
-Picture read_picture(const std::string& path) {
+Picture read_picture(const std::string& path, const DecodeOptions& options) {
   try {
-    return decode_picture(read_bytes(path));
+    return decode_picture(read_bytes(path, options), options);
   } catch (const BadPicture& bad) {
     fail("{}: {}", path, bad.what());
   }
@@ -160,12 +249,18 @@ DataSource open_folder(const DataOptions& options) {
     load_listing(options, "test", split.test);
     return make_source(std::move(split), options);
   }
-  const bool imagenet = is_folder(options.path + "/train") && is_folder(options.path + "/val");
-  const std::string test = !options.val.empty() ? options.val : imagenet ? options.path + "/val" : "";
-  split.train = list_pictures(imagenet ? options.path + "/train" : options.path);
+  const Splits splits = find_splits(options.path);
+  const std::string test = options.val.empty() ? splits.test : options.val;
+  if (!splits.unused.empty())
+    split.notes.push_back(fmt::format("not used of {}, for they stand beside {}: {}", options.path,
+                                      fs::path(splits.train).filename().string(),
+                                      fmt::join(splits.unused, ", ")));
+  split.train = list_pictures(splits.train);
+  drop_single_class(split.train, {});
   if (!test.empty()) {
     split.test = list_pictures(test);
     check(split.test.size() > 0, "{}: there are no pictures below this folder", test);
+    drop_single_class(split.test, split.train.classes);
     share_classes(split.train, split.test);
   }
   return make_source(std::move(split), options);

@@ -36,7 +36,7 @@ class Walk {
     for (const Entry& entry : entries) {
       const std::string below = path.empty() ? entry.name : path + "/" + entry.name;
       if (!entry.folder) {
-        list_.add(below, label);
+        if (is_picture(entry)) list_.add(below, label);
         continue;
       }
       const bool names_class = path.empty();
@@ -50,8 +50,19 @@ class Walk {
  private:
   struct Entry {
     std::string name;
-    bool folder;
+    bool folder, special;  // special: a pipe, a socket or a device
   };
+
+  /// Whether it is to be listed; if not, it is counted as left out.
+  bool is_picture(const Entry& entry) {
+    const NameSays kind = what_name_says(entry.name);
+    const bool of_a_system = entry.name == "Thumbs.db" || entry.name == "desktop.ini";
+    if (entry.special)
+      list_.left_out.add_special();
+    else if (kind != NameSays::picture && !of_a_system)
+      list_.left_out.add_name(entry.name, kind == NameSays::unreadable_picture);
+    return !entry.special && kind == NameSays::picture;
+  }
 
   static std::vector<Entry> read(const std::string& folder) {
     std::vector<Entry> entries;
@@ -60,10 +71,8 @@ class Walk {
       std::string name = at->path().filename();
       if (name.starts_with('.')) continue;
       std::error_code vanished;  // or a link to nothing
-      if (at->is_directory(vanished))
-        entries.push_back({std::move(name), true});
-      else if (is_picture_name(name))
-        entries.push_back({std::move(name), false});
+      const bool below = at->is_directory(vanished), known = below || at->is_regular_file(vanished);
+      entries.push_back({std::move(name), below, !known && fs::exists(at->path(), vanished)});
     }
     check(!error, "{}: cannot be read: {}", folder, error.message());
     return entries;
@@ -91,31 +100,43 @@ int parse_label(std::string_view text) {
   return error == std::errc() && stop == text.data() + text.size() && label >= 0 ? label : unlabeled;
 }
 
-/// Names may hold ends of lines.
-std::string escaped(std::string_view name) {
-  std::string text;
-  for (const char c : name)
-    text += c == '\\' ? "\\\\" : c == '\n' ? "\\n" : c == '\r' ? "\\r" : std::string(1, c);
-  return text;
-}
-
-std::string unescaped(std::string_view text) {
-  std::string name;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const bool escape = text[i] == '\\' && i + 1 < text.size();
-    if (!escape) {
-      name += text[i];
-      continue;
-    }
-    const char c = text[++i];
-    name += c == 'n' ? '\n' : c == 'r' ? '\r' : c;
-  }
-  return name;
-}
-
 constexpr std::string_view root_key = "root ", class_key = "class ";
 
 }  // namespace
+
+void LeftOut::add_name(std::string_view name, bool unreadable_picture) {
+  ++(unreadable_picture ? unreadable_ : no_pictures_)[ending_of(name)];
+}
+
+std::string LeftOut::describe(const Counts& counts, const char* why) {
+  constexpr size_t most_named = 8;
+  std::vector<std::pair<int64_t, std::string>> endings;  // the most frequent first
+  for (const auto& [ending, count] : counts) endings.emplace_back(-count, ending);
+  std::sort(endings.begin(), endings.end());
+  int64_t total = 0, unnamed = 0;
+  std::string names;
+  for (size_t i = 0; i < endings.size(); ++i) {
+    const int64_t count = -endings[i].first;
+    total += count;
+    if (i >= most_named) {
+      unnamed += count;
+      continue;
+    }
+    const std::string& ending = endings[i].second;
+    names +=
+        fmt::format("{}{} {}", i > 0 ? ", " : "", count, ending.empty() ? "without ending" : "." + ending);
+  }
+  if (unnamed > 0) names += fmt::format(", {} with {} other endings", unnamed, endings.size() - most_named);
+  return fmt::format("{} {}: {} ({})", total, total == 1 ? "file" : "files", names, why);
+}
+
+std::string LeftOut::text() const {
+  std::vector<std::string> parts;
+  if (!unreadable_.empty()) parts.push_back(describe(unreadable_, "this build cannot read them"));
+  if (!no_pictures_.empty()) parts.push_back(describe(no_pictures_, "no names of pictures"));
+  if (special_ > 0) parts.push_back(fmt::format("{} that are no regular files", special_));
+  return fmt::format("{}", fmt::join(parts, "; "));
+}
 
 void PictureList::add(std::string_view path, int label) {
   paths_ += path;
@@ -151,17 +172,21 @@ PictureList list_pictures(const std::string& root) {
   std::error_code ignored;
   if (fs::is_regular_file(root, ignored)) {
     const fs::path file(root);
-    check(is_picture_name(root), "{}: is neither a folder nor a picture by its name", root);
+    check(what_name_says(root) == NameSays::picture, "{}: is neither a folder nor a picture by its name",
+          root);
     list.root = file.has_parent_path() ? file.parent_path().string() : ".";
     list.add(file.filename().string(), unlabeled);
     return list;
   }
   Walk(list).visit("", unlabeled);
-  if (list.classes.size() < 2) {
-    list.classes.clear();
-    std::fill(list.labels.begin(), list.labels.end(), unlabeled);
-  }
   return list;
+}
+
+void drop_single_class(PictureList& list, const std::vector<std::string>& others) {
+  if (list.classes.size() != 1 || std::find(others.begin(), others.end(), list.classes[0]) != others.end())
+    return;
+  list.classes.clear();
+  std::fill(list.labels.begin(), list.labels.end(), unlabeled);
 }
 
 PictureList read_labeled_list(const std::string& file, const std::string& root) {

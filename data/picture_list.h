@@ -3,11 +3,30 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace la {
+
+/// Files of a folder that were passed over.
+class LeftOut {
+ public:
+  /// By their names no pictures, or pictures that this build cannot read.
+  void add_name(std::string_view name, bool unreadable_picture);
+  /// Pipes, sockets and devices.
+  void add_special() { ++special_; }
+  /// "18 files: 12 .txt, 6 without ending (no names of pictures); ..."; empty if there are none.
+  std::string text() const;
+
+ private:
+  using Counts = std::map<std::string, int64_t>;  // of each ending
+  static std::string describe(const Counts& counts, const char* why);
+
+  Counts no_pictures_, unreadable_;
+  int64_t special_ = 0;
+};
 
 struct PictureList {
   /// Appends a file; `path` is relative to the root.
@@ -21,6 +40,7 @@ struct PictureList {
   std::string root;                  // folder
   std::vector<std::string> classes;  // names of the labels
   std::vector<int32_t> labels;       // of each file; -1 without one
+  LeftOut left_out;
 
  private:
   std::string paths_;           // one after the other
@@ -28,10 +48,13 @@ struct PictureList {
 };
 
 /// All pictures below a folder, by their names (data/decode.h), folder by folder in the order of their names;
-/// hidden files and folders, whose names begin with a dot, are left out. Links are followed, but no folder is
-/// entered twice on the way from the root. Where two or more folders in the root hold pictures, each is a
-/// class; a picture in none of them has no label. An Error if a folder cannot be read.
+/// hidden files and folders, whose names begin with a dot, are passed over, other files that are no pictures
+/// counted in `left_out`. Links are followed, but no folder is entered twice on the way from the root. The
+/// folders in the root that hold pictures are classes; a picture in none of them has no label. An Error if a
+/// folder cannot be read.
 PictureList list_pictures(const std::string& root);
+/// One folder alone is a class only if `others` has one of that name: else the labels are dropped.
+void drop_single_class(PictureList& list, const std::vector<std::string>& others);
 
 /// Pictures that a text file lists, a line "path label" or "path,label" for each, the paths relative to
 /// `root`; an Error that names file and line for anything else.

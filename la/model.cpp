@@ -72,6 +72,7 @@ Metadata describe_model(const Config& config, int64_t channels, const Augmentati
           {"dim", fmt::format("{}", config.dim)},
           {"channels", fmt::format("{}", channels)},
           {"image_size", fmt::format("{}", view.size)},
+          {"background_color", config.background_color},
           {"mean", fmt::format("{}", fmt::join(view.mean, " "))},
           {"stddev", fmt::format("{}", fmt::join(view.stddev, " "))},
           {"precision", std::string(name_of(config.precision))}};
@@ -85,6 +86,8 @@ Model load_model(const std::string& run_or_checkpoint, Device device) {
   model.channels = metadata_number<int64_t>(file, "channels");
   model.dim = metadata_number<int64_t>(file, "dim");
   model.precision = named<Precision>(file, "precision");
+  if (const auto found = file.metadata.find("background_color"); found != file.metadata.end())
+    model.background_color = found->second;  // not in checkpoints of earlier versions
   model.view.size = metadata_number<int>(file, "image_size");
   model.view.mean = numbers(file, "mean", model.channels);
   model.view.stddev = numbers(file, "stddev", model.channels);

@@ -17,7 +17,8 @@ struct Model {
   std::unique_ptr<Module> module;
   int64_t channels = 3;  // of pictures
   int64_t dim = 128;
-  AugmentationOptions view;  // size, mean and stddev of what the network sees
+  std::string background_color = "white";  // that its pictures had where they are transparent
+  AugmentationOptions view;                // size, mean and stddev of what the network sees
   Precision precision = Precision::f32;
 
   /// The type of the network's activations.

@@ -8,6 +8,7 @@
 
 #include "la/interrupt.h"
 #include "tensor/clock.h"
+#include "tensor/text.h"
 
 namespace la {
 namespace {
@@ -110,7 +111,7 @@ void Progress::epoch_end(const ProgressState& state) {
 
 void Progress::message(std::string_view line) {
   const std::lock_guard lock(mutex_);
-  print_line(line);
+  print_line(printable(line));
 }
 
 void Progress::print_line(std::string_view line) {

@@ -11,10 +11,13 @@
 
 #include <stdexcept>
 
+#include "tensor/text.h"
+
 namespace la {
 
+/// Its message is one printable line, whatever the names in it hold.
 struct Error : std::runtime_error {
-  using std::runtime_error::runtime_error;
+  explicit Error(std::string_view message) : std::runtime_error(printable(message)) {}
 };
 
 /// Throws an Error with a formatted message.

@@ -20,11 +20,12 @@ allowed tensor/cpu tensor tensor/cpu
 allowed tensor/cuda tensor tensor/cuda tensor/cuda/emulated
 allowed autograd autograd tensor
 allowed layers layers autograd tensor
-allowed data data tensor
+allowed data data data/codecs tensor
+allowed data/codecs data/codecs tensor
 allowed la la layers autograd data tensor
 allowed apps apps la layers autograd data tensor
 
-backends=$(grep -nE '#include "tensor/backend.h"|#include "tensor/(cpu|cuda)/' autograd/* layers/* data/* la/* apps/* 2>/dev/null)
+backends=$(grep -nE '#include "tensor/backend.h"|#include "tensor/(cpu|cuda)/' autograd/* layers/* data/*.* data/codecs/* la/* apps/* 2>/dev/null)
 if [ -n "$backends" ]; then
   echo "only tensor/ knows the backends:" >&2
   echo "$backends" >&2

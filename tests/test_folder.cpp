@@ -2,6 +2,8 @@
 // pictures.
 #include <doctest/doctest.h>
 
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <set>
 
@@ -68,7 +70,11 @@ TEST_CASE("one folder of pictures is no class") {
   const TemporaryFolder folder;
   make_file(folder.file("all/1.png"), "");
   make_file(folder.file("2.png"), "");
-  const PictureList list = list_pictures(folder.path());
+  PictureList list = list_pictures(folder.path()), part = list;
+  drop_single_class(part, {"all", "other"});
+  CHECK(part.classes == std::vector<std::string>{"all"});
+  CHECK(part.has_labels());
+  drop_single_class(list, {"other"});
   CHECK(list.classes.empty());
   CHECK_FALSE(list.has_labels());
   CHECK(files_of(list) == Files{{"2.png", -1}, {"all/1.png", -1}});
@@ -230,10 +236,101 @@ TEST_CASE("bad pictures are told of once, and others take their places in the ba
 
 TEST_CASE("too many bad pictures stop it, and say how many") {
   const TemporaryFolder folder;
-  make_folder(folder, 20, {3, 8, 11});
+  make_folder(folder, 20, {1, 3, 5, 8, 11, 12, 13});
   const auto data = open_data({.path = folder.path(), .max_bad = 0.1}).train;
   CHECK_THROWS_WITH_AS(epoch_of(*data, 2, 10),
-                       doctest::Contains("3 of 20 pictures cannot be read, more than 10 %"), Error);
+                       doctest::Contains("6 of 20 pictures cannot be read, more than 5 and more than 10 %"),
+                       Error);
+}
+
+TEST_CASE("a few bad pictures of a small folder do not stop it, unless none are allowed") {
+  const TemporaryFolder folder;
+  make_folder(folder, 20, {1, 3, 5, 8, 11});
+  CHECK(epoch_of(*open_data({.path = folder.path(), .max_bad = 0.01}).train, 2, 10).indices.size() == 20);
+  CHECK_THROWS_WITH_AS(epoch_of(*open_data({.path = folder.path(), .max_bad = 0}).train, 1, 10),
+                       doctest::Contains("no picture may be bad (--max-bad 0)"), Error);
+}
+
+TEST_CASE("files that are passed over are counted by their endings, with the reason") {
+  const TemporaryFolder folder;
+  for (const char* name : {"a/1.png", "a/2.PNG", "a/Thumbs.db", "a/.hidden", "a/._1.png", "b/1.txt",
+                           "b/2.TXT", "b/3.json", "b/README", "b/1.png"})
+    make_picture(folder.file(name));
+  REQUIRE(mkfifo(folder.file("b/pipe.jpg").c_str(), 0600) == 0);
+  const DataSource data = open_data({.path = folder.path()});
+  CHECK(data.train->size() == 3);
+  CHECK(data.notes ==
+        std::vector<std::string>{
+            "left out of " + folder.path() +
+            ": 4 files: 2 .txt, 1 without ending, 1 .json (no names of pictures); 1 that are no regular "
+            "files"});
+}
+
+TEST_CASE("a pipe, or a file without end, is a bad picture and is not waited for") {
+  const TemporaryFolder folder;
+  REQUIRE(mkfifo(folder.file("pipe.jpg").c_str(), 0600) == 0);
+  CHECK_THROWS_WITH_AS(read_picture(folder.file("pipe.jpg")), doctest::Contains("no regular file"), Error);
+  const std::string vast = folder.file("vast.jpg");
+  write_bytes(vast, jpeg_bytes(OwnPicture(9, 12, 3).picture));
+  fs::resize_file(vast, uintmax_t{1} << 40);
+  CHECK_THROWS_WITH_AS(read_picture(vast), doctest::Contains("it has 1099511627776 bytes, more than"), Error);
+  write_bytes(vast, "");
+  fs::resize_file(vast, uintmax_t{1} << 40);
+  CHECK_THROWS_WITH_AS(read_picture(vast), doctest::Contains("nothing but zeros"), Error);
+}
+
+TEST_CASE("names of files do nothing to a terminal, in errors and in complaints") {
+  const TemporaryFolder folder;
+  make_file(folder.file("\x1b[31mred\n.png"), "no picture");
+  make_picture(folder.file("2.png"));
+  const DataSource data = open_data({.path = folder.path()});
+  epoch_of(*data.train, 1, 1);
+  const std::vector<std::string> complaints = data.train->take_complaints();
+  REQUIRE(complaints.size() == 1);
+  CHECK(complaints[0].starts_with(folder.path() + "/\\x1b[31mred\\n.png: "));
+  CHECK_THROWS_WITH_AS(read_picture(folder.file("\x1b[31mred\n.png")),
+                       doctest::Contains("\\x1b[31mred\\n.png: "), Error);
+}
+
+TEST_CASE("folders with the usual names of splits are no classes") {
+  struct Case {
+    std::vector<const char*> files;
+    int64_t train, test;
+    std::vector<std::string> classes_of_train;
+    const char* note;
+  };
+  for (const Case& c : {
+           Case{{"train/a/1.png", "train/b/2.png", "test/a/3.png"}, 2, 1, {"a", "b"}, ""},
+           Case{{"Train/a/1.png", "Train/b/2.png", "valid/b/3.png", "test/a/4.png"},
+                2,
+                1,
+                {"a", "b"},
+                "beside Train: test"},
+           Case{{"train/a/1.png", "train/b/2.png", "val/b/3.png", "4.png"},
+                2,
+                1,
+                {"a", "b"},
+                "beside train: 1 picture"},
+           Case{{"training/a/1.png", "training/b/2.png", "testing/b/3.png"}, 2, 1, {"a", "b"}, ""},
+           Case{{"train/a/1.png", "train/b/2.png", "readme.txt"}, 2, 0, {"a", "b"}, ""},
+           Case{{"train/1.png", "bus/2.png", "car/3.png"}, 3, 0, {"bus", "car", "train"}, ""},
+           Case{{"test/1.png", "bus/2.png"}, 2, 0, {"bus", "test"}, ""},
+       }) {
+    const TemporaryFolder folder;
+    for (const char* name : c.files) make_picture(folder.file(name));
+    CAPTURE(c.files[0]);
+    const DataSource data = open_data({.path = folder.path()});
+    CHECK(data.train->size() == c.train);
+    CHECK((data.test ? data.test->size() : 0) == c.test);
+    CHECK(data.train->has_labels());
+    CHECK(parse_picture_list(data.train->listing(), "").classes == c.classes_of_train);
+    if (data.test) CHECK(data.test->has_labels());  // also where it has one class alone
+    CHECK(fmt::format("{}", fmt::join(data.notes, " ")).find(c.note) != std::string::npos);
+  }
+  const TemporaryFolder folder;
+  for (const char* name : {"val/a/1.png", "test/b/2.png"}) make_picture(folder.file(name));
+  CHECK_THROWS_WITH_AS(open_data({.path = folder.path()}),
+                       doctest::Contains("val looks like the test pictures"), Error);
 }
 
 TEST_CASE("evaluation leaves bad pictures out") {

@@ -34,6 +34,8 @@ const std::map<std::string, std::string> other_values = {
     {"val", "/my photos/val"},
     {"image-size", "96"},
     {"max-bad", "0.25"},
+    {"max-pixels", "5000000000"},
+    {"background-color", "#00ff7f"},
     {"init", "weights.safetensors"},
     {"init-without", "fc."},
     {"crop-min-area", "0.1"},

@@ -6,8 +6,11 @@
 // Under libFuzzer (clang++ -fsanitize=fuzzer -DLA_LIBFUZZER), the environment's LA_FUZZ names the reader.
 #include <fmt/format.h>
 
+#include <cctype>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
+#include <map>
 
 #include "apps/preset_file.h"
 #include "data/dataset.h"
@@ -16,8 +19,6 @@
 #include "la/npy.h"
 #include "la/safetensors.h"
 #include "tensor/random.h"
-#include "tests/own_picture.h"
-#include "tests/picture_files.h"
 #include "tests/temporary_folder.h"
 
 namespace {
@@ -25,7 +26,7 @@ namespace {
 using namespace la;
 
 struct Target {
-  const char* name;
+  std::string name;
   std::vector<std::string> seeds;                // intact files
   std::function<void(const std::string&)> read;  // may throw an Error
 };
@@ -37,6 +38,18 @@ std::span<const uint8_t> as_bytes(const std::string& file) {
 std::string idx_pictures() {
   std::string bytes("\0\0\x08\x03\0\0\0\x02\0\0\0\x02\0\0\0\x03", 16);
   return bytes + std::string(12, 'p');
+}
+
+/// The files of tests/pictures, by the name of their kind in lower case.
+std::map<std::string, std::vector<std::string>> pictures_by_kind() {
+  std::map<std::string, std::vector<std::string>> files;
+  for (const auto& entry : std::filesystem::directory_iterator("tests/pictures")) {
+    const std::string bytes = read_text_file(entry.path());
+    std::string kind = find_codec(as_bytes(bytes)).name;
+    for (char& c : kind) c = static_cast<char>(std::tolower(c));
+    files[kind].push_back(bytes);
+  }
+  return files;
 }
 
 std::vector<Target> make_targets(const TemporaryFolder& folder) {
@@ -72,17 +85,13 @@ std::vector<Target> make_targets(const TemporaryFolder& folder) {
                        write_bytes(folder.file("x.npy"), file);
                        read_npy(folder.file("x.npy"));
                      }});
-  const OwnPicture rgb(9, 12, 3), grey(9, 12, 1);
-  targets.push_back({"pictures",
-                     {jpeg_bytes(rgb.picture, {.orientation = 6, .subsampled = true}),
-                      jpeg_bytes(rgb.picture, {.progressive = true}), png_bytes(rgb.picture),
-                      png_bytes(grey.picture, 16), palette_png_bytes(grey.picture), gif_bytes(grey.picture),
-                      bmp_bytes(rgb.picture), tga_bytes(rgb.picture), pnm_bytes(rgb.picture)},
-                     [](const std::string& file) {
-                       decode_excerpt(as_bytes(file), 4, [](int height, int width) {
-                         return Crop{0, 0, static_cast<float>(width) / 2, static_cast<float>(height) / 2};
-                       });
-                     }});
+  for (const auto& [kind, seeds] : pictures_by_kind())
+    targets.push_back({kind, seeds, [](const std::string& file) {
+                         const auto choose = [](int height, int width) {
+                           return Crop{0, 0, static_cast<float>(width) / 2, static_cast<float>(height) / 2};
+                         };
+                         decode_excerpt(as_bytes(file), 4, choose, {.max_pixels = 1 << 22});
+                       }});
   targets.push_back({"picture-list",
                      {"root /x\nclass a\nclass b\n0 a/1.png\n-1 b\\n/2.png\n"},
                      [](const std::string& file) { parse_picture_list(file, "list"); }});
@@ -144,7 +153,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const std::vector<Target> targets = make_targets(folder);
   const char* name = std::getenv("LA_FUZZ");
   for (const Target& target : targets)
-    if (name != nullptr && std::string(name) == target.name)
+    if (name != nullptr && name == target.name)
       run_one(target, std::string(reinterpret_cast<const char*>(data), size));
   return 0;
 }

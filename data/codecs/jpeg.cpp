@@ -1,4 +1,4 @@
-#include "data/jpeg.h"
+#include "data/codecs/jpeg.h"
 
 #include <csetjmp>
 #include <cstddef>
@@ -10,47 +10,18 @@
 // jpeglib.h first
 #include <jerror.h>
 
-#include "data/decode.h"
+#include "data/codecs/exif.h"
+#include "data/codecs/kinds.h"
 
 namespace la {
 namespace {
 
 constexpr int exif_marker = JPEG_APP0 + 1;
 
-/// The orientation in an EXIF segment: "Exif\0\0", then a TIFF file whose first directory may have the tag
-/// 0x112.
-int orientation_in(std::span<const uint8_t> segment) {
-  constexpr size_t tiff = 6;
-  if (segment.size() < tiff + 8 || std::memcmp(segment.data(), "Exif\0", 6) != 0) return 1;
-  const bool little_endian = segment[tiff] == 'I';
-  // A number of so many bytes; 0 beyond the end, which no valid field has.
-  const auto number = [&](size_t at, size_t bytes) {
-    size_t value = 0;
-    for (size_t i = 0; i < bytes; ++i) {
-      const size_t place = at + (little_endian ? bytes - 1 - i : i);
-      value = value << 8 | (place < segment.size() ? segment[place] : 0);
-    }
-    return value;
-  };
-  constexpr size_t entry_bytes = 12, orientation_tag = 0x112;
-  const size_t directory = tiff + number(tiff + 4, 4);
-  const size_t entries = number(directory, 2);
-  for (size_t entry = directory + 2; entry < directory + 2 + entries * entry_bytes; entry += entry_bytes) {
-    if (entry + entry_bytes > segment.size()) return 1;
-    if (number(entry, 2) != orientation_tag) continue;
-    const size_t value = number(entry + 8, 2);
-    return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
-  }
-  return 1;
-}
-
-/// Four inks to three lights. Programs of Adobe store the inks inverted, and say that they wrote the file.
-void cmyk_to_rgb(const uint8_t* cmyk, int pixels, bool inverted, uint8_t* rgb) {
+/// Four inks, stored inverted (255: no ink), to three lights.
+void cmyk_to_rgb(const uint8_t* cmyk, int pixels, uint8_t* rgb) {
   for (int i = 0; i < pixels; ++i, cmyk += 4, rgb += 3)
-    for (int c = 0; c < 3; ++c) {
-      const int light = inverted ? cmyk[c] : 255 - cmyk[c], white = inverted ? cmyk[3] : 255 - cmyk[3];
-      rgb[c] = static_cast<uint8_t>((light * white + 127) / 255);
-    }
+    for (int c = 0; c < 3; ++c) rgb[c] = static_cast<uint8_t>((cmyk[c] * cmyk[3] + 127) / 255);
 }
 
 }  // namespace
@@ -60,6 +31,7 @@ void cmyk_to_rgb(const uint8_t* cmyk, int pixels, bool inverted, uint8_t* rgb) {
 struct JpegFile::State {
   jpeg_decompress_struct decoder{};
   jpeg_error_mgr errors{};
+  jpeg_progress_mgr progress{};
   std::jmp_buf back;
   char message[JMSG_LENGTH_MAX] = "";
 
@@ -85,9 +57,17 @@ struct JpegFile::State {
     if (level < 0 && decoder->err->msg_code == JWRN_JPEG_EOF) jump_back(decoder);
   }
   static void stay_silent(j_common_ptr) {}
+  /// A small file may ask for thousands of passes over a large picture.
+  static void limit_scans(j_common_ptr decoder) {
+    constexpr int most = 500;  // usual are ten
+    if (reinterpret_cast<j_decompress_ptr>(decoder)->input_scan_number <= most) return;
+    State& state = of(decoder);
+    std::snprintf(state.message, sizeof state.message, "it has more than %d scans", most);
+    std::longjmp(state.back, 1);
+  }
 };
 
-JpegFile::JpegFile(std::span<const uint8_t> file) : state_(std::make_unique<State>()) {
+JpegFile::JpegFile(Bytes file, const PixelLimit& limit) : state_(std::make_unique<State>()) {
   State& s = *state_;
   s.decoder.err = jpeg_std_error(&s.errors);
   s.errors.error_exit = State::jump_back;
@@ -96,10 +76,13 @@ JpegFile::JpegFile(std::span<const uint8_t> file) : state_(std::make_unique<Stat
   s.decoder.client_data = &s;
   s.guarded([&] {
     jpeg_create_decompress(&s.decoder);
+    s.progress.progress_monitor = State::limit_scans;
+    s.decoder.progress = &s.progress;
     jpeg_mem_src(&s.decoder, file.data(), file.size());
     jpeg_save_markers(&s.decoder, exif_marker, 0xffff);
     jpeg_read_header(&s.decoder, TRUE);
   });
+  limit.check(height(), width());
 }
 
 JpegFile::~JpegFile() = default;
@@ -108,8 +91,10 @@ int JpegFile::height() const { return static_cast<int>(state_->decoder.image_hei
 int JpegFile::width() const { return static_cast<int>(state_->decoder.image_width); }
 
 int JpegFile::orientation() const {
+  // The marker is XMP's too.
   for (const jpeg_marker_struct* m = state_->decoder.marker_list; m != nullptr; m = m->next)
-    if (m->marker == exif_marker) return orientation_in({m->data, m->data_length});
+    if (m->marker == exif_marker && has_exif_mark({m->data, m->data_length}))
+      return exif_orientation({m->data, m->data_length});
   return 1;
 }
 
@@ -118,7 +103,7 @@ Picture JpegFile::decode(int scale, const Region& region) {
   jpeg_decompress_struct& decoder = s.decoder;
   const bool cmyk = decoder.jpeg_color_space == JCS_CMYK || decoder.jpeg_color_space == JCS_YCCK;
   const auto rows = static_cast<size_t>(region.height), columns = static_cast<size_t>(region.width);
-  const auto pixels = new_pixels(region.height, region.width);
+  const auto pixels = new_pixels(region.height, region.width, 3);
   std::vector<uint8_t> row;
   JDIMENSION left = static_cast<JDIMENSION>(region.x), width = static_cast<JDIMENSION>(region.width);
 
@@ -139,13 +124,19 @@ Picture JpegFile::decode(int scale, const Region& region) {
       jpeg_read_scanlines(&decoder, &line, 1);
       uint8_t* to = pixels.get() + y * columns * 3;
       if (cmyk)
-        cmyk_to_rgb(line + skipped * 4, region.width, decoder.saw_Adobe_marker != 0, to);
+        cmyk_to_rgb(line + skipped * 4, region.width, to);
       else
         std::memcpy(to, line + skipped * 3, columns * 3);
     }
     jpeg_abort_decompress(&decoder);  // what lies below is not needed
   });
   return {pixels.get(), region.height, region.width, 3, pixels};
+}
+
+StoredPicture decode_jpeg(Bytes file, const PixelLimit& limit) {
+  JpegFile jpeg(file, limit);
+  const int orientation = jpeg.orientation();  // forgotten once it is decoded
+  return {.picture = jpeg.decode(1, {0, 0, jpeg.height(), jpeg.width()}), .orientation = orientation};
 }
 
 }  // namespace la

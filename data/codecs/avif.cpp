@@ -1,0 +1,61 @@
+// AVIF by libavif, of the first frame.
+#include <avif/avif.h>
+
+#include <limits>
+
+#include "data/codecs/kinds.h"
+
+namespace la {
+namespace {
+
+void require(avifResult result, const avifDecoder& decoder) {
+  if (result == AVIF_RESULT_OK) return;
+  if (result == AVIF_RESULT_TRUNCATED_DATA) throw BadPicture("it ends too early");
+  const char* const details = decoder.diag.error;
+  throw BadPicture(fmt::format("it cannot be decoded: {}{}{}", avifResultToString(result),
+                               *details != '\0' ? ": " : "", details));
+}
+
+/// EXIF's number of what the file asks for: to be turned to the left by so many right angles, then mirrored.
+int orientation_of(const avifImage& image) {
+  const int turns = (image.transformFlags & AVIF_TRANSFORM_IROT) != 0 ? image.irot.angle & 3 : 0;
+  if ((image.transformFlags & AVIF_TRANSFORM_IMIR) == 0) {
+    constexpr int turned[] = {1, 8, 3, 6};
+    return turned[turns];
+  }
+  constexpr int mirrored[2][4] = {{4, 5, 2, 7}, {2, 7, 4, 5}};  // top with bottom, left with right
+  return mirrored[image.imir.mode & 1][turns];
+}
+
+}  // namespace
+
+StoredPicture decode_avif(Bytes file, const PixelLimit& limit) {
+  const std::unique_ptr<avifDecoder, void (*)(avifDecoder*)> decoder(avifDecoderCreate(), avifDecoderDestroy);
+  check(decoder != nullptr, "there is no memory to decode an AVIF");
+  decoder->maxThreads = 1;  // the loader has others
+  if (avifCodecName(AVIF_CODEC_CHOICE_AOM, AVIF_CODEC_FLAG_CAN_DECODE) != nullptr)
+    decoder->codecChoice = AVIF_CODEC_CHOICE_AOM;  // dav1d prints its complaints about damaged files
+  decoder->strictFlags = AVIF_STRICT_DISABLED;     // many files in use bend the standard
+  require(avifDecoderSetIOMemory(decoder.get(), file.data(), file.size()), *decoder);
+  require(avifDecoderParse(decoder.get()), *decoder);
+  avifImage* const image = decoder->image;
+  limit.check(image->height, image->width);
+  // What the compressed frames say themselves may differ.
+  decoder->imageSizeLimit =
+      static_cast<uint32_t>(std::min<int64_t>(limit.pixels, AVIF_DEFAULT_IMAGE_SIZE_LIMIT));
+  require(avifDecoderNextImage(decoder.get()), *decoder);
+  limit.check(image->height, image->width);
+
+  const bool see_through = image->alphaPlane != nullptr;
+  const NewPicture made(static_cast<int>(image->height), static_cast<int>(image->width), see_through ? 4 : 3);
+  avifRGBImage rgb;
+  avifRGBImageSetDefaults(&rgb, image);
+  rgb.depth = 8;
+  rgb.format = see_through ? AVIF_RGB_FORMAT_RGBA : AVIF_RGB_FORMAT_RGB;
+  rgb.pixels = made.pixels.get();
+  rgb.rowBytes = image->width * static_cast<uint32_t>(made.picture.channels);
+  require(avifImageYUVToRGB(image, &rgb), *decoder);  // also takes opacity out of the colors
+  return {.picture = made.picture, .orientation = orientation_of(*image)};
+}
+
+}  // namespace la
