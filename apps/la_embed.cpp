@@ -29,11 +29,26 @@ struct EmbedOptions {
   bool whole = false;
   std::string similar, sheet = "similar.png";
   int64_t top = 12;
+  bool force = false;
 };
 
 /// "vectors.npy" and "txt" -> "vectors.txt".
 std::string beside(const std::string& out, const std::string& ending) {
   return std::filesystem::path(out).replace_extension(ending).string();
+}
+
+/// The files that will be written.
+std::vector<std::string> outputs_of(const EmbedOptions& options) {
+  std::vector<std::string> files;
+  if (!options.out.empty()) files = {options.out, beside(options.out, "txt")};
+  for (const std::string& layer : options.layers) files.push_back(beside(options.out, layer + ".npy"));
+  if (!options.similar.empty()) files.push_back(options.sheet);
+  return files;
+}
+
+/// An Error for what could not be written in the end.
+void check_outputs(const EmbedOptions& options) {
+  for (const std::string& file : outputs_of(options)) check_new_output(file, options.force);
 }
 
 /// The file of an array for each layer, and the list of pictures.
@@ -176,6 +191,7 @@ int embed_pictures(EmbedOptions options) {
   Model model = open_model(options.model);
   const DataSource data = open_data(options.model.data);
   check_channels(model, *data.train);
+  check_outputs(options);
   std::unique_ptr<Writer> writer;
   if (!options.out.empty()) writer = std::make_unique<Writer>(options);
   const bool compare = !options.similar.empty();
@@ -212,12 +228,15 @@ int main(int argc, char** argv) {
     app.add_option("--top", options.top, "how many")->check(CLI::PositiveNumber)->capture_default_str();
     app.add_option("--sheet", options.sheet, "PNG of the picture and those nearest to it")
         ->capture_default_str();
+    app.add_flag("--force", options.force, "overwrite files that exist");
     add_model_options(app, options.model);
     if (!parse_arguments(app, argc, argv)) return 0;
     if (options.out.empty() && options.similar.empty())
       throw UsageError(
           "nothing to do: --out FILE.npy writes embeddings, --similar PICTURE finds similar pictures");
     if (options.out.empty() && !options.layers.empty()) throw UsageError("--layers needs --out FILE.npy");
+    if (!options.out.empty()) check_ending("--out", options.out, ".npy");
+    if (!options.similar.empty()) check_ending("--sheet", options.sheet, ".png");
     catch_interrupts();
     return embed_pictures(options);
   });

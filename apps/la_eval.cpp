@@ -155,6 +155,7 @@ int evaluate(EvalOptions options) {
   for (const std::string& stage : options.readout.stages) find_module(*model.module, stage);
   if (options.out.empty())
     options.out = std::filesystem::path(model.checkpoint).replace_extension("eval.json");
+  check_output(options.out);
   print_notes(data);
   Results results(model, data, options.out);
   if (!options.readout_only) evaluate_knn(model, data, options, results);
@@ -225,7 +226,7 @@ int main(int argc, char** argv) {
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
     app.add_option("--loader-threads", readout.loader_threads, "threads that prepare batches ahead")
-        ->check(CLI::PositiveNumber)
+        ->check(CLI::Range(1, 1024))
         ->capture_default_str();
     app.add_option("--seed", readout.seed, "of the readout's views, first weights and chosen labels");
     add_model_options(app, options.model);

@@ -11,13 +11,17 @@ using namespace la;
 int main(int argc, char** argv) {
   return run_program("la_export", [&] {
     std::string checkpoint, onnx;
+    bool force = false;
     CLI::App app("Writes a trained network for other programs.", "la_export");
     app.add_option("checkpoint", checkpoint, "a run's folder, or a checkpoint in it")->required();
     app.add_option("--onnx", onnx,
                    "ONNX model: images f32 [N, C, S, S] with pixels in [0, 1] -> embedding f32 [N, D] on the "
                    "unit sphere")
         ->required();
+    app.add_flag("--force", force, "overwrite a file that exists");
     if (!parse_arguments(app, argc, argv)) return 0;
+    check_ending("--onnx", onnx, ".onnx");
+    check_new_output(onnx, force);
     Model model = load_model(checkpoint, Device::cpu());
     const std::string file = to_onnx(model);
     write_text_file(onnx, file);

@@ -1,6 +1,7 @@
 // la_train: learns embeddings from pictures by Local Aggregation. `la_train --help` lists the options.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <sstream>
@@ -17,6 +18,7 @@
 #include "layers/state_dict.h"
 #include "tensor/allocator.h"
 #include "tensor/clock.h"
+#include "tensor/ops.h"
 
 using namespace la;
 
@@ -58,10 +60,12 @@ Device choose_device(Config& config, const Dataset& train, std::vector<std::stri
 std::vector<std::string> load_weights(const Config& config, Module& network) {
   if (config.init.empty() || config.resume) return {};
   const SafetensorsFile file = read_safetensors(config.init);
+  check_finite(config.init, file.tensors);
   std::map<std::string, Tensor> state;
   for (const NamedTensor& t : file.tensors) {
     const bool of_training = t.name.starts_with("la."), counter = t.name.ends_with("num_batches_tracked");
-    if (!of_training && !counter) state.emplace(t.name, t.tensor);
+    if (of_training || counter) continue;
+    state.emplace(t.name, t.tensor.dtype() == DType::bf16 ? ops::cast(t.tensor, DType::f32) : t.tensor);
   }
   StateDifference difference;
   try {
@@ -93,8 +97,7 @@ class Run {
         evaluator_(data_.train.get(), data_.test.get(), view_, trainer_.precision()),
         folder_(config_.resume ? RunFolder::open(config_.run) : RunFolder::create(config_)),
         progress_(stdout, [this](std::string_view line) { folder_.log(line); }) {
-    if (config_.resume) return;
-    keep_listing("train", data_.train.get());
+    keep_listing("train", data_.train.get());  // also of a run that is resumed: the files may have moved
     keep_listing("test", data_.test.get());
     folder_.write_config(to_toml(config_));  // from here on the run can be resumed
   }
@@ -188,7 +191,6 @@ void Run::begin() {
 
 /// Goes back to the newest checkpoint; false if the run ended before its first.
 bool Run::resume() {
-  folder_.write_config(to_toml(config_));  // the number of epochs may have grown
   const auto warn = [this](const std::string& line) { say("warning: " + line); };
   const std::optional<Checkpoint> checkpoint = newest_checkpoint(folder_.path(), warn);
   if (!checkpoint) {
@@ -312,6 +314,14 @@ void Run::end() {
                   folder_.path()));
 }
 
+/// An Error of a run whose pictures are gone says how to go on.
+void check_moved(const Config& config) {
+  std::error_code ignored;
+  check(!config.resume || std::filesystem::exists(config.data, ignored),
+        "{}: the pictures of the run are not there any more; --data FOLDER says where they are now",
+        config.data);
+}
+
 /// Says what the run would be, and makes no folder.
 int plan_only(const Options& options) {
   Config config = options.config;
@@ -338,6 +348,7 @@ int main(int argc, char** argv) {
     allow_tf32(config.tf32);
     autotune(config.autotune);
     catch_interrupts();
+    check_moved(config);
     if (config.dry_run) return plan_only(options);
     return Run(options, open_data(data_options(config)))();
   });

@@ -1,8 +1,10 @@
 #include "apps/model_program.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "apps/preset_file.h"
+#include "la/files.h"
 
 namespace la {
 namespace {
@@ -43,7 +45,7 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
   app.add_option("--threads", options.threads, "threads that compute; 0: one a core")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 1024));
 }
 
 bool parse_arguments(CLI::App& app, int argc, char** argv) { return parse(app, {argv + 1, argv + argc}); }
@@ -87,6 +89,22 @@ Model open_model(ModelOptions& options) {
 
 void print_notes(const DataSource& data) {
   for (const std::string& note : data.notes) fmt::print(stderr, "{}\n", printable(note));
+}
+
+void check_ending(const char* option, const std::string& file, const char* ending) {
+  std::error_code ignored;
+  const bool other = std::filesystem::exists(file, ignored) &&
+                     !std::filesystem::is_regular_file(file, ignored) &&
+                     !std::filesystem::is_directory(file, ignored);
+  if (!other && !file.ends_with(ending))
+    throw UsageError(fmt::format("{} {}: expected a name that ends in {}", option, file, ending));
+}
+
+void check_new_output(const std::string& file, bool overwrite) {
+  check_output(file);
+  std::error_code ignored;
+  check(overwrite || !std::filesystem::is_regular_file(file, ignored),
+        "{}: exists already; --force overwrites it", file);
 }
 
 void check_channels(const Model& model, const Dataset& pictures) {

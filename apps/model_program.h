@@ -38,6 +38,12 @@ Model open_model(ModelOptions& options);
 /// Prints what was found with the pictures, but is not used.
 void print_notes(const DataSource& data);
 
+/// A UsageError unless the file's name ends so, as what is written there does; a device or a pipe may have
+/// any name.
+void check_ending(const char* option, const std::string& file, const char* ending);
+/// An Error unless the file can be written, and is not there yet or may be overwritten.
+void check_new_output(const std::string& file, bool overwrite);
+
 /// An Error that says so unless the pictures have the channels that the network sees.
 void check_channels(const Model& model, const Dataset& pictures);
 

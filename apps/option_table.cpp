@@ -114,6 +114,7 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr Range at_least(double low) { return {low, infinity}; }
 constexpr Range above(double low) { return {low, infinity, false}; }
 constexpr Range above(double low, double at_most) { return {low, at_most, false}; }
+constexpr Range between(double low, double high) { return {low, high}; }
 constexpr Range share{0, 1};
 constexpr Range below_one{0, 1, true, false};
 
@@ -203,17 +204,19 @@ class Table {
 
 void add_data_and_network(Table& t, Config& c) {
   t.group("Data");
-  t.add("data", c.data, "the pictures: a file or folder");
+  t.add("data", c.data, "the pictures: a file or folder").on_resume = Option::OnResume::free;
   t.add(
       "format", c.format,
       "idx, cifar10, cifar100, stl10, places205 or folder (picture files at any depth); auto recognizes it");
   t.add("limit", c.limit, at_least(0),
         "use only so many training pictures: the first, or files spread over the folder; 0: all");
-  t.add("val", c.val, "folder of test pictures, for picture folders that have no val/ beside train/");
-  t.add("image-size", c.image_size, at_least(0),
+  t.add("val", c.val, "folder of test pictures, for picture folders that have no val/ beside train/")
+      .on_resume = Option::OnResume::free;
+  t.add("image-size", c.image_size, between(0, 4096),
         "height and width of what the network sees; 0: the pictures' own up to 224, for picture files 224");
   t.add("max-bad", c.max_bad, share,
-        "share of the picture files that may be damaged or gone; 5 always may, unless it is 0");
+        "share of the picture files that may be damaged or gone; 5 always may, unless it is 0")
+      .on_resume = Option::OnResume::free;
   t.add("max-pixels", c.max_pixels, at_least(1),
         "pixels of a picture file, up to 8 bytes of memory each; larger ones are bad");
   t.add("background-color", c.background_color, parse_color,
@@ -230,7 +233,7 @@ void add_data_and_network(Table& t, Config& c) {
   t.group("Network");
   t.add("network", c.network, network_names(), "the network f of the embedding");
   t.add("head", c.head, "what stands between its features and the embedding");
-  t.add("dim", c.dim, at_least(1), "D, dimensions of the embedding");
+  t.add("dim", c.dim, between(1, 65536), "D, dimensions of the embedding");
   t.add("init", c.init,
         "begin with the weights of a .safetensors file: torchvision's names, or a checkpoint of ours");
   t.add("init-without", c.init_without,
@@ -249,7 +252,8 @@ void add_data_and_network(Table& t, Config& c) {
 
 void add_training(Table& t, Config& c) {
   t.group("Optimization");
-  t.add("epochs", c.epochs, at_least(1), "passes over the pictures, those of the warm start included");
+  t.add("epochs", c.epochs, between(1, 1000000),
+        "passes over the pictures, those of the warm start included");
   t.add("warm-start-epochs", c.warm_start_epochs, at_least(0), "first epochs, of instance recognition");
   t.add("batch", c.batch, at_least(1), "pictures a step");
   t.add("learning-rate", c.learning_rate, above(0), "learning rate of SGD, before any drop");
@@ -268,11 +272,11 @@ void add_training(Table& t, Config& c) {
         "recompute the whole bank, without augmentation, before each clustering");
   t.add("background", c.background, at_least(0),
         "k, background neighbors of each picture; 0: chosen from the data");
-  t.add("clusterings", c.clusterings, at_least(0),
+  t.add("clusterings", c.clusterings, between(0, 1000),
         "H, k-means clusterings of the bank; 0: chosen from the data");
   t.add("clusters", c.clusters, at_least(0), "m, clusters of each clustering; 0: chosen from the data");
   t.add("cluster-every", c.cluster_every, at_least(1), "epochs from one clustering to the next");
-  t.add("cluster-iterations", c.cluster_iterations, at_least(1), "iterations of k-means");
+  t.add("cluster-iterations", c.cluster_iterations, between(1, 100000), "iterations of k-means");
   t.add("spherical", c.spherical, "k-means with centroids on the unit sphere");
   t.add("close-neighbors", c.close_neighbors,
         "close neighbors: members of a picture's clusters, or the nearest");
@@ -287,10 +291,10 @@ void add_training(Table& t, Config& c) {
 void add_run(Table& t, Config& c) {
   t.group("Run");
   t.add("seed", c.seed, "of all random numbers; the same seed repeats a run");
-  t.add("threads", c.threads, at_least(0), "threads that compute; 0: one a core").on_resume =
+  t.add("threads", c.threads, between(0, 1024), "threads that compute; 0: one a core").on_resume =
       Option::OnResume::free;
-  t.add("loader-threads", c.loader_threads, at_least(1), "threads that prepare batches ahead").on_resume =
-      Option::OnResume::free;
+  t.add("loader-threads", c.loader_threads, between(1, 1024), "threads that prepare batches ahead")
+      .on_resume = Option::OnResume::free;
   t.add("eval-every", c.eval_every, at_least(0),
         "epochs from one kNN evaluation to the next; 0: at the start, after the warm start and at the end")
       .on_resume = Option::OnResume::free;

@@ -15,9 +15,13 @@ int run_program(const char* name, const std::function<int()>& work) {
   } catch (const Interrupted&) {
     fmt::print(stderr, "{}: interrupted\n", name);
     return 128 + interrupted();  // as a shell reports a signal
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "{}: {}\n", name, error.what());
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "{}: out of memory\n", name);
     return 1;
+  } catch (const std::exception& error) {
+    // What was interrupted while it waited is no fault.
+    fmt::print(stderr, "{}: {}{}\n", name, interrupted() ? "interrupted: " : "", printable(error.what()));
+    return interrupted() ? 128 + interrupted() : 1;
   }
 }
 

@@ -84,7 +84,9 @@ struct DataOptions {
   double max_bad =
       0.01;  // share of the pictures that may be bad, if they are more than a few, before it is an Error
   DecodeOptions decode = {};  // of picture files
-  std::string listings = {};  // folder with pictures-train.txt and pictures-test.txt, lists of an earlier run
+  /// Folder with pictures-train.txt and pictures-test.txt, lists of an earlier run. Their files may have moved
+  /// since: they are looked for below `path` too.
+  std::string listings = {};
 };
 
 /// The format that "auto" recognizes in a folder: "folder" unless it has the files of another one.

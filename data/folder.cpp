@@ -221,6 +221,35 @@ Splits find_splits(const std::string& root) {
   return {.train = root + "/" + train, .test = test.empty() ? "" : root + "/" + test, .unused = others};
 }
 
+/// Where pictures of a part may be: in the folder itself, in that of the part, or where the user says.
+std::vector<std::string> folders_of(const DataOptions& options, std::string Splits::*part) {
+  std::vector<std::string> folders{options.path};
+  const std::string inside = find_splits(options.path).*part;
+  if (!inside.empty() && inside != options.path) folders.push_back(inside);
+  if (part == &Splits::test && !options.val.empty()) folders.push_back(options.val);
+  return folders;
+}
+
+/// Sees to it that the list's files are below one of the folders, where they may have moved to.
+void relocate(PictureList& list, const std::vector<std::string>& folders) {
+  for (const std::string& folder : folders)
+    if (list.root == folder || list.root.starts_with(folder + "/")) return;
+  constexpr int64_t most = 100;
+  const int64_t looked_for = std::min(most, list.size());
+  int64_t best = 0;
+  std::string root;
+  for (const std::string& folder : folders) {
+    int64_t found = 0;
+    for (int64_t i = 0; i < looked_for; ++i)
+      found += file_exists(folder + "/" + std::string(list.path(i * list.size() / looked_for))) ? 1 : 0;
+    if (found > best) root = folder;
+    best = std::max(best, found);
+  }
+  check(best > 0, "{}: has none of the pictures of the run, such as {}", fmt::join(folders, ", "),
+        list.size() > 0 ? list.path(0) : "");
+  list.root = root;
+}
+
 /// The folder of the pictures of Places205, which its lists name by path.
 std::string places_root(const std::string& folder) {
   for (const char* inside : {"/data/vision/torralba/deeplearning/images256", "/images256"})
@@ -246,7 +275,10 @@ Picture read_picture(const std::string& path, const DecodeOptions& options) {
 DataSource open_folder(const DataOptions& options) {
   Split split;
   if (load_listing(options, "train", split.train)) {
-    load_listing(options, "test", split.test);
+    const bool moved = split.train.root != options.path && !split.train.root.starts_with(options.path + "/");
+    if (load_listing(options, "test", split.test) && (moved || !options.val.empty()))
+      relocate(split.test, folders_of(options, &Splits::test));
+    if (moved) relocate(split.train, folders_of(options, &Splits::train));
     return make_source(std::move(split), options);
   }
   const Splits splits = find_splits(options.path);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 
 #include "la/files.h"
@@ -65,11 +66,39 @@ void remove_stale_temporaries(const std::string& folder) {
   for (const fs::path& path : stale) remove_file(path);
 }
 
+template <class T>
+bool all_finite(const Tensor& host) {
+  const T* const values = host.data<T>();
+  return std::all_of(values, values + host.numel(), [](T x) { return std::isfinite(static_cast<float>(x)); });
+}
+
 }  // namespace
 
+void check_finite(const std::string& path, const std::vector<NamedTensor>& tensors) {
+  for (const NamedTensor& t : tensors) {
+    if (!t.tensor.defined()) continue;
+    const DType type = t.tensor.dtype();
+    const bool finite = type == DType::f32    ? all_finite<float>(t.tensor)
+                        : type == DType::bf16 ? all_finite<bf16>(t.tensor)
+                                              : true;
+    check(finite, "{}: '{}' has values that are not finite", path, t.name);
+  }
+}
+
 std::string save_checkpoint(const std::string& folder, int epoch, int64_t step,
-                            const std::vector<NamedTensor>& tensors, const Metadata& metadata) {
+                            std::vector<NamedTensor> tensors, const Metadata& metadata) {
   const std::string path = fs::path(folder) / file_name(epoch, step);
+  for (NamedTensor& t : tensors)
+    if (t.tensor.defined()) t.tensor = t.tensor.to(Device::cpu());
+  try {
+    check_finite(path, tensors);
+  } catch (const Error& error) {
+    fail(
+        "{}: the training has diverged, and this is not saved; a lower --learning-rate may help, and "
+        "--resume goes on "
+        "from the checkpoint before",
+        error.what());
+  }
   write_safetensors(path, tensors, metadata);
 
   // A later one can only be one that newest_checkpoint has passed over as damaged.
@@ -91,8 +120,9 @@ std::optional<Checkpoint> newest_checkpoint(const std::string& folder,
   const std::vector<Found> found = checkpoints(folder);
   for (const Found& candidate : found) {
     try {
-      return Checkpoint{candidate.epoch, candidate.step,
-                        read_safetensors(candidate.path, Checksum::required)};
+      SafetensorsFile file = read_safetensors(candidate.path, Checksum::required);
+      check_finite(candidate.path, file.tensors);
+      return Checkpoint{candidate.epoch, candidate.step, std::move(file)};
     } catch (const Error& error) {
       warn(fmt::format("passing over a damaged checkpoint: {}", error.what()));
     }

@@ -20,9 +20,12 @@ struct Checkpoint {
 
 /// Writes a checkpoint, and when it is safely in place removes all others of the folder but the one before
 /// it, and what a killed program has left half written. Returns its path. Throws an Error if it cannot be
-/// written; the older ones are then still there.
+/// written, or if a tensor has values that are not finite; the older ones are then still there.
 std::string save_checkpoint(const std::string& folder, int epoch, int64_t step,
-                            const std::vector<NamedTensor>& tensors, const Metadata& metadata);
+                            std::vector<NamedTensor> tensors, const Metadata& metadata);
+
+/// An Error that names file and tensor if one on the CPU has a NaN or an infinity.
+void check_finite(const std::string& path, const std::vector<NamedTensor>& tensors);
 
 /// The newest intact checkpoint of a folder; nothing if there is none at all. `warn` is told of each damaged
 /// one that is passed over. Throws an Error if there are checkpoints, but none is intact.

@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 
 #include "tensor/error.h"
 
@@ -35,10 +37,44 @@ bool OpenFile::close() {
   return descriptor < 0 || ::close(descriptor) == 0;
 }
 
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Where a path leads: links are followed, also to a file that is not there yet.
+std::string follow_links(const std::string& path) {
+  constexpr int most = 40;  // as Linux follows
+  fs::path target = path;
+  std::error_code error;
+  for (int i = 0; fs::is_symlink(target, error) && !error; ++i) {
+    check(i < most, "cannot write '{}': its links lead nowhere", path);
+    const fs::path next = fs::read_symlink(target, error);
+    target = next.is_absolute() ? next : target.parent_path() / next;
+  }
+  check(!fs::is_directory(target, error), "cannot write '{}': it is a folder", path);
+  return target;
+}
+
+bool is_device_or_pipe(const std::string& path) {
+  std::error_code error;
+  return fs::exists(path, error) && !fs::is_regular_file(path, error);
+}
+
+/// A file without a name, for what goes to a device or a pipe in the end.
+OpenFile nameless_file() {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::tmpfile(), std::fclose);
+  const int descriptor = file ? ::dup(fileno(file.get())) : -1;
+  check(descriptor >= 0, "cannot make a temporary file: {}", std::strerror(errno));
+  return OpenFile(descriptor);
+}
+
+}  // namespace
+
 AtomicFile::AtomicFile(const std::string& path)
     : path_(path),
-      temporary_(path + std::string(temporary_suffix)),
-      file_(temporary_, O_WRONLY | O_CREAT | O_TRUNC) {}
+      target_(follow_links(path)),
+      temporary_(is_device_or_pipe(target_) ? "" : target_ + std::string(temporary_suffix)),
+      file_(temporary_.empty() ? nameless_file() : OpenFile(temporary_, O_WRONLY | O_CREAT | O_TRUNC)) {}
 
 AtomicFile::~AtomicFile() {
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
@@ -68,13 +104,40 @@ void AtomicFile::overwrite(int64_t offset, std::string_view text) {
   }
 }
 
+void AtomicFile::copy_to_target() const {
+  const OpenFile target(target_, O_WRONLY);
+  char part[1 << 16];
+  for (off_t offset = 0;;) {
+    const ssize_t count = retry([&] { return ::pread(file_.descriptor(), part, sizeof part, offset); });
+    if (count < 0) fail_to("read what was to be written to");
+    if (count == 0) return;
+    for (ssize_t done = 0; done < count;) {
+      const ssize_t written = retry([&] { return ::write(target.descriptor(), part + done, count - done); });
+      if (written < 0) fail_to("write");
+      done += written;
+    }
+    offset += count;
+  }
+}
+
+void check_output(const std::string& path) {
+  const std::string target = follow_links(path);
+  if (is_device_or_pipe(target)) return;
+  const std::string folder =
+      fs::path(target).has_parent_path() ? fs::path(target).parent_path().string() : ".";
+  std::error_code ignored;
+  check(fs::is_directory(folder, ignored), "cannot write '{}': there is no folder '{}'", path, folder);
+  check(::access(folder.c_str(), W_OK) == 0, "cannot write '{}': {}: {}", path, folder, std::strerror(errno));
+}
+
 void AtomicFile::commit() {
+  if (temporary_.empty()) return copy_to_target();
   if (::fsync(file_.descriptor()) != 0 || !file_.close()) fail_to("write");
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_to("rename the temporary file to");
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail_to("rename the temporary file to");
   temporary_.clear();
 
   // The new name is durable when the folder is. EINVAL: this file system has no such notion.
-  const std::string parent = std::filesystem::path(path_).parent_path();
+  const std::string parent = fs::path(target_).parent_path();
   const OpenFile folder(parent.empty() ? "." : parent, O_RDONLY | O_DIRECTORY);
   if (::fsync(folder.descriptor()) != 0 && errno != EINVAL) fail_to("make durable");
 }
@@ -89,7 +152,7 @@ std::string read_text_file(const std::string& path) {
   const OpenFile file(path, O_RDONLY);
   std::string text;
   for (char part[1 << 16];;) {
-    const ssize_t count = retry([&] { return ::read(file.descriptor(), part, sizeof part); });
+    const ssize_t count = ::read(file.descriptor(), part, sizeof part);  // a signal ends the wait for a pipe
     check(count >= 0, "cannot read '{}': {}", path, std::strerror(errno));
     if (count == 0) return text;
     text.append(part, static_cast<size_t>(count));

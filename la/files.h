@@ -1,6 +1,7 @@
 // Files, with every error reported. AtomicFile is a file that appears under its name either complete or not
 // at all, whatever happens while it is written: it is written under a temporary name in the same folder and
-// renamed when it is safely on the disk.
+// renamed when it is safely on the disk. Where the name is a link, that is the name of what it points to;
+// where it is a device or a pipe, the bytes are kept until all are there, and written to it then.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +17,8 @@ class OpenFile {
  public:
   /// open(2) with mode 0666 for a new file. Throws an Error that names `path` and the system's reason.
   OpenFile(const std::string& path, int flags);
+  /// Owns a descriptor that is open already.
+  explicit OpenFile(int descriptor) : descriptor_(descriptor) {}
   OpenFile(OpenFile&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
   OpenFile& operator=(OpenFile&&) = delete;
   ~OpenFile();
@@ -49,10 +52,17 @@ class AtomicFile {
 
  private:
   [[noreturn]] void fail_to(const char* what) const;
+  void copy_to_target() const;
 
-  std::string path_, temporary_;
+  std::string path_;       // as given
+  std::string target_;     // where the bytes shall be, links followed
+  std::string temporary_;  // where they are until then; empty if that has no name
   OpenFile file_;
 };
+
+/// An Error unless a file of that name could be written: it is not a folder, and one can be made in its
+/// folder. Nothing changes.
+void check_output(const std::string& path);
 
 /// Writes a whole text file through an AtomicFile.
 void write_text_file(const std::string& path, std::string_view text);

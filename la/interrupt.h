@@ -4,8 +4,9 @@
 
 namespace la {
 
-/// From now on the first of these signals makes interrupted() true, and the second ends the program at once;
-/// a reader of the output that went away (SIGPIPE) ends nothing.
+/// From now on the first of these signals makes interrupted() true and ends waiting for a file, and the
+/// second ends the program at once. One that was ignored when the program started, as by nohup, stays
+/// ignored. A reader of the output that went away (SIGPIPE) ends nothing.
 void catch_interrupts();
 /// The signal that came, or 0.
 int interrupted();

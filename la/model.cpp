@@ -49,7 +49,11 @@ E named(const SafetensorsFile& file, const std::string& name) {
 
 SafetensorsFile read_checkpoint(const std::string& path) {
   std::error_code ignored;
-  if (!std::filesystem::is_directory(path, ignored)) return read_safetensors(path);
+  if (!std::filesystem::is_directory(path, ignored)) {
+    SafetensorsFile file = read_safetensors(path);
+    check_finite(path, file.tensors);
+    return file;
+  }
   const auto warn = [](const std::string& line) { fmt::print(stderr, "warning: {}\n", line); };
   const std::optional<Checkpoint> newest = newest_checkpoint(path, warn);
   check(newest.has_value(), "{}: has no checkpoint", path);

@@ -28,13 +28,30 @@ constexpr uint64_t max_header = 100'000'000;  // the format's own limit
 constexpr std::string_view checksum_key = "la_crc32";
 constexpr std::string_view checksum_zeros = "00000000";
 
+/// What a type of the format becomes. Those that no tensor has are converted when they are read.
 struct TypeName {
   DType dtype;
   std::string_view text;
+  size_t bytes;  // of an element in the file
+  void (*convert)(const void* from, size_t count, float* to) = nullptr;
 };
-constexpr std::array type_names = {TypeName{DType::f32, "F32"}, TypeName{DType::bf16, "BF16"},
-                                   TypeName{DType::i32, "I32"}, TypeName{DType::i64, "I64"},
-                                   TypeName{DType::u8, "U8"}};
+
+template <class T>
+void to_floats(const void* from, size_t count, float* to) {
+  for (size_t i = 0; i < count; ++i) {
+    T value;
+    std::memcpy(&value, static_cast<const char*>(from) + i * sizeof value, sizeof value);
+    to[i] = static_cast<float>(value);
+  }
+}
+
+constexpr std::array type_names = {TypeName{DType::f32, "F32", 4},
+                                   TypeName{DType::bf16, "BF16", 2},
+                                   TypeName{DType::i32, "I32", 4},
+                                   TypeName{DType::i64, "I64", 8},
+                                   TypeName{DType::u8, "U8", 1},
+                                   TypeName{DType::f32, "F16", 2, to_floats<_Float16>},
+                                   TypeName{DType::f32, "F64", 8, to_floats<double>}};
 
 std::string_view text_of(DType dtype) {
   return std::find_if(type_names.begin(), type_names.end(),
@@ -106,7 +123,7 @@ std::string header_text(const std::string& path, const std::vector<NamedTensor>&
 
 struct Entry {
   std::string name;
-  DType dtype;
+  TypeName type;
   Shape shape;
   uint64_t begin, end;  // bytes, from the start of the data
 };
@@ -158,11 +175,11 @@ uint64_t whole_number(const json& value, const std::string& of) {
   return value.get<uint64_t>();
 }
 
-DType parse_dtype(const std::string& name, const json& value) {
+const TypeName& parse_type(const std::string& name, const json& value) {
   check(value.is_string(), "the dtype of '{}' is not a text", name);
   for (const TypeName& t : type_names)
-    if (value.get_ref<const std::string&>() == t.text) return t.dtype;
-  fail("the dtype of '{}' is {}; only F32, BF16, I32, I64 and U8 can be read", name,
+    if (value.get_ref<const std::string&>() == t.text) return t;
+  fail("the dtype of '{}' is {}; only F32, F64, F16, BF16, I32, I64 and U8 can be read", name,
        value.get_ref<const std::string&>());
 }
 
@@ -170,12 +187,12 @@ Entry parse_entry(const std::string& name, const json& value, uint64_t data_byte
   check(value.is_object() && value.size() == 3 && value.contains("dtype") && value.contains("shape") &&
             value.contains("data_offsets"),
         "'{}' does not consist of dtype, shape and data_offsets", name);
-  Entry entry{name, parse_dtype(name, value["dtype"]), {}, 0, 0};
+  Entry entry{name, parse_type(name, value["dtype"]), {}, 0, 0};
 
   const json& shape = value["shape"];
   check(shape.is_array() && shape.size() <= Shape::max_rank,
         "the shape of '{}' is not a list of at most {} extents", name, Shape::max_rank);
-  uint64_t bytes = size_of(entry.dtype);
+  uint64_t bytes = entry.type.bytes;
   for (const json& item : shape) {
     const uint64_t extent = whole_number(item, fmt::format("an extent of '{}'", name));
     check(extent <= INT64_MAX && !__builtin_mul_overflow(bytes, extent, &bytes), "'{}' is impossibly large",
@@ -191,7 +208,7 @@ Entry parse_entry(const std::string& name, const json& value, uint64_t data_byte
         "the data of '{}' (bytes {} to {}) lie outside the {} bytes that follow the header", name,
         entry.begin, entry.end, data_bytes);
   check(entry.end - entry.begin == bytes, "'{}' of shape {} and dtype {} needs {} bytes, but has {}", name,
-        entry.shape, entry.dtype, bytes, entry.end - entry.begin);
+        entry.shape, entry.type.text, bytes, entry.end - entry.begin);
   return entry;
 }
 
@@ -256,9 +273,14 @@ SafetensorsFile read_verified(const std::string& path, Checksum checksum) {
 
   uint32_t crc = header_crc(length, text);
   for (const Entry& entry : parse_entries(header, reader.left())) {
-    Tensor tensor(entry.shape, entry.dtype);
-    reader.read(tensor.raw(), tensor.bytes());
-    crc = crc_of(crc, tensor.raw(), tensor.bytes());
+    const Tensor tensor(entry.shape, entry.type.dtype);
+    const bool as_stored = entry.type.convert == nullptr;
+    const Tensor stored =
+        as_stored ? tensor : Tensor({static_cast<int64_t>(entry.end - entry.begin)}, DType::u8);
+    reader.read(stored.raw(), stored.bytes());
+    crc = crc_of(crc, stored.raw(), stored.bytes());
+    if (!as_stored)
+      entry.type.convert(stored.raw(), static_cast<size_t>(tensor.numel()), tensor.data<float>());
     file.tensors.push_back({entry.name, tensor});
   }
   if (!stated.empty()) {

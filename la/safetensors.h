@@ -37,8 +37,8 @@ enum class Checksum { optional, required };
 void write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,
                        const Metadata& metadata = {});
 
-/// Reads and verifies a whole file. Whatever the bytes are, the result is correct or an Error that names the
-/// file.
+/// Reads and verifies a whole file; F16 and F64 become f32. Whatever the bytes are, the result is correct or
+/// an Error that names the file.
 SafetensorsFile read_safetensors(const std::string& path, Checksum checksum = Checksum::optional);
 
 }  // namespace la

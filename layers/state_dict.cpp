@@ -80,7 +80,7 @@ StateDifference load_matching_state(Module& module, const std::map<std::string, 
   std::map<std::string, Tensor> taken;
   for (const auto& [name, tensor] : state)
     if (std::none_of(without.begin(), without.end(),
-                     [&](const auto& prefix) { return name.starts_with(prefix); }))
+                     [&key = name](const auto& prefix) { return key.starts_with(prefix); }))
       taken.emplace(name, tensor);
   StateDifference difference;
   std::set<std::string> known;

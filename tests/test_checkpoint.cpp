@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
+#include <limits>
+
 #include "la/files.h"
 #include "tests/temporary_folder.h"
 
@@ -79,6 +82,25 @@ TEST_CASE("checkpoint: a damaged one is passed over, with a warning that names i
     damage(folder.file("checkpoint-00001-000000000.safetensors"));
     CHECK_THROWS_WITH_AS(newest_checkpoint(folder.path(), [](const std::string&) {}),
                          doctest::Contains(folder.path().c_str()), Error);
+  }
+}
+
+TEST_CASE("checkpoint: what is not finite is neither saved nor gone on from") {
+  const TemporaryFolder folder;
+  save(folder, 1, 0);
+  for (const float value :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    const Tensor diverged = Tensor::from(std::vector<float>{1, value, 3}, {3});
+    CHECK_THROWS_WITH_AS(save_checkpoint(folder.path(), 2, 0, {{"w", diverged}}, {}),
+                         doctest::Contains("'w' has values that are not finite"), Error);
+    CHECK(folder.list() == Names{"checkpoint-00001-000000000.safetensors"});
+    write_safetensors(folder.file("checkpoint-00003-000000000.safetensors"), {{"w", diverged}});
+    Names warnings;
+    const auto found = newest_checkpoint(folder.path(), [&](const std::string& w) { warnings.push_back(w); });
+    REQUIRE(found.has_value());
+    CHECK(found->epoch == 1);
+    CHECK(warnings.size() == 1);
+    std::filesystem::remove(folder.file("checkpoint-00003-000000000.safetensors"));
   }
 }
 

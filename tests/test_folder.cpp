@@ -172,6 +172,30 @@ TEST_CASE("a list of an earlier run is used instead of the folder") {
   CHECK(data.train->name(0) == folder.file("00.png"));
 }
 
+TEST_CASE("the list of an earlier run finds its files where they have moved to") {
+  const TemporaryFolder folder, run;
+  for (const char* name : {"old/train/a/1.png", "old/train/b/2.png", "old/val/a/3.png"})
+    make_picture(folder.file(name));
+  const std::string old = folder.file("old"), moved = folder.file("moved");
+  const DataSource before = open_data({.path = old});
+  write_bytes(run.file("pictures-train.txt"), before.train->listing());
+  write_bytes(run.file("pictures-test.txt"), before.test->listing());
+  fs::rename(old, moved);
+  make_picture(moved + "/train/a/0.png");  // not of the run
+  const DataSource data = open_data({.path = moved, .listings = run.path()});
+  CHECK(data.train->name(0) == moved + "/train/a/1.png");
+  CHECK(data.train->size() == 2);
+  CHECK(data.test->name(0) == moved + "/val/a/3.png");
+  CHECK(data.test->label(0) == 0);
+  CHECK(open_data({.path = moved + "/train", .val = moved + "/val", .listings = run.path()}).test->name(0) ==
+        moved + "/val/a/3.png");
+
+  const TemporaryFolder other;
+  make_picture(other.file("train/1.png"));
+  CHECK_THROWS_WITH_AS(open_data({.path = other.path(), .listings = run.path()}),
+                       doctest::Contains("none of the pictures of the run, such as a/"), Error);
+}
+
 TEST_CASE("a folder without pictures is one clear error") {
   const TemporaryFolder folder;
   make_file(folder.file("sub/a.txt"), "");

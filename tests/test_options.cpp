@@ -251,7 +251,7 @@ TEST_CASE("options: an error in a preset names file, line and key") {
   const Case cases[] = {
       {"dim = 64\nlearning_rate = 0.1\n", "line 2: there is no option 'learning_rate'"},
       {"dim = big", "line 1: dim: expected a whole number, got 'big'"},
-      {"dim = -1", "line 1: dim: must be at least 1, got -1"},
+      {"dim = -1", "line 1: dim: must be at least 1 and at most 65536, got -1"},
       {"dim = 1\ndim = 2", "line 2: 'dim' stands in line 1 already"},
       {"dim", "line 1: expected `option = value`"},
       {"[data]", "line 1: expected `option = value`"},

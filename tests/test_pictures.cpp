@@ -196,7 +196,7 @@ std::vector<std::string> pictures_of_all_kinds() {
     if (!is_pixels && what_name_says(path) == NameSays::picture) paths.push_back(path);
   }
   std::sort(paths.begin(), paths.end());
-  REQUIRE(paths.size() >= 50);
+  REQUIRE(paths.size() >= 40);
   return paths;
 }
 

@@ -144,6 +144,11 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   CHECK_MESSAGE(embedded.says(fmt::format("1.0000 {}/dark ones/rgb.png", train_folder)), embedded.output);
   CHECK(read_picture(work.file("sheet.png")).channels == 3);
 
+  const Called repeated =
+      call(fmt::format("la_embed {} {} --out {} --device cpu", run, train_folder, work.file("v.npy")));
+  CHECK(repeated.status == 1);
+  CHECK(repeated.says("v.npy: exists already; --force overwrites it"));
+
   const Called one = call(fmt::format("la_embed {} '{}/dark ones/rgb.png' --out {} --device cpu", run,
                                       train_folder, work.file("one.npy")));
   CHECK_MESSAGE(one.status == 0, one.output);
@@ -206,7 +211,12 @@ TEST_CASE("wrong calls of the programs are one line, and a status of 1 or 2") {
         Case{"la_embed " + here + " " + here + " --out x.npy --device cpu", 1, here + ": has no checkpoint"},
         Case{"la_eval " + here, 2, "--data is required"},
         Case{"la_eval " + here + " --data x --nonsense", 2, "--nonsense"},
-        Case{"la_export " + here + "/none --onnx x", 1, here + "/none"},
+        Case{"la_embed " + here + " " + here + " --out v.txt --device cpu", 2, "a name that ends in .npy"},
+        Case{"la_embed " + here + " " + here + " --out " + here + "/no/v.npy --device cpu", 1,
+             "has no checkpoint"},
+        Case{"la_export " + here + "/none --onnx x.onnx", 1, here + "/none"},
+        Case{"la_export " + here + "/none --onnx x", 2, "a name that ends in .onnx"},
+        Case{"la_export " + here + "/none --onnx " + here + "/no/x.onnx", 1, "there is no folder"},
         Case{"la_export " + here, 2, "--onnx is required"}}) {
     CAPTURE(c.command);
     const Called called = call(c.command);

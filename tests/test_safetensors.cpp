@@ -4,8 +4,10 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "la/files.h"
@@ -139,6 +141,24 @@ TEST_CASE("safetensors: files of other programs need no checksum, unless it is a
   CHECK(message_of(path, Checksum::required).find("no checksum") != std::string::npos);
 }
 
+TEST_CASE("safetensors: halves and doubles become f32") {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("w");
+  // Halves 1.5, -2, the smallest above 0, infinity; doubles 1/3 and -1e-300, which f32 rounds.
+  const std::string halves("\0\x3e\0\xc0\1\0\0\x7c", 8);
+  const double doubles[] = {1.0 / 3, -1e-300};
+  const std::string header =
+      R"({"h":{"dtype":"F16","shape":[4],"data_offsets":[0,8]},"d":{"dtype":"F64","shape":[2,1],"data_offsets":[8,24]}})";
+  const uint64_t length = header.size();
+  write_bytes(path, std::string(reinterpret_cast<const char*>(&length), 8) + header + halves +
+                        std::string(reinterpret_cast<const char*>(doubles), 16));
+  const SafetensorsFile file = read_safetensors(path);
+  CHECK(file.at("h").to_vector<float>() ==
+        std::vector<float>{1.5f, -2.0f, std::ldexp(1.0f, -24), std::numeric_limits<float>::infinity()});
+  CHECK(file.at("d").shape() == Shape{2, 1});
+  CHECK(file.at("d").to_vector<float>() == std::vector<float>{1.0f / 3, -0.0f});
+}
+
 TEST_CASE("safetensors: an impossible header is an Error that says why") {
   struct Case {
     const char* header;
@@ -151,7 +171,7 @@ TEST_CASE("safetensors: an impossible header is an Error that says why") {
       {"{\"\xff\":1}", "JSON"},
       {R"({"w":1})", "'w' does not consist"},
       {R"({"w":{"dtype":"U8","shape":[8]}})", "'w' does not consist"},
-      {R"({"w":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}})", "F64"},
+      {R"({"w":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}})", "C64"},
       {R"({"w":{"dtype":7,"shape":[1],"data_offsets":[0,8]}})", "dtype"},
       {R"({"w":{"dtype":"U8","shape":[-8],"data_offsets":[0,8]}})", "extent"},
       {R"({"w":{"dtype":"U8","shape":[8.0],"data_offsets":[0,8]}})", "extent"},

@@ -1,0 +1,98 @@
+// Writing files: whole or not at all, also by way of links, to pipes and to devices; and the signals that ask
+// a program to end.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <thread>
+
+#include "la/files.h"
+#include "la/interrupt.h"
+#include "la/npy.h"
+#include "tests/temporary_folder.h"
+
+using namespace la;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+}  // namespace
+
+TEST_CASE("a file is written to where its links lead") {
+  const TemporaryFolder folder;
+  fs::create_directory(folder.file("disk"));
+  fs::create_symlink("disk/b", folder.file("a"));
+  fs::create_symlink("c", folder.file("disk/b"));
+  for (const char* text : {"first", "second"}) {  // first there is no disk/c
+    write_text_file(folder.file("a"), text);
+    CHECK(fs::is_symlink(folder.file("a")));
+    CHECK(fs::is_symlink(folder.file("disk/b")));
+    CHECK(fs::is_regular_file(fs::symlink_status(folder.file("disk/c"))));
+    CHECK(read_text_file(folder.file("disk/c")) == text);
+  }
+  fs::create_symlink("round", folder.file("round"));
+  CHECK_THROWS_AS(AtomicFile(folder.file("round")), Error);
+  CHECK(folder.list() == std::vector<std::string>{"a", "disk", "round"});
+}
+
+TEST_CASE("a pipe gets the whole file, also one whose beginning is written last") {
+  const TemporaryFolder folder;
+  const std::string pipe = folder.file("pipe");
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  std::string received;
+  std::thread reader([&] { received = read_text_file(pipe); });
+  NpyWriter writer(pipe, {2});
+  for (int i = 0; i < 3; ++i) writer.append(Tensor::zeros({10000, 2}));
+  writer.finish();
+  reader.join();
+  CHECK(fs::is_fifo(pipe));
+  write_bytes(folder.file("v.npy"), received);
+  CHECK(read_npy(folder.file("v.npy")).shape() == Shape{30000, 2});
+}
+
+TEST_CASE("a device is written to, and stays one") {
+  const TemporaryFolder folder;  // a null device of our own: a fault here must not harm the machine's
+  const std::string null = folder.file("null");
+  if (mknod(null.c_str(), S_IFCHR | 0600, makedev(1, 3)) != 0) return;  // not everybody may
+  check_output(null);
+  write_text_file(null, "nothing");
+  CHECK(fs::is_character_file(null));
+  CHECK(folder.list() == std::vector<std::string>{"null"});
+}
+
+TEST_CASE("what could not be written is told before any work") {
+  const TemporaryFolder folder;
+  check_output(folder.file("new"));
+  CHECK(folder.list().empty());
+  CHECK_THROWS_WITH_AS(check_output(folder.path()), doctest::Contains("it is a folder"), Error);
+  CHECK_THROWS_WITH_AS(check_output(folder.file("no/new")), doctest::Contains("there is no folder"), Error);
+  CHECK_THROWS_AS(AtomicFile(folder.path()), Error);
+}
+
+TEST_CASE("a signal that was ignored at the start is ignored, another is caught once") {
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    std::signal(SIGHUP, SIG_IGN);
+    std::signal(SIGTERM, SIG_DFL);
+    catch_interrupts();
+    raise(SIGHUP);
+    const bool ignored = interrupted() == 0;
+    raise(SIGTERM);
+    const bool caught = interrupted() == SIGTERM;
+    raise(SIGHUP);  // still ignored
+    if (!ignored || !caught) _exit(1);
+    raise(SIGTERM);  // the second ends the program
+    _exit(2);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGTERM);
+}
