@@ -141,6 +141,8 @@ void embed_all(Model& model, const Dataset& data, const EmbedOptions& options, W
     if (rows.empty()) continue;
     std::vector<Tensor> outputs = outputs_for(model, layers, options.whole, views);
     for (Tensor& output : outputs) output = readable_rows(output, rows);
+    check(is_finite(outputs.front()), "the network gives embeddings that are not finite, such as of {}",
+          names.front());
     if (writer != nullptr) writer->append(outputs, names);
     if (embeddings != nullptr) embeddings->push_back(outputs.front().to(Device::cpu()));
     watch("pictures embedded", end, data.size());
@@ -220,9 +222,11 @@ int main(int argc, char** argv) {
                    "each, with \\n, \\\\ and "
                    "the like for what a line cannot hold");
     app.add_option(
-        "--layers", options.layers,
-        "write these layers' activations too, each to FILE.<layer>.npy: stages as conv1 or layer3, or any "
-        "module as layer2.0.conv1");
+           "--layers", options.layers,
+           "write these layers' activations too, each to FILE.<layer>.npy: stages as conv1 or layer3, or any "
+           "module as layer2.0.conv1; with commas between")
+        ->delimiter(',')
+        ->allow_extra_args(false);
     app.add_flag("--whole", options.whole, "activations [N, H, W, C] as they are, not their means [N, C]");
     app.add_option("--similar", options.similar, "a picture, to which to print the nearest of the pictures");
     app.add_option("--top", options.top, "how many")->check(CLI::PositiveNumber)->capture_default_str();

@@ -201,11 +201,13 @@ int main(int argc, char** argv) {
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
     app.add_option("--stages", readout.stages,
-                   "read out from these only, such as conv5 layer4; default: from all")
-        ->delimiter(',');
-    app.add_flag("--ten-crop", readout.ten_crop, "also the mean over ten views of each test picture");
-    app.add_option("--low-shot", options.low_shot, "readout with so many percent of the labels, such as 1 10")
+                   "read out from these only, such as conv5,layer4; default: from all")
         ->delimiter(',')
+        ->allow_extra_args(false);
+    app.add_flag("--ten-crop", readout.ten_crop, "also the mean over ten views of each test picture");
+    app.add_option("--low-shot", options.low_shot, "readout with so many percent of the labels, such as 1,10")
+        ->delimiter(',')
+        ->allow_extra_args(false)
         ->check(CLI::Range(0.0, 100.0));
     app.add_option("--epochs", readout.epochs, "of the readout")
         ->check(CLI::PositiveNumber)
@@ -213,6 +215,7 @@ int main(int argc, char** argv) {
     app.add_option("--drops", readout.drops,
                    "epochs after which the rate is divided by 10; default: 3/7 and 6/7 of them")
         ->delimiter(',')
+        ->allow_extra_args(false)
         ->check(CLI::PositiveNumber);
     app.add_flag("--fixed-crop", readout.fixed_crop,
                  "train on squares of 7/8 of the shorter side, not on crops of random size and shape");

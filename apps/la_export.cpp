@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "apps/model_program.h"
+#include "autograd/functions.h"
 #include "la/files.h"
 #include "la/onnx.h"
 
@@ -23,6 +24,9 @@ int main(int argc, char** argv) {
     check_ending("--onnx", onnx, ".onnx");
     check_new_output(onnx, force);
     Model model = load_model(checkpoint, Device::cpu());
+    const Variable black(Tensor::zeros({1, model.view.size, model.view.size, model.channels}));
+    check(is_finite((*model.module)(cast(black, model.dtype())).value()),
+          "{}: the network gives embeddings that are not finite", model.checkpoint);
     const std::string file = to_onnx(model);
     write_text_file(onnx, file);
     fmt::print("{}: {} with {} x {} pixels, embedding of {} dimensions, {:.1f} MiB\n", onnx, model.network,

@@ -3,12 +3,14 @@
 
 #include <filesystem>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <sstream>
 
 #include "apps/dry_run.h"
 #include "apps/options.h"
 #include "apps/report.h"
+#include "data/subset.h"
 #include "la/checkpoint.h"
 #include "la/evaluation.h"
 #include "la/interrupt.h"
@@ -124,6 +126,7 @@ class Run {
   void say_complaints();
   void evaluate_epoch();
   void evaluate();
+  void check_network();
   void save();
   void report_step(const StepReport& step, Phase phase, int epoch, int64_t step_of_epoch);
   nlohmann::ordered_json place(Phase phase) const;
@@ -302,7 +305,22 @@ void Run::evaluate() {
   folder_.append_metrics(line);
 }
 
+/// An Error if the network has become one that gives no embedding. The loss, computed before a step changes
+/// the weights, shows that only a step later.
+void Run::check_network() {
+  const int64_t few = std::min<int64_t>(4, data_.train->size());
+  std::vector<int64_t> pictures(static_cast<size_t>(few));
+  std::iota(pictures.begin(), pictures.end(), 0);
+  const Subset sample(*data_.train, pictures);
+  check(is_finite(embed(trainer_.network(), sample, view_, trainer_.precision(), device_)),
+        "the training has diverged: embeddings are not finite after step {}. This is not saved: --resume "
+        "goes on from the "
+        "checkpoint before, and a lower --learning-rate may help",
+        trainer_.total_steps());
+}
+
 void Run::save() {
+  check_network();
   const TrainerState state = trainer_.state();
   save_checkpoint(folder_.path(), trainer_.epoch(), trainer_.total_steps(), state.tensors, state.metadata);
 }
@@ -328,8 +346,13 @@ int plan_only(const Options& options) {
   const DataSource data = open_data(data_options(config));
   std::vector<std::string> choices = choose_defaults(config, data.train->size());
   const Device device = choose_device(config, *data.train, choices);
+  if (!config.resume) RunFolder::check_absent(config);
   const auto say = [](const std::string& line) { fmt::print("{}\n", printable(line)); };
   for (const std::string& note : options.notes) say(note);
+  if (!config.init.empty()) {
+    Trainer trainer(config, *data.train, augmentation_for(config, *data.train), device);
+    for (const std::string& line : load_weights(config, trainer.network())) say(line);
+  }
   dry_run(config, data, device, choices, say);
   return 0;
 }

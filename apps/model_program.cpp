@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "apps/arguments.h"
 #include "apps/preset_file.h"
 #include "la/files.h"
 
@@ -19,10 +20,22 @@ bool parse(CLI::App& app, std::vector<std::string> arguments) {
   } catch (const CLI::CallForHelp&) {
     fmt::print("{}", app.help());
     return false;
+  } catch (const CLI::CallForVersion&) {
+    fmt::print("{}", version_text(app.get_name().c_str()));
+    return false;
   } catch (const CLI::ParseError& error) {
     throw UsageError(fmt::format("{} (--help lists the options)", error.what()));
   }
   return true;
+}
+
+/// What stands behind an option, as `--option VALUE` or `--option=VALUE`; empty if it is not there.
+std::string value_of(const std::string& option, const std::vector<std::string>& arguments) {
+  for (auto at = arguments.begin(); at != arguments.end(); ++at) {
+    if (at->starts_with(option + "=")) return at->substr(option.size() + 1);
+    if (*at == option && at + 1 != arguments.end()) return *(at + 1);
+  }
+  return "";
 }
 
 }  // namespace
@@ -48,7 +61,10 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
       ->check(CLI::Range(0, 1024));
 }
 
-bool parse_arguments(CLI::App& app, int argc, char** argv) { return parse(app, {argv + 1, argv + argc}); }
+bool parse_arguments(CLI::App& app, int argc, char** argv) {
+  app.set_version_flag("--version", version_text(app.get_name().c_str()), "print the version and end");
+  return parse(app, normalized(app, {argv + 1, argv + argc}));
+}
 
 void add_preset_option(CLI::App& app) {
   app.add_option_function<std::string>(
@@ -57,11 +73,11 @@ void add_preset_option(CLI::App& app) {
 }
 
 bool parse_arguments_with_preset(CLI::App& app, int argc, char** argv) {
-  const std::vector<std::string> given(argv + 1, argv + argc);
+  app.set_version_flag("--version", version_text(app.get_name().c_str()), "print the version and end");
+  const std::vector<std::string> given = normalized(app, {argv + 1, argv + argc});
   std::vector<std::string> all;
-  const auto found = std::find(given.begin(), given.end(), preset_option);
-  if (found != given.end() && found + 1 != given.end()) try {
-      for (const auto& [entry, file] : read_preset(*(found + 1))) {
+  if (const std::string preset = value_of(preset_option, given); !preset.empty()) try {
+      for (const auto& [entry, file] : read_preset(find_preset(preset, presets_folder()))) {
         check(app.get_option_no_throw("--" + entry.key) != nullptr, "{}: line {}: there is no option '{}'",
               file, entry.line, entry.key);
         all.push_back(fmt::format("--{}={}", entry.key, entry.value));

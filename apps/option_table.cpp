@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "apps/arguments.h"
 #include "data/decode.h"
 #include "layers/networks.h"
 #include "tensor/error.h"
@@ -67,7 +68,8 @@ template <class E>
 requires(std::is_enum_v<E>) void parse(const std::string& text, E& value) {
   const auto& names = enum_names<E>;
   const auto found = std::find(names.begin(), names.end(), text);
-  check(found != names.end(), "expected one of {}, got '{}'", comma_list(names_of<E>()), text);
+  check(found != names.end(), "expected one of {}, got '{}'{}", comma_list(names_of<E>()), text,
+        did_you_mean(text, names_of<E>()));
   value = static_cast<E>(found - names.begin());
 }
 
@@ -155,8 +157,8 @@ class Table {
   Option& add(const char* name, std::string& field, const std::vector<std::string>& values,
               const char* help) {
     const auto known = [values](const std::string& v) {
-      check(std::find(values.begin(), values.end(), v) != values.end(), "expected one of {}, got '{}'",
-            comma_list(values), v);
+      check(std::find(values.begin(), values.end(), v) != values.end(), "expected one of {}, got '{}'{}",
+            comma_list(values), v, did_you_mean(v, values));
     };
     return append(name, field, help, comma_list(values, "|"), known, "");
   }

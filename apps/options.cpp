@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "apps/arguments.h"
 #include "apps/option_table.h"
 #include "apps/preset_file.h"
 #include "apps/report.h"
@@ -43,6 +44,11 @@ class Fields {
   }
 
   const std::vector<Option>& options() const { return options_; }
+  std::vector<std::string> names() const {
+    std::vector<std::string> all;
+    for (const Option& option : options_) all.push_back(option.name);
+    return all;
+  }
 
   void apply(const CommandLine& line) const {
     for (const auto& [name, value] : line.given) try {
@@ -63,7 +69,9 @@ class Fields {
  private:
   void apply_entry(const PresetEntry& entry, const std::string& file) const {
     const Option* option = find(entry.key);
-    check(option != nullptr, "{}: line {}: there is no option '{}'", file, entry.line, entry.key);
+    if (option == nullptr)
+      fail("{}: line {}: there is no option '{}'{}", file, entry.line, entry.key,
+           did_you_mean(entry.key, names()));
     try {
       option->set(entry.value);
     } catch (const Error& error) {
@@ -92,11 +100,12 @@ CommandLine read_command_line(std::vector<std::string> arguments, const std::str
   CLI::App app("Learns embeddings of pictures without labels, by Local Aggregation.", "la_train");
   app.allow_extras();  // to say what is wrong with them
   app.set_help_flag("-h,--help", "print this and end");
+  app.set_version_flag("--version", version_text("la_train"), "print the version and end");
   bool list_networks = false;
   app.add_flag("--list-networks", list_networks, "print the networks with their sizes and end");
   app.add_option("--preset", line.preset,
-                 "file of options in TOML; default: presets/fashion-mnist.toml, for picture files "
-                 "presets/pictures.toml")
+                 "file of options in TOML, or the name of one that comes with the programs, such as cifar10; "
+                 "default: fashion-mnist, for picture files pictures")
       ->type_name("FILE");
 
   Config defaults;
@@ -114,11 +123,14 @@ CommandLine read_command_line(std::vector<std::string> arguments, const std::str
       added->type_name(option.type);
   }
 
+  arguments = normalized(app, arguments);
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
   try {
     app.parse(std::move(arguments));
   } catch (const CLI::CallForHelp&) {
     line.answer = help_with_defaults(app, preset);
+  } catch (const CLI::CallForVersion&) {
+    line.answer = version_text("la_train");
   } catch (const CLI::ParseError& error) {
     throw UsageError(fmt::format("{} (--help lists the options)", error.what()));
   }
@@ -135,7 +147,10 @@ void check_epochs_on_resume(const Config& stored, const Config& config) {
         stored.epochs);
   const bool fixed = config.schedule == ScheduleKind::step && !config.learning_rate_drops.empty();
   check(config.epochs == stored.epochs || fixed,
-        "--epochs must stay {}: the learning rates of this run depend on it", stored.epochs);
+        "--epochs must stay {}: the learning rates of this run fall towards its end; a new run that begins "
+        "with its weights "
+        "is --init CHECKPOINT",
+        stored.epochs);
 }
 
 Config config_to_resume(const CommandLine& line, std::vector<std::string>& notes) {
@@ -174,15 +189,24 @@ const char* preset_for(const CommandLine& line) {
   return name == "folder" || name == "places205" ? preset_for_files : default_preset;
 }
 
-Config config_to_begin(const CommandLine& line, const std::string& preset, std::vector<std::string>& notes) {
+Config config_to_begin(const CommandLine& line, const std::string& presets, std::vector<std::string>& notes) {
   Config config;
   const Fields fields(config);
+  const std::string preset = fs::path(presets) / preset_for(line);
   if (!line.preset.empty()) {
-    fields.apply_file(line.preset);
-    notes.push_back(fmt::format("configuration: {}", line.preset));
+    const std::string file = find_preset(line.preset, presets);
+    fields.apply_file(file);
+    notes.push_back(fmt::format("configuration: {}", file));
   } else if (fs::exists(preset)) {
     fields.apply_file(preset);
     notes.push_back(fmt::format("configuration: {}, the default (--preset FILE takes another)", preset));
+  }
+  // What a preset says of neighborhoods is for all pictures.
+  if (line.find("limit") != nullptr) {
+    for (const char* depends : {"background", "clusters", "close-count", "noise"})
+      fields.find(depends)->set("0");
+    notes.push_back(
+        "configuration: k, m and the like are chosen for --limit pictures, not taken from the preset");
   }
   fields.apply(line);
   check(!config.resume, "resume belongs on the command line, together with --run FOLDER");
@@ -210,9 +234,8 @@ Options parse_options(const std::vector<std::string>& arguments, const std::stri
 
   const std::string* resume = line.find("resume");
   try {
-    options.config = resume != nullptr && *resume != "false"
-                         ? config_to_resume(line, options.notes)
-                         : config_to_begin(line, fs::path(presets) / preset_for(line), options.notes);
+    options.config = resume != nullptr && *resume != "false" ? config_to_resume(line, options.notes)
+                                                             : config_to_begin(line, presets, options.notes);
     validate(options.config);
   } catch (const Error& error) {
     throw UsageError(error.what());
@@ -221,9 +244,7 @@ Options parse_options(const std::vector<std::string>& arguments, const std::stri
 }
 
 Options parse_options(int argc, char** argv) {
-  std::error_code error;  // without /proc there is no default preset
-  const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  return parse_options({argv + 1, argv + argc}, program.parent_path() / "presets");
+  return parse_options({argv + 1, argv + argc}, presets_folder());
 }
 
 std::string to_toml(const Config& config) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <filesystem>
 
 #include "la/files.h"
@@ -66,22 +65,12 @@ void remove_stale_temporaries(const std::string& folder) {
   for (const fs::path& path : stale) remove_file(path);
 }
 
-template <class T>
-bool all_finite(const Tensor& host) {
-  const T* const values = host.data<T>();
-  return std::all_of(values, values + host.numel(), [](T x) { return std::isfinite(static_cast<float>(x)); });
-}
-
 }  // namespace
 
 void check_finite(const std::string& path, const std::vector<NamedTensor>& tensors) {
   for (const NamedTensor& t : tensors) {
-    if (!t.tensor.defined()) continue;
-    const DType type = t.tensor.dtype();
-    const bool finite = type == DType::f32    ? all_finite<float>(t.tensor)
-                        : type == DType::bf16 ? all_finite<bf16>(t.tensor)
-                                              : true;
-    check(finite, "{}: '{}' has values that are not finite", path, t.name);
+    check(!t.tensor.defined() || is_finite(t.tensor), "{}: '{}' has values that are not finite", path,
+          t.name);
   }
 }
 

@@ -24,7 +24,7 @@ struct Checkpoint {
 std::string save_checkpoint(const std::string& folder, int epoch, int64_t step,
                             std::vector<NamedTensor> tensors, const Metadata& metadata);
 
-/// An Error that names file and tensor if one on the CPU has a NaN or an infinity.
+/// An Error that names file and tensor if one has a NaN or an infinity.
 void check_finite(const std::string& path, const std::vector<NamedTensor>& tensors);
 
 /// The newest intact checkpoint of a folder; nothing if there is none at all. `warn` is told of each damaged

@@ -100,6 +100,8 @@ void check_at_most(const char* option, int64_t value, int64_t pictures, const ch
 void validate(const Config& config) {
   check(config.warm_start_epochs <= config.epochs, "--warm-start-epochs {} is more than --epochs {}",
         config.warm_start_epochs, config.epochs);
+  check(config.init_without.empty() || !config.init.empty(),
+        "--init-without {} leaves out tensors of --init FILE, which is missing", config.init_without);
   const auto& drops = config.learning_rate_drops;
   check(std::adjacent_find(drops.begin(), drops.end(), std::greater_equal()) == drops.end(),
         "--learning-rate-drops {} must increase", comma_list(drops));

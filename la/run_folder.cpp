@@ -79,13 +79,18 @@ RunFolder::RunFolder(std::string path) : path_(std::move(path)), lock_(path_ + "
   fail("cannot lock the run folder '{}': {}", path_, std::strerror(errno));
 }
 
+void RunFolder::check_absent(const Config& config) {
+  std::error_code ignored;
+  check(config.run.empty() || !fs::exists(config.run, ignored),
+        "the run folder '{}' exists already: choose another --run, or continue it with --resume", config.run);
+}
+
 RunFolder RunFolder::create(const Config& config) {
   if (!config.run.empty()) {
     const fs::path path = fs::path(config.run).lexically_normal();
     make_folders(path.has_filename() ? path.parent_path() : path.parent_path().parent_path());
-    check(make_folder(config.run),
-          "the run folder '{}' exists already: choose another --run, or continue it with --resume",
-          config.run);
+    check_absent(config);
+    if (!make_folder(config.run)) check_absent(config);  // somebody else has made it meanwhile
     return RunFolder(config.run);
   }
   const std::string prefix = name_prefix(config);

@@ -19,6 +19,8 @@ class RunFolder {
   /// that is free. Two programs that start at once get different ones. Throws an Error if config.run exists
   /// already.
   static RunFolder create(const Config& config);
+  /// An Error if config.run is the name of something that exists.
+  static void check_absent(const Config& config);
   /// Opens the folder of an earlier run; an Error if it is not there or another program trains in it.
   static RunFolder open(const std::string& path);
 

@@ -131,7 +131,7 @@ struct Entry {
 /// Reads a file from front to back and keeps its checksum.
 class Reader {
  public:
-  explicit Reader(const std::string& path) : file_(std::fopen(path.c_str(), "rb"), std::fclose) {
+  explicit Reader(const std::string& path) : path_(path), file_(std::fopen(path.c_str(), "rb"), std::fclose) {
     check(file_ != nullptr, "{}", std::strerror(errno));
     struct stat status;
     check(fstat(fileno(file_.get()), &status) == 0, "{}", std::strerror(errno));
@@ -139,6 +139,7 @@ class Reader {
     left_ = static_cast<uint64_t>(status.st_size);
   }
 
+  const std::string& path() const { return path_; }
   /// Bytes that are not read yet.
   uint64_t left() const { return left_; }
 
@@ -151,6 +152,7 @@ class Reader {
   }
 
  private:
+  std::string path_;
   std::unique_ptr<FILE, int (*)(FILE*)> file_;
   uint64_t left_ = 0;
 };
@@ -243,6 +245,15 @@ std::vector<Entry> parse_entries(const json& header, uint64_t data_bytes) {
 std::string read_header(Reader& reader, uint64_t& length) {
   check(reader.left() >= length_bytes, "it has only {} bytes", reader.left());
   reader.read(&length, length_bytes);
+  const std::string_view first(reinterpret_cast<const char*>(&length), length_bytes);
+  const bool pickle =
+      first.starts_with("PK\x03\x04") || first.starts_with("\x80\x02") || first.starts_with("\x80\x04");
+  check(!pickle,
+        "it is a PyTorch pickle, which can run any program when it is read; convert it where it is trusted, "
+        "with Python's "
+        "torch and safetensors: safetensors.torch.save_file(torch.load(\"{}\", \"cpu\", weights_only=True), "
+        "\"weights.safetensors\")",
+        reader.path());
   check(length <= max_header && length <= reader.left(),
         "its header should have {} bytes, but only {} follow (and at most {} are allowed)", length,
         reader.left(), max_header);

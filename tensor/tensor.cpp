@@ -1,5 +1,8 @@
 #include "tensor/tensor.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "tensor/backend.h"
 #include "tensor/ops.h"
 
@@ -98,6 +101,16 @@ float Tensor::item() const {
 void Tensor::copy_from_host(const void* source) { backend(device()).copy_from_host(raw(), source, bytes()); }
 void Tensor::copy_to_host(void* destination) const {
   backend(device()).copy_to_host(destination, raw(), bytes());
+}
+
+bool is_finite(const Tensor& x) {
+  if (x.dtype() != DType::f32 && x.dtype() != DType::bf16) return true;
+  const Tensor host = x.to(Device::cpu());
+  return dispatch_float(x.dtype(), [&]<class T>(T) {
+    const T* const values = host.data<T>();
+    return std::all_of(values, values + host.numel(),
+                       [](T v) { return std::isfinite(static_cast<float>(v)); });
+  });
 }
 
 }  // namespace la

@@ -99,4 +99,7 @@ class GuardedTensors {
   GuardedTensors& operator=(const GuardedTensors&) = delete;
 };
 
+/// Whether no element is NaN or infinite, as integers never are. Waits for the device.
+bool is_finite(const Tensor& x);
+
 }  // namespace la

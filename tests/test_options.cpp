@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 
+#include "apps/arguments.h"
 #include "apps/option_table.h"
 #include "apps/preset_file.h"
 #include "la/files.h"
@@ -188,8 +189,45 @@ TEST_CASE("options: the forms of the command line") {
   CHECK(parse({"--spherical", "--dim", "7"}).spherical);
   CHECK(parse({"--learning-rate-drops", "5,6"}).learning_rate_drops == std::vector<int>{5, 6});
   CHECK(parse({"--learning-rate-drops", ""}).learning_rate_drops.empty());
-  CHECK(parse({"--dim", "7", "--dim", "8"}).dim == 8);  // the last wins
   CHECK(parse({"--run", "somewhere"}).run == "somewhere");
+}
+
+TEST_CASE("options: other programs' names and underscores are understood") {
+  CHECK(parse({"--lr", "0.5", "--batch-size=7", "--warm_start_epochs", "3"}).learning_rate == 0.5f);
+  CHECK(parse({"--lr", "0.5", "--batch-size=7"}).batch == 7);
+  CHECK(parse({"--warm_start_epochs", "3"}).warm_start_epochs == 3);
+  CHECK(usage_error({"--lr", "1", "--learning-rate", "2"}).find("--learning-rate stands twice") !=
+        std::string::npos);
+}
+
+TEST_CASE("options: a preset is found by its bare name, and a wrong name gets a proposal") {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder.file("sub"));
+  write_bytes(folder.file("one.toml"), "dim = 11\n");
+  write_bytes(folder.file("sub/cifar10.toml"), "dim = 12\nbackground = 500\nclusters = 600\n");
+  CHECK(parse_options({"--preset", "one"}, folder.path()).config.dim == 11);
+  CHECK(parse_options({"--preset=one.toml"}, folder.path()).config.dim == 11);
+  CHECK(parse_options({"--preset", "cifar10"}, folder.path()).config.dim == 12);
+  CHECK_THROWS_WITH_AS(parse_options({"--preset", "cifar-10"}, folder.path()),
+                       doctest::Contains("one of cifar10, one; did you mean 'cifar10'?"), UsageError);
+  write_bytes(folder.file("wrong.toml"), "epoch = 3\n");
+  CHECK_THROWS_WITH_AS(parse_options({"--preset", "wrong"}, folder.path()),
+                       doctest::Contains("line 1: there is no option 'epoch'; did you mean 'epochs'?"),
+                       UsageError);
+
+  // Neighborhoods of a preset are for all pictures; those of the command line are meant.
+  const Config config =
+      parse_options({"--preset", "cifar10", "--limit", "100", "--clusters", "7"}, folder.path()).config;
+  CHECK(config.background == 0);
+  CHECK(config.clusters == 7);
+}
+
+TEST_CASE("options: a word is like one that is known, or it is not") {
+  const std::vector<std::string> known{"learning-rate", "learning-rate-drops", "epochs", "f32"};
+  for (const char* word : {"learning-rat", "learnign-rate", "learning_rate", "learning", "larning-rate"})
+    CHECK(did_you_mean(word, known) == "; did you mean 'learning-rate'?");
+  CHECK(did_you_mean("fp32", known) == "; did you mean 'f32'?");
+  for (const char* word : {"", "x", "colors", "dropout"}) CHECK(did_you_mean(word, known) == "");
 }
 
 TEST_CASE("options: help shows every option with its default") {
@@ -208,7 +246,11 @@ TEST_CASE("options: wrong usage is one line that names the option, the value and
     std::vector<const char*> parts;
   };
   const std::vector<Case> cases = {
-      {{"--nonsense", "3"}, {"unexpected argument '--nonsense'"}},
+      {{"--nonsense", "3"}, {"there is no option --nonsense (--help"}},
+      {{"--epoch", "3"}, {"there is no option --epoch;", "mean 'epochs'?"}},
+      {{"--learning-rte", "3"}, {"mean 'learning-rate'?"}},
+      {{"--dim", "7", "--dim=8"}, {"--dim stands twice"}},
+      {{"--init-without", "fc."}, {"--init-without fc.", "--init FILE"}},
       {{"stray"}, {"unexpected argument 'stray'"}},
       {{"--dim"}, {"--dim"}},
       {{"--dim", "x"}, {"--dim", "whole number", "'x'"}},
@@ -225,7 +267,9 @@ TEST_CASE("options: wrong usage is one line that names the option, the value and
       {{"--flip", "1.5"}, {"--flip", "at most 1"}},
       {{"--crop-max-aspect", "0.9"}, {"--crop-max-aspect", "at least 1"}},
       {{"--precision", "f16"}, {"--precision", "f32, bf16", "'f16'"}},
-      {{"--network", "resnet19"}, {"--network", "resnet18", "'resnet19'"}},
+      {{"--network", "resnet19"}, {"--network", "resnet18", "'resnet19'; did you mean 'resnet18'?"}},
+      {{"--device", "gpu"}, {"--device", "did you mean 'cuda'?"}},
+      {{"--precision", "fp32"}, {"did you mean 'f32'?"}},
       {{"--device", "tpu"}, {"--device", "auto, cpu, cuda", "'tpu'"}},
       {{"--spherical=maybe"}, {"--spherical", "maybe"}},
       {{"--learning-rate-drops", "5,"}, {"--learning-rate-drops", "''"}},

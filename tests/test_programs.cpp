@@ -94,6 +94,10 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
+std::string replaced(std::string text, const std::string& part, const std::string& other) {
+  return text.replace(text.find(part), part.size(), other);
+}
+
 }  // namespace
 
 TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures and an ONNX model") {
@@ -124,7 +128,7 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   CHECK(fs::exists(run + "/pictures-train.txt"));
 
   const Called embedded =
-      call(fmt::format("la_embed {} {} --out {} --layers stem layer2.0.conv1 --whole --max-bad 0.1 --device "
+      call(fmt::format("la_embed {} {} --out {} --layers stem,layer2.0.conv1 --whole --max-bad 0.1 --device "
                        "cpu --similar '{}/dark "
                        "ones/rgb.png' --top 30 --sheet {}",
                        run, train_folder, work.file("v.npy"), train_folder, work.file("sheet.png")));
@@ -166,7 +170,7 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   }
 
   const Called evaluated =
-      call(fmt::format("la_eval {} --data {} --epochs 3 --batch 8 --ten-crop --low-shot 50 100 --max-bad 0.1 "
+      call(fmt::format("la_eval {} --data {} --epochs 3 --batch 8 --ten-crop --low-shot 50,100 --max-bad 0.1 "
                        "--device cpu --out {}",
                        run, folder.path(), work.file("eval.json")));
   CHECK_MESSAGE(evaluated.status == 0, evaluated.output);
@@ -186,13 +190,13 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
 
   // Another network begins with what fits of the weights.
   const fs::path checkpoint = run + "/checkpoint-00002-000000006.safetensors";
-  const std::string again =
-      settings + " --max-bad 0.1 --run " + work.file("again") + " --init " + checkpoint.string();
-  const Called wrong = call(again + " --dim 8");
+  const std::string again = replaced(settings, "--dim 16", "--dim 8") + " --max-bad 0.1 --run " +
+                            work.file("again") + " --init " + checkpoint.string();
+  const Called wrong = call(again);
   CHECK(wrong.status == 1);
   CHECK_MESSAGE(wrong.says("tensor \"fc.0.weight\" is f32 [16, 64]; expected f32 [8, 64]"), wrong.output);
   CHECK_FALSE(fs::exists(work.file("again")));
-  const Called begun = call(again + " --dim 8 --init-without fc.");
+  const Called begun = call(again + " --init-without fc.");
   CHECK_MESSAGE(begun.status == 0, begun.output);
   CHECK_MESSAGE(begun.says("not in the file, so as initialized: fc.0.weight"), begun.output);
 }

@@ -203,6 +203,8 @@ TEST_CASE("safetensors: an impossible header is an Error that says why") {
     CHECK(message.find(path) != std::string::npos);
     CHECK_MESSAGE(message.find(c.message) != std::string::npos, message);
   }
+  write_bytes(path, std::string("PK\x03\x04\0\0\x08\x08\0\0archive/data.pkl", 26));
+  CHECK(message_of(path).find("PyTorch pickle") != std::string::npos);
   CHECK(message_of(folder.path()).find("not a regular file") != std::string::npos);
   CHECK(message_of(folder.file("absent")).find("No such file") != std::string::npos);
 }

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace la {
 
@@ -34,12 +35,20 @@ inline void prefetch(const float* p, int64_t offset, int64_t bytes) {
   for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(from + b, 0, 2);
 }
 
+/// The lanes of x followed by those of y, number of(i) at place i.
+template <int... i, class F>
+inline Floats shuffled(const Floats& x, const Floats& y, std::integer_sequence<int, i...>, F of) {
+  return __builtin_shufflevector(x, y, of(i)...);
+}
+template <class F>
+inline Floats shuffled(const Floats& x, const Floats& y, F of) {
+  return shuffled(x, y, std::make_integer_sequence<int, simd_lanes>(), of);
+}
+
 /// Adds to each lane the lane at that distance.
 template <int distance>
 inline Floats add_lanes_at(Floats x) {
-  Ints partner;
-  for (int i = 0; i < simd_lanes; ++i) partner[i] = i ^ distance;
-  return x + __builtin_shuffle(x, partner);
+  return x + shuffled(x, x, [](int i) { return i ^ distance; });
 }
 
 /// The sum of all lanes.
