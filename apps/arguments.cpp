@@ -88,7 +88,7 @@ std::string option_name(const std::string& given, const std::vector<std::string>
   return other_word ? synonym->second : name;
 }
 
-std::vector<std::string> normalized(const CLI::App& app, const std::vector<std::string>& arguments) {
+std::vector<std::string> normalized(CLI::App& app, const std::vector<std::string>& arguments) {
   const std::vector<std::string> known = option_names(app);
   std::vector<std::string> result;
   std::set<std::string> seen;
@@ -103,8 +103,11 @@ std::vector<std::string> normalized(const CLI::App& app, const std::vector<std::
     if (!contains(known, name))
       throw UsageError(fmt::format("there is no option --{}{} (--help lists the options)", given,
                                    did_you_mean(name, known)));
-    const bool list = app.get_option("--" + name)->get_items_expected_max() > 1;
-    if (!seen.insert(name).second && !list) throw UsageError(fmt::format("--{} stands twice", name));
+    CLI::Option* const option = app.get_option("--" + name);
+    if (option->get_items_expected_max() <= 1) {
+      option->take_last();
+      if (!seen.insert(name).second) fmt::print(stderr, "--{} stands twice: the last one counts\n", name);
+    }
     result.push_back("--" + name + argument.substr(end));
   }
   return result;

@@ -16,8 +16,9 @@ std::string did_you_mean(const std::string& word, const std::vector<std::string>
 std::string option_name(const std::string& given, const std::vector<std::string>& known);
 
 /// The arguments, with the names of options as the program has them. A UsageError for an option that it does
-/// not have, and for one that stands twice unless it is a list.
-std::vector<std::string> normalized(const CLI::App& app, const std::vector<std::string>& arguments);
+/// not have. Of one that stands twice and is no list the last counts, so that a script can have defaults, and
+/// stderr is told.
+std::vector<std::string> normalized(CLI::App& app, const std::vector<std::string>& arguments);
 
 /// The folder of the presets, beside the program.
 std::string presets_folder();
