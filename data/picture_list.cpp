@@ -134,7 +134,9 @@ std::string LeftOut::text() const {
   std::vector<std::string> parts;
   if (!unreadable_.empty()) parts.push_back(describe(unreadable_, "this build cannot read them"));
   if (!no_pictures_.empty()) parts.push_back(describe(no_pictures_, "no names of pictures"));
-  if (special_ > 0) parts.push_back(fmt::format("{} that are no regular files", special_));
+  if (special_ > 0)
+    parts.push_back(fmt::format("{} {}", special_,
+                                special_ == 1 ? "pipe, socket or device" : "pipes, sockets or devices"));
   return fmt::format("{}", fmt::join(parts, "; "));
 }
 

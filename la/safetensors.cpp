@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -36,6 +37,20 @@ struct TypeName {
   void (*convert)(const void* from, size_t count, float* to) = nullptr;
 };
 
+/// A number of IEEE 754 in 16 bits: a sign, 5 bits of exponent and 10 of fraction.
+struct Half {
+  uint16_t bits;
+
+  explicit operator float() const {
+    constexpr int special = 31;  // the exponent of infinity and NaN
+    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    const float magnitude = exponent == special ? (fraction == 0 ? HUGE_VALF : NAN)
+                            : exponent == 0     ? std::ldexp(static_cast<float>(fraction), -24)
+                                            : std::ldexp(static_cast<float>(1024 + fraction), exponent - 25);
+    return std::copysign(magnitude, bits >> 15 == 0 ? 1.0f : -1.0f);
+  }
+};
+
 template <class T>
 void to_floats(const void* from, size_t count, float* to) {
   for (size_t i = 0; i < count; ++i) {
@@ -50,7 +65,7 @@ constexpr std::array type_names = {TypeName{DType::f32, "F32", 4},
                                    TypeName{DType::i32, "I32", 4},
                                    TypeName{DType::i64, "I64", 8},
                                    TypeName{DType::u8, "U8", 1},
-                                   TypeName{DType::f32, "F16", 2, to_floats<_Float16>},
+                                   TypeName{DType::f32, "F16", 2, to_floats<Half>},
                                    TypeName{DType::f32, "F64", 8, to_floats<double>}};
 
 std::string_view text_of(DType dtype) {

@@ -286,8 +286,8 @@ TEST_CASE("files that are passed over are counted by their endings, with the rea
   CHECK(data.notes ==
         std::vector<std::string>{
             "left out of " + folder.path() +
-            ": 4 files: 2 .txt, 1 without ending, 1 .json (no names of pictures); 1 that are no regular "
-            "files"});
+            ": 4 files: 2 .txt, 1 without ending, 1 .json (no names of pictures); 1 pipe, socket "
+            "or device"});
 }
 
 TEST_CASE("a pipe, or a file without end, is a bad picture and is not waited for") {
