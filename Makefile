@@ -106,7 +106,7 @@ EMULATED_TESTS := $(BUILD)/run_tests_emulated
 PROBE_CUDNN := $(BUILD)/probe_cudnn
 CUDNN_GPUS := $(sort $(wildcard tests/cudnn/*.json))
 
-.PHONY: all programs benches deps config test fuzz test-gpu test-cudnn test-barriers test-bundle test-sanitize bundle check check-floors format bench clean help
+.PHONY: all programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-barriers test-bundle test-sanitize bundle check check-floors format bench clean help
 all: programs
 programs: $(PROGRAMS)
 benches: $(BENCHES)
@@ -127,7 +127,7 @@ $(BENCHES): $(BUILD)/%: $(BUILD)/bench/%.o $(call object,$(APP_SHARED) $(OP_CASE
 $(TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(DEVICE) $(LIB)
 	$(link)
 $(FUZZ): $(call object,tests/fuzz/fuzz.cpp $(APP_SHARED)) $(DEVICE) $(LIB)
-	$(link)
+	$(link) $(FUZZ_MAIN)
 $(PROBE_CUDNN): $(call object,tests/cudnn/probe_cudnn.cpp) $(DEVICE) $(LIB)
 	$(link)
 $(EMULATED_TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(EMULATED) $(LIB)
@@ -217,10 +217,15 @@ test: check-floors $(TESTS) $(EMULATED_TESTS) $(PROGRAMS) $(if $(filter 1,$(CUDA
 	@$(if $(filter 1,$(CUDA)),$(PROBE_CUDNN) $(CUDNN_GPUS))
 	@if command -v $(PYTHON) > /dev/null; then $(PYTHON) tests/check_onnx.py $(BIN) resnet20 preact-resnet18 alexnet; fi
 
-# The readers of files with files that were changed at random.
-fuzz: $(FUZZ)
-	@$(FUZZ) $(FUZZ_RUNS)
+# The readers of files with files that were changed at random; with SECONDS=n each for so long under libFuzzer (clang++).
+LIBFUZZER := build/libfuzzer
+fuzz: $(if $(SECONDS),fuzz-by-coverage,$(FUZZ))
+	@$(if $(SECONDS),,$(FUZZ) $(FUZZ_RUNS))
 FUZZ_RUNS ?= 3000
+fuzz-by-coverage:
+	@$(MAKE) --no-print-directory BUILD=$(LIBFUZZER) CUDA=0 CXX=clang++ OPTIMIZE=-O1 WARNINGS=-w \
+	   SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -DLA_LIBFUZZER" FUZZ_MAIN=-fsanitize=fuzzer $(LIBFUZZER)/fuzz
+	@sh tests/fuzz/run_libfuzzer.sh $(LIBFUZZER)/fuzz $(SECONDS) $(LIBFUZZER)/corpora
 
 # The tests that run on a GPU alone.
 test-gpu: $(TESTS) $(PROGRAMS)
@@ -274,10 +279,11 @@ help:
 	@echo "make test-barriers  whether the tests of CUDA kernels find every missing barrier"
 	@echo "make test-bundle    whether the bundle's script ends in time, whatever its programs do"
 	@echo "make bundle         a folder to carry to a GPU where nothing can be installed"
-	@echo "make fuzz           give the readers of files changed files"
+	@echo "make fuzz           give the readers of files changed files; SECONDS=60: each for so long, by libFuzzer of clang++"
 	@echo "make test-sanitize  tests and fuzz under AddressSanitizer and UBSan"
 	@echo "make check          formatting and the order of the floors"
 	@echo "make format         lay out the sources with clang-format"
 	@echo "make bench          measure, beside PyTorch and faiss where they are installed"
 	@echo "make clean          remove what was built"
-	@echo "variables           CXX, MARCH (native), OPTIMIZE (-O3), BUILD (build)"
+	@echo "variables           CXX, MARCH (native), OPTIMIZE (-O3), BUILD (build); CUDA (1, 0), CUDA_ARCH (\"80 90 90+PTX\");"
+	@echo "                    WEBP, TIFF, HEIF, AVIF (0 leaves a kind of picture out)"

@@ -3,7 +3,8 @@
 //
 //   fuzz RUNS [SEED]      so many changed files for each reader
 //
-// Under libFuzzer (clang++ -fsanitize=fuzzer -DLA_LIBFUZZER), the environment's LA_FUZZ names the reader.
+// Under libFuzzer (-DLA_LIBFUZZER, tests/fuzz/run_libfuzzer.sh), the environment's LA_FUZZ names the reader;
+// "list" prints the names and ends.
 #include <fmt/format.h>
 
 #include <cctype>
@@ -148,13 +149,23 @@ void run_one(const Target& target, const std::string& file) {
 
 #ifdef LA_LIBFUZZER
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+const Target* chosen = nullptr;
+
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
   static const TemporaryFolder folder;
   static const std::vector<Target> targets = make_targets(folder);
-  const char* name = std::getenv("LA_FUZZ");
-  for (const Target& target : targets)
-    if (name != nullptr && name == target.name)
-      run_one(target, std::string(reinterpret_cast<const char*>(data), size));
+  const char* const name = std::getenv("LA_FUZZ");
+  for (const Target& target : targets) {
+    if (name != nullptr && name == target.name) chosen = &target;
+    if (name != nullptr && std::string_view(name) == "list") fmt::print("{}\n", target.name);
+  }
+  if (chosen != nullptr) return 0;
+  std::fflush(stdout);
+  std::_Exit(name != nullptr && std::string_view(name) == "list" ? 0 : 2);
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  run_one(*chosen, std::string(reinterpret_cast<const char*>(data), size));
   return 0;
 }
 
