@@ -36,6 +36,10 @@ double percent(double share) { return 100 * share; }
 /// The number of few digits that the float was made from.
 double shortest(float value) { return std::stod(fmt::format("{}", value)); }
 
+std::string tested_on(const DataSource& data) {
+  return data.test ? data.test->description() : "each against the others (leave-one-out)";
+}
+
 /// What has been measured so far, as a table on the terminal and in a file that other programs read.
 class Results {
  public:
@@ -44,12 +48,12 @@ class Results {
              {"network", model.network},
              {"data", data.name},
              {"train", data.train->description()},
-             {"test", data.test->description()},
+             {"test", tested_on(data)},
              {"view_size", model.view.size},
              {"knn", Json::array()},
              {"readout", Json::array()}};
     fmt::print("checkpoint  {}\nnetwork     {}\ndata        {}: {}; tested on {}\n", model.checkpoint,
-               model.network, data.name, data.train->description(), data.test->description());
+               model.network, data.name, data.train->description(), tested_on(data));
   }
 
   void add_knn(int64_t k, float temperature, double top1) {
@@ -99,7 +103,7 @@ class Results {
 };
 
 void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& options, Results& results) {
-  const auto train = labeled_pictures(*data.train), test = labeled_pictures(*data.test);
+  const auto train = labeled_pictures(*data.train);
   const Device device = model.module->parameters().front().variable->value().device();
   Progress progress(stderr);
   const auto embedded = [&](const Dataset& pictures) {
@@ -107,13 +111,16 @@ void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& optio
         embed(*model.module, pictures, model.view, model.dtype(), device, progress.watch());
     return LabeledVectors{vectors, labels_of(pictures)};
   };
-  const LabeledVectors test_vectors = embedded(*test), train_vectors = embedded(*train);
+  const LabeledVectors train_vectors = embedded(*train);
   print_complaints(*train);
-  print_complaints(*test);
+  const auto test = data.test ? labeled_pictures(*data.test) : nullptr;
+  const LabeledVectors test_vectors = test ? embedded(*test) : train_vectors;
+  if (test) print_complaints(*test);
+  const auto accuracy = test ? knn_accuracy : leave_one_out_accuracy;
   for (const int64_t k : {1, 200})
     results.add_knn(
         k, options.temperature,
-        knn_accuracy(train_vectors, test_vectors, {.neighbors = k, .temperature = options.temperature}));
+        accuracy(train_vectors, test_vectors, {.neighbors = k, .temperature = options.temperature}));
 }
 
 /// False if the user interrupted it.
@@ -148,8 +155,12 @@ bool evaluate_readout(Model& model, const Dataset& train, const Dataset& test, c
 int evaluate(EvalOptions options) {
   Model model = open_model(options.model);
   const DataSource data = open_data(options.model.data);
-  check(data.train->has_labels() && data.test != nullptr && data.test->has_labels(),
-        "{}: evaluation needs labels for training and for test pictures (--val FOLDER names the latter)",
+  check(data.train->has_labels() && (data.test == nullptr || data.test->has_labels()),
+        "{}: evaluation needs labels for training and for test pictures", options.model.data.path);
+  check(data.test != nullptr || options.knn_only,
+        "{}: the linear readout needs test pictures: --val FOLDER names them, --val-split SHARE sets some "
+        "apart; "
+        "--knn-only tests each picture against the others",
         options.model.data.path);
   check_channels(model, *data.train);
   for (const std::string& stage : options.readout.stages) find_module(*model.module, stage);
@@ -194,6 +205,9 @@ int main(int argc, char** argv) {
     app.add_option("--data", options.model.data.path, "labeled pictures, for training and for testing")
         ->required();
     app.add_option("--val", options.model.data.val, "folder of test pictures, where --data has none");
+    app.add_option("--val-split", options.model.data.val_split,
+                   "share of each class to be set apart for testing, where there are no test pictures")
+        ->check(CLI::Range(0.0, 0.9));
     app.add_option("--out", options.out, "JSON file of the results; default: beside the checkpoint");
     auto* knn = app.add_flag("--knn-only", options.knn_only, "leave out the linear readout");
     app.add_flag("--readout-only", options.readout_only, "leave out the nearest neighbors")->excludes(knn);

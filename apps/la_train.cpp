@@ -42,6 +42,7 @@ DataOptions data_options(const Config& config) {
           .format = config.format,
           .limit = config.limit,
           .val = config.val,
+          .val_split = config.val_split,
           .max_bad = config.max_bad,
           .decode = {.max_pixels = config.max_pixels, .background = parse_color(config.background_color)},
           .listings = config.resume ? config.run : ""};

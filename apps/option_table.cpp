@@ -214,6 +214,8 @@ void add_data_and_network(Table& t, Config& c) {
         "use only so many training pictures: the first, or files spread over the folder; 0: all");
   t.add("val", c.val, "folder of test pictures, for picture folders that have no val/ beside train/")
       .on_resume = Option::OnResume::free;
+  t.add("val-split", c.val_split, between(0, 0.9),
+        "share of each class to be set apart for testing, where a picture folder has no test pictures");
   t.add("image-size", c.image_size, between(0, 4096),
         "height and width of what the network sees; 0: the pictures' own up to 224, for picture files 224");
   t.add("max-bad", c.max_bad, share,

@@ -81,11 +81,13 @@ struct DataOptions {
   /// 0 is all.
   int64_t limit = 0;
   std::string val = {};  // with "folder": the test pictures, if they are not in path/val
+  double val_split =
+      0;  // with "folder": share of each class to be set apart for testing, where there is no other
   double max_bad =
       0.01;  // share of the pictures that may be bad, if they are more than a few, before it is an Error
   DecodeOptions decode = {};  // of picture files
-  /// Folder with pictures-train.txt and pictures-test.txt, lists of an earlier run. Their files may have moved
-  /// since: they are looked for below `path` too.
+  /// Folder with pictures-train.txt and pictures-test.txt, lists of an earlier run. Their files may have
+  /// moved since: they are looked for below `path` too.
   std::string listings = {};
 };
 

@@ -160,6 +160,22 @@ struct Split {
   std::vector<std::string> notes;  // for the user
 };
 
+/// An Error if test pictures are training pictures too, by their files.
+void check_apart(const PictureList& train, const PictureList& test) {
+  std::error_code ignored;
+  const std::string a = fs::weakly_canonical(train.root, ignored).string() + "/",
+                    b = fs::weakly_canonical(test.root, ignored).string() + "/";
+  if (!a.starts_with(b) && !b.starts_with(a)) return;  // no folder of the one is within the other
+  std::set<std::string> files;
+  for (int64_t i = 0; i < train.size(); ++i) files.insert(a + std::string(train.path(i)));
+  int64_t shared = 0;
+  for (int64_t i = 0; i < test.size(); ++i) shared += files.contains(b + std::string(test.path(i))) ? 1 : 0;
+  check(
+      shared == 0,
+      "{} of the {} test pictures in {} are training pictures too: they would be recognized, not classified",
+      shared, test.size(), test.root);
+}
+
 DataSource make_source(Split split, const DataOptions& options) {
   if (options.limit > 0) split.train.thin_out(options.limit);
   DataSource source;
@@ -168,6 +184,7 @@ DataSource make_source(Split split, const DataOptions& options) {
     if (const std::string left_out = list->left_out.text(); !left_out.empty())
       source.notes.push_back(fmt::format("left out of {}: {}", list->root, left_out));
   const bool has_test = split.test.size() > 0;
+  if (has_test) check_apart(split.train, split.test);
   if (has_test) source.test = std::make_unique<PictureFiles>(std::move(split.test), options);
   source.train = std::make_unique<PictureFiles>(std::move(split.train), options);
   return source;
@@ -295,6 +312,10 @@ DataSource open_folder(const DataOptions& options) {
     drop_single_class(split.test, split.train.classes);
     share_classes(split.train, split.test);
   }
+  check(options.val_split == 0 || test.empty(), "there are test pictures in {}: --val-split sets none apart",
+        test);
+  constexpr uint64_t seed = 0;  // so that la_train and la_eval set the same ones apart
+  if (options.val_split > 0) split.test = split.train.split_off(options.val_split, seed);
   return make_source(std::move(split), options);
 }
 

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <numeric>
 #include <set>
 
 #include "data/decode.h"
 #include "data/formats.h"
+#include "tensor/random.h"
 
 namespace la {
 namespace {
@@ -162,6 +164,33 @@ void PictureList::thin_out(int64_t count) {
   labels = std::move(kept.labels);
   paths_ = std::move(kept.paths_);
   ends_ = std::move(kept.ends_);
+}
+
+PictureList PictureList::split_off(double share, uint64_t seed) {
+  std::map<int32_t, std::vector<int64_t>> of_class;
+  for (int64_t i = 0; i < size(); ++i) of_class[labels[static_cast<size_t>(i)]].push_back(i);
+  std::set<int64_t> taken;
+  for (auto& [label, members] : of_class) {
+    RandomStream random({seed, Purpose::split, static_cast<uint64_t>(label + 1)});
+    const auto n = static_cast<int64_t>(members.size());
+    const int64_t least = n > 1 ? 1 : 0;
+    const auto wanted = std::clamp<int64_t>(std::llround(share * static_cast<double>(n)), least, n - 1);
+    for (int64_t i = 0; i < wanted; ++i) {
+      const int64_t other = i + random.below(static_cast<uint32_t>(n - i));
+      std::swap(members[static_cast<size_t>(i)], members[static_cast<size_t>(other)]);
+      taken.insert(members[static_cast<size_t>(i)]);
+    }
+  }
+  PictureList rest, apart;
+  for (int64_t i = 0; i < size(); ++i)
+    (taken.contains(i) ? apart : rest).add(path(i), labels[static_cast<size_t>(i)]);
+  for (PictureList* list : {&rest, &apart}) {
+    list->root = root;
+    list->classes = classes;
+  }
+  rest.left_out = std::move(left_out);
+  *this = std::move(rest);
+  return apart;
 }
 
 bool PictureList::has_labels() const {

@@ -33,6 +33,9 @@ struct PictureList {
   void add(std::string_view path, int label);
   int64_t size() const { return static_cast<int64_t>(labels.size()); }
   std::string_view path(int64_t i) const;
+  /// Takes a share of the files of each class, chosen by chance but at least one where there are two, out of
+  /// the list, and returns them.
+  PictureList split_off(double share, uint64_t seed);
   /// Leaves `count` files, evenly spread over the list.
   void thin_out(int64_t count);
   bool has_labels() const;

@@ -48,9 +48,11 @@ struct Config {
   // Data.
   std::string data = "/usr/share/datasets/fashion-mnist";
   std::string format = "auto";
-  int64_t limit = 0;      // use only so many training pictures; 0 is all
-  std::string val;        // test pictures of a picture folder, if not in data/val
-  int image_size = 0;     // height and width of a view; 0: the pictures' own, or 224
+  int64_t limit = 0;  // use only so many training pictures; 0 is all
+  std::string val;    // test pictures of a picture folder, if not in data/val
+  double val_split =
+      0;               // share of a picture folder to be set apart for testing, where it has no test pictures
+  int image_size = 0;  // height and width of a view; 0: the pictures' own, or 224
   double max_bad = 0.01;  // share of picture files that may be damaged or gone, if they are more than a few
   int64_t max_pixels = 200'000'000;        // of a picture file; larger ones are bad
   std::string background_color = "white";  // behind what is transparent

@@ -30,6 +30,33 @@ LabeledVectors with_labels(const LabeledVectors& all) {
   return result;
 }
 
+/// The share of `test` whose label wins the vote of the nearest k of `train`. itself: of each test vector the
+/// row in `train` that has no vote; or empty.
+double share_of_right_votes(const LabeledVectors& train, const LabeledVectors& test, int64_t k,
+                            const std::vector<int32_t>& itself, const KnnOptions& options) {
+  const auto voters = static_cast<size_t>(k), found = voters + (itself.empty() ? 0 : 1);
+  const TopK nearest = ops::nearest_rows(test.vectors, train.vectors, static_cast<int64_t>(found));
+  const std::vector<float> similarities = nearest.values.to_vector<float>();
+  const std::vector<int32_t> indices = nearest.indices.to_vector<int32_t>();
+
+  std::vector<double> votes(static_cast<size_t>(*std::max_element(train.labels.begin(), train.labels.end())) +
+                            1);
+  int64_t correct = 0;
+  for (size_t i = 0; i < test.labels.size(); ++i) {
+    std::fill(votes.begin(), votes.end(), 0.0);
+    size_t counted = 0;
+    for (size_t j = i * found; j < (i + 1) * found && counted < voters; ++j) {
+      if (!itself.empty() && indices[j] == itself[i]) continue;
+      votes[static_cast<size_t>(train.labels[static_cast<size_t>(indices[j])])] +=
+          std::exp(static_cast<double>(similarities[j]) / options.temperature);
+      ++counted;
+    }
+    const auto winner = std::max_element(votes.begin(), votes.end()) - votes.begin();
+    correct += winner == test.labels[i];
+  }
+  return static_cast<double>(correct) / static_cast<double>(test.labels.size());
+}
+
 /// While one is in scope, the network is in evaluation mode.
 class EvaluationMode {
  public:
@@ -89,23 +116,26 @@ double knn_accuracy(const LabeledVectors& all_train, const LabeledVectors& all_t
   check(!train.labels.empty() && !test.labels.empty(),
         "kNN: {} training and {} test vectors have labels; expected some", train.labels.size(),
         test.labels.size());
-  const auto k = static_cast<size_t>(std::min(options.neighbors, train.vectors.size(0)));
-  const TopK nearest = ops::nearest_rows(test.vectors, train.vectors, static_cast<int64_t>(k));
-  const std::vector<float> similarities = nearest.values.to_vector<float>();
-  const std::vector<int32_t> indices = nearest.indices.to_vector<int32_t>();
+  return share_of_right_votes(train, test, std::min(options.neighbors, train.vectors.size(0)), {}, options);
+}
 
-  std::vector<double> votes(static_cast<size_t>(*std::max_element(train.labels.begin(), train.labels.end())) +
-                            1);
-  int64_t correct = 0;
-  for (size_t i = 0; i < test.labels.size(); ++i) {
-    std::fill(votes.begin(), votes.end(), 0.0);
-    for (size_t j = i * k; j < (i + 1) * k; ++j)
-      votes[static_cast<size_t>(train.labels[static_cast<size_t>(indices[j])])] +=
-          std::exp(static_cast<double>(similarities[j]) / options.temperature);
-    const auto winner = std::max_element(votes.begin(), votes.end()) - votes.begin();
-    correct += winner == test.labels[i];
+double leave_one_out_accuracy(const LabeledVectors& all, const LabeledVectors& guess,
+                              const KnnOptions& options) {
+  const LabeledVectors voters = with_labels(all), asked = with_labels(guess);
+  const int64_t n = voters.vectors.size(0);
+  check(voters.labels == asked.labels,
+        "leave-one-out: the {} vectors and the {} that are asked have other labels", n, asked.labels.size());
+  check(n >= 2, "leave-one-out: {} vectors have labels, expected at least 2", n);
+  constexpr int64_t most = 50'000;
+  const int64_t count = std::min(n, most);
+  std::vector<int32_t> rows;
+  LabeledVectors some;
+  for (int64_t i = 0; i < count; ++i) {
+    rows.push_back(static_cast<int32_t>(i * n / count));
+    some.labels.push_back(asked.labels[static_cast<size_t>(rows.back())]);
   }
-  return static_cast<double>(correct) / static_cast<double>(test.labels.size());
+  some.vectors = ops::gather_rows(asked.vectors, Tensor::from(rows, {count}, asked.vectors.device()));
+  return share_of_right_votes(voters, some, std::min(options.neighbors, n - 1), rows, options);
 }
 
 Evaluator::Evaluator(const Dataset* train, const Dataset* test, const AugmentationOptions& view,
@@ -119,7 +149,7 @@ Evaluator::Evaluator(const Dataset* train, const Dataset* test, const Augmentati
 
 std::string Evaluator::why_not() const {
   if (!train_->has_labels()) return "the training pictures have no labels";
-  if (test_ == nullptr) return "there are no test pictures";
+  if (leaves_one_out()) return labeled_train_->size() > 1 ? "" : "only one picture has a label";
   return test_->has_labels() ? "" : "the test pictures have no labels";
 }
 
@@ -128,13 +158,19 @@ Accuracy Evaluator::evaluate(Module& network, const MemoryBank& bank, const Watc
   const auto embedded = [&](const Dataset& data) {
     return LabeledVectors{embed(network, data, view_, precision_, device, watch), labels_of(data)};
   };
+  const LabeledVectors bank_vectors{bank.vectors(), labels_of(*train_)};
+  if (leaves_one_out()) {
+    const LabeledVectors all = embedded(*labeled_train_);
+    return {.knn200 = leave_one_out_accuracy(all, all, knn_),
+            .knn1 = leave_one_out_accuracy(bank_vectors, all, {.neighbors = 1})};
+  }
   const LabeledVectors test = embedded(*labeled_test_);
   return {.knn200 = knn_accuracy(embedded(*labeled_train_), test, knn_),
-          .knn1 = knn_accuracy({bank.vectors(), labels_of(*train_)}, test, {.neighbors = 1})};
+          .knn1 = knn_accuracy(bank_vectors, test, {.neighbors = 1})};
 }
 
 bool Evaluator::pixels_fit() const {
-  const int64_t pictures = labeled_train_->size() + labeled_test_->size();
+  const int64_t pictures = labeled_train_->size() + (leaves_one_out() ? 0 : labeled_test_->size());
   const int64_t floats = pictures * view_.size * view_.size * labeled_train_->channels();
   return floats * static_cast<int64_t>(sizeof(float)) <= int64_t{2} << 30;
 }
@@ -143,20 +179,27 @@ double Evaluator::pixel_accuracy() const {
   const auto pixels = [&](const Dataset& data) {
     return LabeledVectors{pixel_vectors(data, view_), labels_of(data)};
   };
-  return knn_accuracy(pixels(*labeled_train_), pixels(*labeled_test_), knn_);
+  const LabeledVectors train = pixels(*labeled_train_);
+  return leaves_one_out() ? leave_one_out_accuracy(train, train, knn_)
+                          : knn_accuracy(train, pixels(*labeled_test_), knn_);
 }
 
 std::string Evaluator::protocol(const char* vectors) const {
-  return fmt::format("kNN top-1 (k={}, tau={}, {}, {} test images)",
-                     std::min(knn_.neighbors, labeled_train_->size()), knn_.temperature, vectors,
-                     labeled_test_->size());
+  const int64_t others = labeled_train_->size() - (leaves_one_out() ? 1 : 0);
+  return fmt::format("kNN top-1 (k={}, tau={}, {}, {})", std::min(knn_.neighbors, others), knn_.temperature,
+                     vectors, tested());
+}
+
+std::string Evaluator::tested() const {
+  return leaves_one_out() ? fmt::format("leave-one-out over {} training images", labeled_train_->size())
+                          : fmt::format("{} test images", labeled_test_->size());
 }
 
 std::string Evaluator::knn_protocol() const { return protocol("train embeddings recomputed"); }
 std::string Evaluator::pixel_protocol() const { return protocol("normalized pixels of unit length"); }
 
 std::string Evaluator::bank_protocol() const {
-  return fmt::format("1-NN top-1 (nearest vector of the memory bank, {} test images)", labeled_test_->size());
+  return fmt::format("1-NN top-1 (nearest vector of the memory bank, {})", tested());
 }
 
 }  // namespace la

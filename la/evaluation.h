@@ -44,12 +44,19 @@ struct KnnOptions {
 /// label take no part; a tie goes to the lowest label.
 double knn_accuracy(const LabeledVectors& train, const LabeledVectors& test, const KnnOptions& options);
 
+/// The same where there are no test vectors: the label of each vector is predicted by the others
+/// (leave-one-out), from `guess`, which is another vector for each of the same things, such as their
+/// embeddings where `all` is the memory bank. Of more than 50,000 so many are tried, evenly spread.
+double leave_one_out_accuracy(const LabeledVectors& all, const LabeledVectors& guess,
+                              const KnnOptions& options);
+
 struct Accuracy {
   double knn200 = 0;  // k = 200, embeddings of the training pictures recomputed
   double knn1 = 0;    // the label of the nearest vector of the memory bank
 };
 
-/// Evaluates a network on a test set, and says by which protocol.
+/// Evaluates a network on a test set, and says by which protocol; without a test set, on the training
+/// pictures, each against the others.
 class Evaluator {
  public:
   /// `test` may be null; `view` says how a picture is shown to the network.
@@ -72,6 +79,9 @@ class Evaluator {
 
  private:
   std::string protocol(const char* vectors) const;
+  bool leaves_one_out() const { return test_ == nullptr; }
+  /// "10000 test images"
+  std::string tested() const;
 
   const Dataset* train_;
   const Dataset* test_;

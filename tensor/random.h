@@ -21,6 +21,7 @@ enum class Purpose : uint32_t {
   dropout,
   test,
   low_shot,
+  split,
 };
 
 /// Names one random sequence: `index` is, for example, a picture, a step or a parameter's number.

@@ -31,6 +31,20 @@ TEST_CASE("kNN: the nearest vote with weight exp(similarity / temperature)") {
   CHECK(knn_accuracy(train, test, {.neighbors = 200, .temperature = 1.0f}) == 0.0);  // no more than there are
 }
 
+TEST_CASE("kNN: leave-one-out, nobody votes for himself") {
+  // Nearest others: 0 <-> 10 (other label), 50 -> 44, 44 -> 50 (same label); the fifth has none.
+  const LabeledVectors all{at_angles({0, 10, 44, 50, 1}), {0, 1, 1, 1, unlabeled}};
+  CHECK(leave_one_out_accuracy(all, all, {.neighbors = 1}) == 0.5);
+  // Hot, the majority of all others: 1 for each.
+  CHECK(leave_one_out_accuracy(all, all, {.neighbors = 200, .temperature = 100}) == 0.75);
+  // Equal vectors: which of them is oneself is told by the row, not by the similarity. The first asks 1 and
+  // 1, the others 0 and 1, a tie that goes to 0.
+  const LabeledVectors twins{at_angles({0, 0, 0}), {0, 1, 1}};
+  CHECK(leave_one_out_accuracy(twins, twins, {.neighbors = 2}) == 0.0);
+  CHECK_THROWS_AS(leave_one_out_accuracy({at_angles({0}), {1}}, {at_angles({0}), {1}}, {}), Error);
+  CHECK_THROWS_AS(leave_one_out_accuracy(all, twins, {}), Error);
+}
+
 TEST_CASE("kNN: vectors without a label take no part") {
   const LabeledVectors train{at_angles({0, 10, 90}), {unlabeled, 3, 1}};
   const LabeledVectors test{at_angles({1, 80, 45}), {3, 1, unlabeled}};

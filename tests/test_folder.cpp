@@ -146,9 +146,10 @@ TEST_CASE("the lists of Places205 are read as they come") {
   const TemporaryFolder folder;
   make_picture(folder.file("images256/a/abbey/1 2.png"));
   make_picture(folder.file("images256/z/zoo/3.png"));
+  make_picture(folder.file("images256/a/abbey/4.png"));
   make_file(folder.file("trainvalsplit_places205/train_places205.csv"),
             "z/zoo/3.png 204\r\na/abbey/1 2.png 0\r\n");
-  make_file(folder.file("trainvalsplit_places205/val_places205.csv"), "a/abbey/1 2.png,0\n");
+  make_file(folder.file("trainvalsplit_places205/val_places205.csv"), "a/abbey/4.png,0\n");
   const DataSource data = open_data({.path = folder.path()});
   REQUIRE(data.train->size() == 2);
   CHECK(data.train->label(0) == 204);
@@ -194,6 +195,38 @@ TEST_CASE("the list of an earlier run finds its files where they have moved to")
   make_picture(other.file("train/1.png"));
   CHECK_THROWS_WITH_AS(open_data({.path = other.path(), .listings = run.path()}),
                        doctest::Contains("none of the pictures of the run, such as a/"), Error);
+}
+
+TEST_CASE("test pictures that are training pictures are refused") {
+  const TemporaryFolder folder;
+  for (const char* name : {"x/a/1.png", "x/b/2.png", "y/a/3.png"}) make_picture(folder.file(name));
+  const std::string x = folder.file("x");
+  CHECK_THROWS_WITH_AS(open_data({.path = x, .val = x}), doctest::Contains("2 of the 2 test pictures"),
+                       Error);
+  CHECK_THROWS_WITH_AS(open_data({.path = x, .val = x + "/../x/b"}),
+                       doctest::Contains("1 of the 1 test pictures"), Error);
+  CHECK(open_data({.path = x, .val = folder.file("y")}).test->size() == 1);
+}
+
+TEST_CASE("a share of each class is set apart for testing, always the same") {
+  const TemporaryFolder folder;
+  for (int i = 0; i < 20; ++i) make_picture(folder.file(fmt::format("a/{:02}.png", i)));
+  for (int i = 0; i < 3; ++i) make_picture(folder.file(fmt::format("b/{}.png", i)));
+  make_picture(folder.file("c/alone.png"));
+  const auto open = [&] { return open_data({.path = folder.path(), .val_split = 0.25}); };
+  const DataSource data = open(), again = open();
+  CHECK(data.train->size() == 15 + 2 + 1);
+  REQUIRE(data.test->size() == 5 + 1);
+  std::set<std::string> names;
+  for (const Dataset* part : {data.train.get(), data.test.get()})
+    for (int64_t i = 0; i < part->size(); ++i) names.insert(part->name(i));
+  CHECK(names.size() == 24);
+  for (int64_t i = 0; i < data.test->size(); ++i) CHECK(data.test->name(i) == again.test->name(i));
+  CHECK(data.test->label(0) == 0);
+  CHECK(data.test->label(5) == 1);
+  make_picture(folder.file("train/a/1.png"));
+  make_picture(folder.file("val/a/1.png"));
+  CHECK_THROWS_WITH_AS(open(), doctest::Contains("--val-split sets none apart"), Error);
 }
 
 TEST_CASE("a folder without pictures is one clear error") {
