@@ -175,13 +175,16 @@ void print_similar(Model& model, const Picture& query, const Dataset& data, cons
   const Tensor view({1, model.view.size, model.view.size, model.channels});
   center_view(query, model.view, view.data<float>());
   const Tensor v = outputs_for(model, {}, false, view).front().to(Device::cpu());
+  // One more, for the query itself may be among them.
   const TopK nearest = ops::top_k(ops::matmul(v, embeddings, {.transpose_b = true}),
-                                  std::min(options.top, embeddings.size(0)));
+                                  std::min(options.top + 1, embeddings.size(0)));
   const std::vector<float> similarities = nearest.values.to_vector<float>();
   const std::vector<int32_t> rows = nearest.indices.to_vector<int32_t>();
   std::vector<Picture> sheet{query};
-  for (size_t i = 0; i < rows.size(); ++i) {
+  for (size_t i = 0; i < rows.size() && static_cast<int64_t>(sheet.size()) <= options.top; ++i) {
     const int64_t picture = pictures[static_cast<size_t>(rows[i])];
+    std::error_code no_file;
+    if (std::filesystem::equivalent(options.similar, data.name(picture), no_file)) continue;
     fmt::print("{:.4f} {}\n", similarities[i], printable(data.name(picture)));
     sheet.push_back(data.picture(picture));
   }

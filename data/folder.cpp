@@ -53,6 +53,8 @@ Bytes read_bytes(const std::string& path, const DecodeOptions& options) {
   constexpr int64_t head_bytes = 1 << 16, other_bytes = 1 << 26,
                     bytes_of_pixel = 8;  // at most, of what is in a file
   const int64_t size = status.st_size, most = options.max_pixels * bytes_of_pixel + other_bytes;
+  constexpr size_t kept = size_t{1} << 26;  // of the memory for the file before
+  if (bytes.capacity() > kept) bytes = {};
   bytes.resize(static_cast<size_t>(std::min(size, head_bytes)));
   read_on(file, bytes);
   find_codec(bytes);

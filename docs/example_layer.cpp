@@ -23,6 +23,19 @@ struct SqueezeExcite : Module {
   }
 };
 
+TEST_CASE("a layer without values, or one that was not added, is an error in words") {
+  const Variable x(ops::random_normal({2, 3, 3, 16}, {.seed = 1}));
+  SqueezeExcite layer(16, 4);
+  CHECK_THROWS_WITH_AS(layer(x), doctest::Contains("no values for its parameter \"weight\""), Error);
+
+  struct Forgetful : Module {
+    Linear linear{16, 4};  // not added
+    Variable forward(const Variable& v) override { return linear(global_avg_pool(v)); }
+  } forgetful;
+  forgetful.initialize(1);
+  CHECK_THROWS_WITH_AS(forgetful(x), doctest::Contains("add() for every layer within another"), Error);
+}
+
 TEST_CASE("the example layer works: names, shape and gradient") {
   SqueezeExcite layer(16, 4);
   layer.initialize(7);

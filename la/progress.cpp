@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <cstdlib>
 
 #include "la/interrupt.h"
 #include "tensor/clock.h"
@@ -20,6 +21,14 @@ size_t width_of(std::FILE* stream) {
   winsize size{};
   return ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
+
+/// Whether it shows one updating line.
+bool is_terminal(std::FILE* stream) {
+  const char* const kind = std::getenv("TERM");
+  return isatty(fileno(stream)) == 1 && !(kind != nullptr && std::string_view(kind) == "dumb");
+}
+
+constexpr const char* erase_line = "\r\x1b[K";
 
 }  // namespace
 
@@ -60,11 +69,11 @@ Progress::Progress(std::FILE* stream, Log log, Clock clock)
     : stream_(stream),
       log_(std::move(log)),
       clock_(clock ? std::move(clock) : now),
-      terminal_(isatty(fileno(stream)) == 1),
+      terminal_(is_terminal(stream)),
       next_(terminal_ ? 0 : clock_() + plain_interval) {}
 
 Progress::~Progress() {
-  if (!current_.empty()) std::fputs("\n", stream_);
+  if (!current_.empty()) std::fputs(erase_line, stream_);  // what it says is over
   std::fflush(stream_);
 }
 
@@ -104,7 +113,6 @@ Watch Progress::watch() {
 
 void Progress::epoch_end(const ProgressState& state) {
   const std::lock_guard lock(mutex_);
-  current_.clear();
   if (!terminal_) next_ = clock_() + plain_interval;
   print_line(progress_text(state));
 }
@@ -116,18 +124,17 @@ void Progress::message(std::string_view line) {
 
 void Progress::print_line(std::string_view line) {
   // Failure to print is no reason to end a run: the terminal may have been closed. The log checks.
-  if (terminal_) std::fputs("\r\x1b[K", stream_);
+  if (!current_.empty()) std::fputs(erase_line, stream_);
+  current_.clear();
   std::fwrite(line.data(), 1, line.size(), stream_);
   std::fputc('\n', stream_);
-  show_current();
+  std::fflush(stream_);
   if (log_) log_(line);
 }
 
 void Progress::show_current() {
-  if (!current_.empty()) {
-    std::fputs("\r\x1b[K", stream_);
-    std::fwrite(current_.data(), 1, current_.size(), stream_);
-  }
+  std::fputs(erase_line, stream_);
+  std::fwrite(current_.data(), 1, current_.size(), stream_);
   std::fflush(stream_);
 }
 

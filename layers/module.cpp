@@ -3,6 +3,11 @@
 namespace la {
 
 Variable Module::operator()(const Variable& x) {
+  check(initialized_ || parameters_.empty(),
+        "a layer has no values for its parameter \"{}\": expected initialize() or a loaded state for the "
+        "network, and add() "
+        "for every layer within another",
+        parameters_.empty() ? "" : parameters_.front().name);
   Variable y = forward(x);
   if (observer_) observer_(y);
   return y;
@@ -35,7 +40,13 @@ void Module::collect(const std::string& prefix, std::vector<Parameter>* paramete
   for (auto& [name, child] : children_) child->collect(prefix + name + ".", parameters, buffers);
 }
 
+void Module::set_initialized() {
+  initialized_ = true;
+  for (auto& [name, child] : children_) child->set_initialized();
+}
+
 void Module::initialize(uint64_t seed) {
+  set_initialized();
   uint64_t number = 0;
   for (const Parameter& p : parameters())
     (*p.initializer)(p.variable->value(), {seed, Purpose::parameters, number++});

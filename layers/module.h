@@ -41,7 +41,8 @@ class Module {
   Module& operator=(const Module&) = delete;
 
   virtual Variable forward(const Variable& x) = 0;
-  /// forward(x), shown to the observer if there is one.
+  /// forward(x), shown to the observer if there is one. An Error if the module has parameters of its own that
+  /// were given no values, as those of a layer that was not added to the module around it.
   Variable operator()(const Variable& x);
 
   /// Products of a weight and an input that an output of that shape takes, of this module without its
@@ -63,6 +64,9 @@ class Module {
 
   /// Draws all parameters anew: the same values for the same seed, on every device.
   void initialize(uint64_t seed);
+  /// Says that the parameters of this module and its submodules have values, where initialize() did not give
+  /// them.
+  void set_initialized();
   /// Moves parameters and buffers; optimizers must be made afterwards.
   void to(Device device);
   /// Calls `observer` with every output of this module; an empty one ends that.
@@ -88,7 +92,7 @@ class Module {
   };
   void collect(const std::string& prefix, std::vector<Parameter>* parameters, std::vector<Buffer>* buffers);
 
-  bool training_ = true;
+  bool training_ = true, initialized_ = false;
   std::vector<OwnParameter> parameters_;
   std::vector<std::pair<std::string, Tensor*>> buffers_;
   std::vector<std::pair<std::string, Module*>> children_;

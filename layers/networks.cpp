@@ -90,6 +90,7 @@ void observe_one_pass(Module& network, const NamedModules& modules, const Shape&
     module->observe([&f, name = name, module = module](const Variable& y) { f(name, *module, y.shape()); });
   const bool was_training = network.training();
   network.set_training(false);
+  network.set_initialized();  // the shapes are asked for, not the values
   {
     NoGrad no_grad;
     network(Variable(Tensor::zeros(input, DType::f32, device)));

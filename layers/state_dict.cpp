@@ -89,6 +89,7 @@ StateDifference load_matching_state(Module& module, const std::map<std::string, 
     if (!taken.contains(name)) difference.missing.push_back(name);
     return taken.contains(name);
   };
+  module.set_initialized();
   for (const auto& p : module.parameters())
     if (present(p.name)) load_tensor(taken, p.name, p, p.variable->value());
   for (const auto& b : module.buffers())
@@ -99,6 +100,7 @@ StateDifference load_matching_state(Module& module, const std::map<std::string, 
 }
 
 void load_state_dict(Module& module, const std::map<std::string, Tensor>& state) {
+  module.set_initialized();
   for (const auto& p : module.parameters()) load_tensor(state, p.name, p, p.variable->value());
   for (const auto& b : module.buffers()) load_tensor(state, b.name, *b.tensor);
 }

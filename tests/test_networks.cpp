@@ -80,6 +80,7 @@ void check_network(const std::string& name, const SafetensorsFile& fixture, Devi
     const Shape shape = to_torch_layout(p, own).shape();
     load_tensor({{p.name, values_of(p.name, number_of[p.name], shape)}}, p.name, p, own);
   }
+  network->set_initialized();
   network->to(device);
 
   const Shape shape{batch, size, size, 3};

@@ -169,6 +169,7 @@ struct Unknown : Module {
 TEST_CASE("what ONNX has no form for is an error that names it") {
   Model model = make_model("resnet20", 32);
   model.module = std::make_unique<Unknown>();
+  model.module->initialize(1);
   model.view.size = 2;
   CHECK_THROWS_WITH_AS(to_onnx(model), doctest::Contains("dropout"), Error);
 }

@@ -31,6 +31,7 @@ class Pixels : public Module {
 Model pixel_model() {
   Model model;
   model.module = std::make_unique<Pixels>();
+  model.module->set_initialized();
   model.channels = 1;
   model.view = {.size = 2, .mean = {0.5f}, .stddev = {0.25f}};
   return model;

@@ -1,12 +1,15 @@
 #include "la/run_folder.h"
 
 #include <doctest/doctest.h>
+#include <pty.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmath>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
+#include <memory>
 
 #include "la/interrupt.h"
 #include "la/progress.h"
@@ -107,6 +110,28 @@ TEST_CASE("run folder: metrics are lines of JSON, and those after a checkpoint a
   const std::string before = read_text_file(run.metrics_path());
   run.append_metrics({{"epoch", 7}, {"step", 7}});
   CHECK(read_text_file(run.metrics_path()) == before + "{\"epoch\":7,\"step\":7}\n");
+}
+
+TEST_CASE("progress: a terminal shows one line that fits, and nothing of it in the end") {
+  int master = -1, slave = -1;
+  winsize size{};
+  size.ws_col = 40;
+  REQUIRE(openpty(&master, &slave, nullptr, nullptr, &size) == 0);
+  setenv("TERM", "xterm", 1);
+  {
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> terminal(fdopen(slave, "w"), std::fclose);
+    double time = 0;
+    Progress progress(terminal.get(), {}, [&] { return time; });
+    progress.update(std::string(100, 'a'));
+    progress.message("a \x1b[31mmessage");
+    time = 1;
+    progress.update("b");
+  }
+  std::string seen(1000, '\0');
+  seen.resize(static_cast<size_t>(std::max<ssize_t>(0, read(master, seen.data(), seen.size()))));
+  close(master);
+  const std::string erase = "\r\x1b[K";
+  CHECK(seen == erase + std::string(39, 'a') + erase + "a \\x1b[31mmessage\r\n" + erase + "b" + erase);
 }
 
 TEST_CASE("progress: durations are for people") {

@@ -68,7 +68,7 @@ Picture read_frame(GifFileType* gif, int transparent, const PixelLimit& limit) {
   const int visible = std::clamp(width - frame.Left, 0, frame.Width);
   for (const int y : stored_order(frame.Height, frame.Interlace)) {
     if (DGifGetLine(gif, line.data(), frame.Width) == GIF_ERROR) refuse(gif->Error);
-    if (frame.Top + y >= height) continue;
+    if (frame.Top + y >= height || visible == 0) continue;
     uint8_t* to = made.row(frame.Top + y) + ptrdiff_t{4} * frame.Left;
     for (int x = 0; x < visible; ++x, to += 4) {
       const int color = line[static_cast<size_t>(x)];
