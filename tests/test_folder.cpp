@@ -25,8 +25,14 @@ void make_file(const std::string& path, const std::string& bytes) {
   write_bytes(path, bytes);
 }
 
-void make_picture(const std::string& path, uint64_t seed = 1) {
+void make_picture(const std::string& path, uint64_t seed) {
   make_file(path, png_bytes(OwnPicture(9, 12, 3, seed).picture));
+}
+
+/// One that no other is equal to.
+void make_picture(const std::string& path) {
+  static uint64_t seed = 1000;
+  make_picture(path, ++seed);
 }
 
 using Files = std::vector<std::pair<std::string, int>>;  // path and label
@@ -206,6 +212,23 @@ TEST_CASE("test pictures that are training pictures are refused") {
   CHECK_THROWS_WITH_AS(open_data({.path = x, .val = x + "/../x/b"}),
                        doctest::Contains("1 of the 1 test pictures"), Error);
   CHECK(open_data({.path = x, .val = folder.file("y")}).test->size() == 1);
+}
+
+TEST_CASE("copies of training pictures among the test pictures are told of, and refused if they are most") {
+  const TemporaryFolder folder;
+  for (int i = 0; i < 6; ++i) {
+    make_picture(folder.file(fmt::format("train/{}/{}.png", i % 2, i)), 10 + static_cast<uint64_t>(i));
+    make_picture(folder.file(fmt::format("val/{}/new {}.png", i % 2, i)),
+                 (i < 2 ? 10 : 100) + static_cast<uint64_t>(i));
+  }
+  const DataSource some = open_data({.path = folder.path()});
+  REQUIRE(some.notes.size() == 1);
+  CHECK(some.notes.front().starts_with(
+      "2 of 6 test pictures have the same content as a training picture, such as " +
+      folder.file("val/0/new 0.png") + " and " + folder.file("train/0/0.png")));
+  for (int i = 2; i < 5; ++i)
+    make_picture(folder.file(fmt::format("val/{}/new {}.png", i % 2, i)), 10 + static_cast<uint64_t>(i));
+  CHECK_THROWS_WITH_AS(open_data({.path = folder.path()}), doctest::Contains("5 of 6 test pictures"), Error);
 }
 
 TEST_CASE("a share of each class is set apart for testing, always the same") {
