@@ -10,8 +10,8 @@ namespace la {
 class Uploader {
  public:
   virtual ~Uploader() = default;
-  /// The host tensor on the device, from a memory of two arrays that are filled in turn: valid until the call
-  /// after the next. The host tensor may be reused at once.
+  /// The host tensor on the device, from a memory of two arrays that are filled in turn: valid for work that
+  /// is enqueued before the next call. The host tensor may be reused at once.
   virtual Tensor upload(const Tensor& host) = 0;
 };
 

@@ -28,7 +28,7 @@ struct ChannelTiling {
     blocks.y = blocks_for(packs_of_row, packs);
     const int64_t strips = blocks_for(rows, rows_per_thread * (channel_threads / packs));
     blocks.x = static_cast<unsigned>(
-        std::clamp<int64_t>(strips, rows > 0, std::max<int64_t>(most_blocks / blocks.y, 1)));
+        std::clamp<int64_t>(strips, rows > 0, std::max<int64_t>(most_blocks / std::max(blocks.y, 1u), 1)));
   }
 
   LaunchShape shape() const { return {blocks, channel_threads}; }

@@ -18,7 +18,7 @@ class CudaUploader final : public Uploader {
  public:
   ~CudaUploader() override {
     for (Slot& slot : slots_) {
-      slot.copy.wait();
+      slot.copy.finish();
       cuda::release_pinned(slot.pinned);
     }
   }

@@ -192,6 +192,11 @@ void Plan::run(std::span<const Binding> bindings, void* workspace) const {
   check_cudnn(functions().BackendExecute(handle(), plan_.get(), pack.get()), "running a plan");
 }
 
+bool Demands::deterministic() const {
+  return std::find(forbidden.begin(), forbidden.end(), CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) !=
+         forbidden.end();
+}
+
 bool Demands::are_met_by(std::span<const cudnnBackendNumericalNote_t> notes) const {
   const auto has = [&](cudnnBackendNumericalNote_t note) {
     return std::find(notes.begin(), notes.end(), note) != notes.end();

@@ -102,6 +102,8 @@ struct Binding {
 struct Demands {
   std::vector<cudnnBackendNumericalNote_t> forbidden, required;
 
+  /// Whether they forbid what may give other bytes in another run.
+  bool deterministic() const;
   bool are_met_by(std::span<const cudnnBackendNumericalNote_t> notes) const;
 };
 

@@ -15,7 +15,7 @@ using namespace cuda;
 
 constexpr int threads = 256;
 constexpr int warps = threads / warp_size;
-constexpr int64_t score_budget = int64_t{1} << 29;  // floats: 2 GiB
+constexpr int64_t memory_budget = int64_t{2} << 30;  // bytes, of scores and what selecting from them takes
 
 /// Raises *largest to the greatest length of a row, one warp for each row. Lengths are not negative, so that
 /// their bits as integers are in their order, and NaN comes last. Reads the rows once.
@@ -103,12 +103,13 @@ void CudaBackend::nearest_rows(const Tensor& queries, const Tensor& table, const
   const int64_t stride = by_estimates ? (n + 31) / 32 * 32 : n;
   const Tensor errors = by_estimates && count > 0 ? estimate_errors(queries, table) : Tensor();
   const Reporter nan_report("nearest_rows: the scores of query {} contain a NaN");
+  const int64_t bytes_of_row = stride * static_cast<int64_t>(sizeof(float)) + selection_bytes(n, k);
   const int64_t group =
-      std::clamp<int64_t>(score_budget / stride, 1, std::clamp<int64_t>(count, 1, most_score_rows));
+      std::clamp<int64_t>(memory_budget / bytes_of_row, 1, std::clamp<int64_t>(count, 1, most_score_rows));
   for (int64_t begin = 0; begin < count; begin += group) {
     const int64_t end = std::min(begin + group, count);
     const Tensor some = queries.rows(begin, end), values = floats({end - begin, stride});
-    const Scores scores{values.data<float>(), end - begin, n, stride};
+    const Scores scores{values.data<float>(), end - begin, n, stride, begin};
     const Products products{some.data<float>(), table.data<float>(), depth};
     Tensor keys;
     if (by_estimates) {

@@ -261,6 +261,8 @@ void Upload::start(void* to, const void* from, size_t bytes) {
 
 void Upload::release() { check_cuda(cudaEventRecord(events_->released, stream()), "recording an event"); }
 
+void Upload::finish() noexcept { cudaEventSynchronize(events_->copied); }
+
 void Upload::wait() { check_cuda(cudaEventSynchronize(events_->copied), "waiting for an upload"); }
 
 std::unique_ptr<Recording> record_graph(const std::function<void()>& work) {

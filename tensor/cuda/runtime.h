@@ -65,6 +65,8 @@ class Upload {
   void release();
   /// Lets the host wait until the copy is done, and `from` may be written again.
   void wait();
+  /// The same, whatever became of the copy.
+  void finish() noexcept;
 
  private:
   struct Events;

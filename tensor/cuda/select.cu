@@ -53,7 +53,7 @@ void CudaBackend::top_k(const Tensor& scores, const TopK& out) {
   const int64_t rows = scores.size(0), n = scores.size(1);
   for (int64_t begin = 0; begin < rows; begin += most_score_rows) {
     const int64_t end = std::min(begin + most_score_rows, rows);
-    const Tensor keys = select_largest({scores.rows(begin, end).data<float>(), end - begin, n, n},
+    const Tensor keys = select_largest({scores.rows(begin, end).data<float>(), end - begin, n, n, begin},
                                        out.indices.size(1), nan_report);
     write_selection(keys, SelectionOrder::by_score,
                     {out.values.rows(begin, end), out.indices.rows(begin, end)});

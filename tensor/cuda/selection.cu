@@ -28,7 +28,6 @@ namespace {
 constexpr int threads = 256;
 constexpr int warps = threads / warp_size;
 constexpr int bins = 4096;
-constexpr int list_capacity = 1 << 14;
 
 /// Grows with the score, which may be infinite; a NaN falls into bin 0.
 __device__ int bin_of(float score) {
@@ -83,7 +82,7 @@ __global__ void count_bins_kernel(Scores scores, int64_t strip, RowFilter filter
   });
   if (has_nan) atomicAdd(&shared.nans, 1);
   __syncthreads();
-  if (threadIdx.x == 0 && shared.nans > 0) report(blockIdx.y, 0);
+  if (threadIdx.x == 0 && shared.nans > 0) report(scores.first_row + blockIdx.y, 0);
   for (int bin = static_cast<int>(threadIdx.x); bin < bins; bin += threads)
     if (shared.of_bin[bin] > 0) atomicAdd(&counts[int64_t{blockIdx.y} * bins + bin], shared.of_bin[bin]);
 }
@@ -137,7 +136,7 @@ __global__ void collect_kernel(Scores scores, int64_t strip, int64_t k, RowFilte
     if (bin > cut_bin) {
       keys[blockIdx.y * k + atomicAdd(&cut.kept, 1)] = key_of(score, index);
     } else if (const int place = atomicAdd(&cut.listed, 1); place < list_capacity) {
-      list[int64_t{blockIdx.y} * list_capacity + place] = key_of(score, index);
+      list[int64_t{blockIdx.y} * scores.list_length() + place] = key_of(score, index);
     }
   });
 }
@@ -171,7 +170,7 @@ __global__ void select_in_bin_kernel(Scores scores, int64_t k, RowFilter filter,
   if (filter.skips(blockIdx.x)) return;
   Cut& cut = cuts[blockIdx.x];
   const float* row = scores.row(blockIdx.x);
-  const Key* list = lists + int64_t{blockIdx.x} * list_capacity;
+  const Key* list = lists + int64_t{blockIdx.x} * scores.list_length();
   const int thread = static_cast<int>(threadIdx.x);
   if (thread == 0) {
     state.least = 0;
@@ -233,17 +232,18 @@ __global__ void list_candidates_kernel(Scores estimates, int64_t strip, RowFilte
   const float least = thresholds[blockIdx.y];
   for_each_score<width>(estimates.row(blockIdx.y), estimates.n, strip, [&](float estimate, int64_t index) {
     if (!(estimate >= least)) return;
-    lists[int64_t{blockIdx.y} * list_capacity + atomicAdd(&cuts[blockIdx.y].listed, 1)] =
+    lists[int64_t{blockIdx.y} * estimates.list_length() + atomicAdd(&cuts[blockIdx.y].listed, 1)] =
         static_cast<Key>(index);
   });
 }
 
 /// Turns the indices into keys, one warp each. Reads the candidates' rows of the table once.
 template <int width>
-__global__ void score_candidates_kernel(Products p, RowFilter filter, const Cut* cuts, Key* lists) {
+__global__ void score_candidates_kernel(Products p, RowFilter filter, const Cut* cuts, Key* lists,
+                                        int64_t list_length) {
   if (filter.skips(blockIdx.y)) return;
   const int listed = cuts[blockIdx.y].listed;
-  Key* list = lists + int64_t{blockIdx.y} * list_capacity;
+  Key* list = lists + int64_t{blockIdx.y} * list_length;
   const float* query = p.queries + blockIdx.y * p.depth;
   const int all_warps = static_cast<int>(gridDim.x) * warps;
   for (int i = static_cast<int>(blockIdx.x) * warps + warp_id(); i < listed; i += 2 * all_warps) {
@@ -316,7 +316,7 @@ struct Work {
       : scores(s),
         k(count),
         keys(device_tensor({s.rows, k}, DType::i64)),
-        lists(device_tensor({s.rows, list_capacity}, DType::i64)),
+        lists(device_tensor({s.rows, s.list_length()}, DType::i64)),
         cut_bytes(device_tensor({s.rows * static_cast<int64_t>(sizeof(Cut))}, DType::u8)),
         counts(device_tensor({s.rows, bins}, DType::i32)),
         wide(aligned_for_vectors(s.data) && s.stride % vector_width<float> == 0) {
@@ -368,6 +368,12 @@ struct Work {
 
 }  // namespace
 
+int64_t selection_bytes(int64_t n, int64_t k) {
+  const int64_t listed = Scores{.data = nullptr, .rows = 0, .n = n, .stride = n}.list_length();
+  return (k + listed) * static_cast<int64_t>(sizeof(Key)) + bins * static_cast<int64_t>(sizeof(int)) +
+         static_cast<int64_t>(sizeof(Cut));
+}
+
 Tensor select_largest(const Scores& scores, int64_t k, const Reporter& nan_report) {
   if (scores.rows == 0) return device_tensor({0, k}, DType::i64);
   const Work work(scores, k);
@@ -403,7 +409,7 @@ Tensor select_largest_products(const Products& products, const Scores& estimates
         const auto blocks = static_cast<unsigned>(std::clamp<int64_t>(16 * multiprocessors / rows, 1, 64));
         launch("select_score", score_candidates_kernel<width()>,
                {dim3(blocks, static_cast<unsigned>(rows)), threads}, products, listed, work.cuts(),
-               work.key_list());
+               work.key_list(), estimates.list_length());
       });
   work.select_listed(listed);
   launch_products(products, overflowed, estimates);

@@ -25,19 +25,27 @@ __device__ inline int32_t index_of(Key key) {
   return static_cast<int32_t>(0xffffffffu - static_cast<uint32_t>(key));
 }
 
-/// f32 [rows, n], each row `stride` floats behind the one before.
+constexpr int list_capacity = 1 << 14;
+
+/// f32 [rows, n], each row `stride` floats behind the one before; the first is row `first_row` of the
+/// caller's.
 struct Scores {
   float* data;
-  int64_t rows, n, stride;
+  int64_t rows, n, stride, first_row = 0;
 
   __device__ float* row(int64_t r) const { return data + r * stride; }
+  /// Room for candidates of a row.
+  LA_HD int64_t list_length() const { return n < list_capacity ? n : list_capacity; }
 };
 
 /// Most rows of scores that one call selects from.
 constexpr int64_t most_score_rows = 65535;
 
+/// Bytes that selecting k of n takes for each row, besides the scores.
+int64_t selection_bytes(int64_t n, int64_t k);
+
 /// The keys of the k largest scores of each row, i64 [rows, k], in no particular order; 1 <= k <= n. Of a
-/// NaN, `nan_report` is told the row.
+/// row with a NaN, whose keys may be anything, `nan_report` is told the number.
 Tensor select_largest(const Scores& scores, int64_t k, const Reporter& nan_report);
 
 /// Of rows of `queries` and rows of `table`, f32 with `depth` columns: the dot products.

@@ -51,6 +51,7 @@ float shortest_milliseconds(const Work& work) try {
   }
   return shortest;
 } catch (const Error&) {
+  cudaGetLastError();  // or the next launch would report it
   return std::numeric_limits<float>::infinity();
 }
 

@@ -6,8 +6,7 @@
 // missing shows in one of them. Shared memory starts out full of bytes 0xff, and what is copied to it without
 // waiting arrives as late as can be. LA_EMULATED_MULTIPROCESSORS says for how many of them work is shared out
 // (2). LA_SKIP_BARRIER=file:line leaves out one barrier, and LA_LIST_BARRIERS=FILE writes those met to a
-// file: with out one barrier, and LA_LIST_BARRIERS=FILE writes those met to a file: with both, a script can
-// show that the tests find every missing barrier.
+// file: with both, a script can show that the tests find every missing barrier.
 #pragma once
 
 #include <algorithm>

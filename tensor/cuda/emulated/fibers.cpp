@@ -1,5 +1,6 @@
 // Blocks of threads as fibers. The fibers of a warp run until all of them wait for the block or are done;
 // what they wait for within the warp is resolved on the way.
+#undef _FORTIFY_SOURCE  // its longjmp forbids jumps to another stack
 #include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
