@@ -106,7 +106,7 @@ EMULATED_TESTS := $(BUILD)/run_tests_emulated
 PROBE_CUDNN := $(BUILD)/probe_cudnn
 CUDNN_GPUS := $(sort $(wildcard tests/cudnn/*.json))
 
-.PHONY: all programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-barriers test-bundle test-sanitize bundle check check-floors format bench clean help
+.PHONY: all programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-barriers test-bundle test-sanitize campaign bundle check check-floors format bench clean help
 all: programs
 programs: $(PROGRAMS)
 benches: $(BENCHES)
@@ -215,7 +215,7 @@ test: check-floors $(TESTS) $(EMULATED_TESTS) $(PROGRAMS) $(if $(filter 1,$(CUDA
 	@LA_PROGRAMS=$(BIN) $(TESTS)
 	@sh tests/run_emulated.sh $(EMULATED_TESTS)
 	@$(if $(filter 1,$(CUDA)),$(PROBE_CUDNN) $(CUDNN_GPUS))
-	@if command -v $(PYTHON) > /dev/null; then $(PYTHON) tests/check_onnx.py $(BIN) resnet20 preact-resnet18 alexnet; fi
+	@if command -v $(PYTHON) > /dev/null; then $(PYTHON) tests/check_exports.py $(BIN) resnet20 preact-resnet18 alexnet; fi
 
 # The readers of files with files that were changed at random; with SECONDS=n each for so long under libFuzzer (clang++).
 LIBFUZZER := build/libfuzzer
@@ -247,6 +247,10 @@ test-bundle:
 test-sanitize:
 	@$(MAKE) --no-print-directory BUILD=build/sanitize OPTIMIZE=-O1 \
 	   SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" test fuzz
+
+# Kills, full disks, flipped bytes and wrong calls, for so many seconds (an hour): after each, the same bytes in the end.
+campaign: $(PROGRAMS)
+	@PROGRAMS=$(BIN) bash tests/campaign.sh $(SECONDS)
 
 SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps tests tests/fuzz tests/cudnn bench docs,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
 check: check-floors
@@ -281,6 +285,7 @@ help:
 	@echo "make bundle         a folder to carry to a GPU where nothing can be installed"
 	@echo "make fuzz           give the readers of files changed files; SECONDS=60: each for so long, by libFuzzer of clang++"
 	@echo "make test-sanitize  tests and fuzz under AddressSanitizer and UBSan"
+	@echo "make campaign       kill a training, fill its disk, flip bytes, for an hour or SECONDS=n: the same bytes in the end"
 	@echo "make check          formatting and the order of the floors"
 	@echo "make format         lay out the sources with clang-format"
 	@echo "make bench          measure, beside PyTorch and faiss where they are installed"

@@ -1,11 +1,16 @@
 #include "apps/arguments.h"
 
 // CLI/App.hpp first
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <set>
 
 #include "apps/program.h"
@@ -60,6 +65,60 @@ std::vector<std::string> option_names(const CLI::App& app) {
     for (const std::string& name : option->get_lnames()) names.push_back(name);
   return names;
 }
+
+/// Columns of what is printed to stdout.
+size_t columns() {
+  constexpr size_t usual = 80, fewest = 40;
+  if (const char* const text = std::getenv("COLUMNS"))
+    if (const auto given = static_cast<size_t>(std::strtoul(text, nullptr, 10)); given > 0)
+      return std::max(given, fewest);
+  winsize size{};
+  const bool is_terminal = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return is_terminal ? std::max<size_t>(size.ws_col, fewest) : usual;
+}
+
+/// The text in lines of at most `width` characters, the first of `first`, which end behind a blank, or in
+/// lists of values behind a
+/// '|' or ','.
+std::vector<std::string> wrapped(std::string_view text, size_t first, size_t width) {
+  std::vector<std::string> lines;
+  for (size_t room = first; text.size() > room; room = width) {
+    size_t end = text.find_last_of(' ', room);
+    const bool blank = end != text.npos && end > 0;
+    if (!blank) end = text.find_last_of("|,", room - 1);
+    end = end == text.npos ? room : blank ? end : end + 1;
+    lines.emplace_back(text.substr(0, end));
+    text.remove_prefix(blank ? end + 1 : end);
+  }
+  lines.emplace_back(text);
+  return lines;
+}
+
+/// Names on the left and descriptions on the right, or below where there is no room.
+class Help : public CLI::Formatter {
+ public:
+  std::string make_description(const CLI::App* app) const override {
+    return fmt::format("{}\n",
+                       fmt::join(wrapped(app->get_description(), columns() - 1, columns() - 1), "\n"));
+  }
+  std::string make_option(const CLI::Option* option, bool is_positional) const override {
+    const size_t width = columns() - 1, left = 2, right = width < 70 ? 6 : 30;
+    std::string text;
+    const auto append = [&](const std::string& line, size_t indent) {
+      text += text.empty() ? "" : "\n";
+      text += std::string(indent, ' ') + line;
+    };
+    for (const std::string& line : wrapped(make_option_name(option, is_positional) + make_option_opts(option),
+                                           width - left, width - right))
+      append(line, text.empty() ? left : right);
+    const std::vector<std::string> description =
+        wrapped(make_option_desc(option), width - right, width - right);
+    const bool beside = text.size() + 1 < right;
+    if (beside) text += std::string(right - text.size(), ' ') + description.front();
+    for (size_t i = beside ? 1 : 0; i < description.size(); ++i) append(description[i], right);
+    return text + "\n";
+  }
+};
 
 }  // namespace
 
@@ -134,5 +193,12 @@ std::string find_preset(const std::string& name, const std::string& presets) {
 }
 
 std::string version_text(const char* program) { return fmt::format("{} {}\n", program, version); }
+
+void add_help(CLI::App& app) {
+  app.option_defaults()->group("Options");
+  app.formatter(std::make_shared<Help>());
+  app.set_help_flag("-h,--help", "print this and end");
+  app.set_version_flag("--version", version_text(app.get_name().c_str()), "print the version and end");
+}
 
 }  // namespace la

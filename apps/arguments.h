@@ -29,4 +29,8 @@ std::string find_preset(const std::string& name, const std::string& presets);
 /// What --version prints.
 std::string version_text(const char* program);
 
+/// Gives a command line --help and --version, and a help that fits the terminal: so wide as COLUMNS says, or
+/// as the terminal is, or 80.
+void add_help(CLI::App& app);
+
 }  // namespace la

@@ -8,7 +8,12 @@
 
 namespace la {
 
+struct SheetEntry {
+  Picture picture;
+  std::string title, name;  // two lines below it; of a long name, its end
+};
+
 /// The first picture, the query, in a frame, then the others, row by row; of each its largest central square.
-void write_contact_sheet(const std::string& path, const std::vector<Picture>& pictures);
+void write_contact_sheet(const std::string& path, const std::vector<SheetEntry>& entries);
 
 }  // namespace la

@@ -15,6 +15,7 @@
 #include "la/npy.h"
 #include "la/progress.h"
 #include "tensor/ops.h"
+#include "tensor/text.h"
 
 using namespace la;
 
@@ -73,7 +74,7 @@ class Writer {
     for (const File& file : files_) {
       check(file.writer != nullptr, "there is no picture to embed");
       file.writer->finish();
-      fmt::print("{}: {} rows\n", file.path, file.writer->rows());
+      fmt::print("{}: {}\n", file.path, counted(file.writer->rows(), "row"));
     }
     names_.commit();
     fmt::print("{}: their files\n", beside(options_.out, "txt"));
@@ -180,13 +181,17 @@ void print_similar(Model& model, const Picture& query, const Dataset& data, cons
                                   std::min(options.top + 1, embeddings.size(0)));
   const std::vector<float> similarities = nearest.values.to_vector<float>();
   const std::vector<int32_t> rows = nearest.indices.to_vector<int32_t>();
-  std::vector<Picture> sheet{query};
+  const auto file_name = [](const std::string& path) {
+    return printable(std::filesystem::path(path).filename().string());
+  };
+  std::vector<SheetEntry> sheet{{query, "query", file_name(options.similar)}};
   for (size_t i = 0; i < rows.size() && static_cast<int64_t>(sheet.size()) <= options.top; ++i) {
     const int64_t picture = pictures[static_cast<size_t>(rows[i])];
     std::error_code no_file;
     if (std::filesystem::equivalent(options.similar, data.name(picture), no_file)) continue;
     fmt::print("{:.4f} {}\n", similarities[i], printable(data.name(picture)));
-    sheet.push_back(data.picture(picture));
+    sheet.push_back(
+        {data.picture(picture), fmt::format("{:.4f}", similarities[i]), file_name(data.name(picture))});
   }
   write_contact_sheet(options.sheet, sheet);
   fmt::print("{}: the query and what is nearest to it\n", options.sheet);
@@ -214,12 +219,14 @@ int embed_pictures(EmbedOptions options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  let_waiting_threads_sleep(argv);
   return run_program("la_embed", [&] {
     EmbedOptions options;
     CLI::App app("Writes the embeddings of pictures, or finds similar ones.", "la_embed");
     app.add_option("checkpoint", options.model.checkpoint, "a run's folder, or a checkpoint in it")
         ->required();
     app.add_option("pictures", options.model.data.path, "folder of pictures, or one picture")->required();
+    app.option_defaults()->group("Embeddings");
     app.add_option("--out", options.out,
                    "FILE.npy: the embeddings, f32 [N, D]; beside it FILE.txt, the pictures' names, a line "
                    "each, with \\n, \\\\ and "
@@ -231,10 +238,12 @@ int main(int argc, char** argv) {
         ->delimiter(',')
         ->allow_extra_args(false);
     app.add_flag("--whole", options.whole, "activations [N, H, W, C] as they are, not their means [N, C]");
+    app.option_defaults()->group("Similar pictures");
     app.add_option("--similar", options.similar, "a picture, to which to print the nearest of the pictures");
     app.add_option("--top", options.top, "how many")->check(CLI::PositiveNumber)->capture_default_str();
     app.add_option("--sheet", options.sheet, "PNG of the picture and those nearest to it")
         ->capture_default_str();
+    app.option_defaults()->group("Output");
     app.add_flag("--force", options.force, "overwrite files that exist");
     add_model_options(app, options.model);
     if (!parse_arguments(app, argc, argv)) return 0;

@@ -5,104 +5,30 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
+#include "apps/eval_results.h"
 #include "apps/model_program.h"
 #include "data/subset.h"
 #include "la/evaluation.h"
-#include "la/features.h"
-#include "la/files.h"
 #include "la/interrupt.h"
 #include "la/progress.h"
 #include "la/readout.h"
 #include "tensor/clock.h"
 
 using namespace la;
-using Json = nlohmann::ordered_json;
 
 namespace {
 
 struct EvalOptions {
   ModelOptions model;
   std::string out;
-  bool knn_only = false, readout_only = false;
+  bool knn_only = false, readout_only = false, force = false;
   float temperature = 0.07f;
   ReadoutOptions readout;
   std::vector<double> low_shot;  // percent of the labels
 };
 
-double percent(double share) { return 100 * share; }
-
-/// The number of few digits that the float was made from.
-double shortest(float value) { return std::stod(fmt::format("{}", value)); }
-
-std::string tested_on(const DataSource& data) {
-  return data.test ? data.test->description() : "each against the others (leave-one-out)";
-}
-
-/// What has been measured so far, as a table on the terminal and in a file that other programs read.
-class Results {
- public:
-  Results(const Model& model, const DataSource& data, const std::string& path) : path_(path) {
-    json_ = {{"checkpoint", model.checkpoint},
-             {"network", model.network},
-             {"data", data.name},
-             {"train", data.train->description()},
-             {"test", tested_on(data)},
-             {"view_size", model.view.size},
-             {"knn", Json::array()},
-             {"readout", Json::array()}};
-    fmt::print("checkpoint  {}\nnetwork     {}\ndata        {}: {}; tested on {}\n", model.checkpoint,
-               model.network, data.name, data.train->description(), tested_on(data));
-  }
-
-  void add_knn(int64_t k, float temperature, double top1) {
-    if (json_["knn"].empty())
-      fmt::print(
-          "\nnearest neighbors (train embeddings recomputed, center crop, weights exp(similarity / {}))\n"
-          "  {:>4}  {:>7}\n",
-          temperature, "k", "top-1");
-    fmt::print("  {:>4}  {:>5.2f} %\n", k, percent(top1));
-    json_["knn"].push_back({{"k", k}, {"temperature", shortest(temperature)}, {"top1", top1}});
-    write();
-  }
-
-  void add_readout(const std::string& labels, const ReadoutOptions& options,
-                   const std::vector<StageReadout>& stages) {
-    fmt::print("\nlinear readout ({}, {} epochs, batch {}, learning rate {})\n  {:<10}{:>10}  {:>18}{}\n",
-               labels, options.epochs, options.batch, options.learning_rate, "stage", "features",
-               "center crop 1 / 5", options.ten_crop ? "    ten-crop 1 / 5" : "");
-    for (const StageReadout& s : stages) {
-      fmt::print("  {:<10}{:>10}  {:>7.2f} / {:>6.2f} %", s.stage, s.features.numel(),
-                 percent(s.one_crop.top1), percent(s.one_crop.top5));
-      Json line{{"labels", labels},
-                {"stage", s.stage},
-                {"features", s.features.numel()},
-                {"epochs", options.epochs},
-                {"batch", options.batch},
-                {"learning_rate", shortest(options.learning_rate)},
-                {"weight_decay", shortest(options.weight_decay)},
-                {"top1", s.one_crop.top1},
-                {"top5", s.one_crop.top5}};
-      if (options.ten_crop) {
-        fmt::print("  {:>7.2f} / {:>6.2f} %", percent(s.ten_crop.top1), percent(s.ten_crop.top5));
-        line["ten_crop_top1"] = s.ten_crop.top1;
-        line["ten_crop_top5"] = s.ten_crop.top5;
-      }
-      fmt::print("\n");
-      json_["readout"].push_back(line);
-    }
-    write();
-  }
-
-  void write() const { write_text_file(path_, json_.dump(2) + "\n"); }
-
- private:
-  std::string path_;
-  Json json_;
-};
-
-void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& options, Results& results) {
+void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& options, EvalResults& results) {
   const auto train = labeled_pictures(*data.train);
   const Device device = model.module->parameters().front().variable->value().device();
   Progress progress(stderr);
@@ -125,7 +51,7 @@ void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& optio
 
 /// False if the user interrupted it.
 bool evaluate_readout(Model& model, const Dataset& train, const Dataset& test, const std::string& labels,
-                      const ReadoutOptions& options, Results& results) {
+                      const ReadoutOptions& options, EvalResults& results) {
   Progress progress(stderr);
   const double start = now();
   int64_t done = 0;
@@ -163,12 +89,9 @@ int evaluate(EvalOptions options) {
         "--knn-only tests each picture against the others",
         options.model.data.path);
   check_channels(model, *data.train);
-  for (const std::string& stage : options.readout.stages) find_module(*model.module, stage);
-  if (options.out.empty())
-    options.out = std::filesystem::path(model.checkpoint).replace_extension("eval.json");
-  check_output(options.out);
+  check_stages(*model.module, options.readout.stages);
   print_notes(data);
-  Results results(model, data, options.out);
+  EvalResults results(model, data, options.model.data.path, options.out, options.force);
   if (!options.readout_only) evaluate_knn(model, data, options, results);
 
   std::vector<double> shares{100};
@@ -180,20 +103,21 @@ int evaluate(EvalOptions options) {
     const auto train =
         all ? labeled_pictures(*data.train) : share_of_labels(*data.train, share / 100, options.readout.seed);
     ReadoutOptions readout = options.readout;
-    readout.state =
-        std::filesystem::path(options.out).replace_extension(fmt::format("readout-{:g}.safetensors", share));
+    readout.state = std::filesystem::path(results.path())
+                        .replace_extension(fmt::format("readout-{:g}.safetensors", share));
     if (!evaluate_readout(model, *train, *data.test, labels, readout, results)) {
       fmt::print(stderr, "interrupted; the same command goes on from the last epoch of the readout\n");
       return 128 + interrupted();
     }
   }
-  fmt::print("\n{}: the same for programs\n", options.out);
+  fmt::print("\n{}: the same for programs\n", printable(results.path()));
   return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  let_waiting_threads_sleep(argv);
   return run_program("la_eval", [&] {
     EvalOptions options;
     ReadoutOptions& readout = options.readout;
@@ -202,20 +126,29 @@ int main(int argc, char** argv) {
     app.add_option("checkpoint", options.model.checkpoint, "a run's folder, or a checkpoint in it")
         ->required();
     add_preset_option(app);
+    app.option_defaults()->group("Pictures");
     app.add_option("--data", options.model.data.path, "labeled pictures, for training and for testing")
         ->required();
     app.add_option("--val", options.model.data.val, "folder of test pictures, where --data has none");
     app.add_option("--val-split", options.model.data.val_split,
                    "share of each class to be set apart for testing, where there are no test pictures")
         ->check(CLI::Range(0.0, 0.9));
-    app.add_option("--out", options.out, "JSON file of the results; default: beside the checkpoint");
+    add_model_options(app, options.model);
+    app.option_defaults()->group("Results");
+    app.add_option(
+        "--out", options.out,
+        "JSON file of the results, to which those of other checkpoints are added; default: eval-<data>.json "
+        "beside the checkpoint");
+    app.add_flag("--force", options.force, "overwrite a file --out that holds something else");
+    app.option_defaults()->group("Nearest neighbors");
     auto* knn = app.add_flag("--knn-only", options.knn_only, "leave out the linear readout");
-    app.add_flag("--readout-only", options.readout_only, "leave out the nearest neighbors")->excludes(knn);
     app.add_option("--tau", options.temperature, "temperature of the neighbors' weights")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
+    app.option_defaults()->group("Linear readout");
+    app.add_flag("--readout-only", options.readout_only, "leave out the nearest neighbors")->excludes(knn);
     app.add_option("--stages", readout.stages,
-                   "read out from these only, such as conv5,layer4; default: from all")
+                   "read out from these only, such as conv5,layer4, pixels or embedding; default: from all")
         ->delimiter(',')
         ->allow_extra_args(false);
     app.add_flag("--ten-crop", readout.ten_crop, "also the mean over ten views of each test picture");
@@ -246,7 +179,6 @@ int main(int argc, char** argv) {
         ->check(CLI::Range(1, 1024))
         ->capture_default_str();
     app.add_option("--seed", readout.seed, "of the readout's views, first weights and chosen labels");
-    add_model_options(app, options.model);
     if (!parse_arguments_with_preset(app, argc, argv)) return 0;
     catch_interrupts();
     return evaluate(options);

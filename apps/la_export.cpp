@@ -1,36 +1,89 @@
-// la_export: writes a trained network in a form that other programs run. `la_export --help` lists the
+// la_export: writes a trained network in forms that other programs run. `la_export --help` lists the
 // options.
 #include <fmt/format.h>
+
+#include <filesystem>
 
 #include "apps/model_program.h"
 #include "autograd/functions.h"
 #include "la/files.h"
 #include "la/onnx.h"
+#include "la/torch.h"
 
 using namespace la;
 
+namespace {
+
+struct ExportOptions {
+  std::string checkpoint, onnx, torch;
+  bool force = false;
+
+  std::string torch_file(const char* name) const { return torch + "/" + name; }
+};
+
+constexpr const char *weights_file = "weights.safetensors", *network_file = "network.json",
+                     *loader_file = "la_network.py";
+
+/// An Error for what could not be written in the end.
+void check_outputs(const ExportOptions& options) {
+  if (!options.onnx.empty()) check_new_output(options.onnx, options.force);
+  if (options.torch.empty()) return;
+  std::error_code error;
+  std::filesystem::create_directories(options.torch, error);
+  check(!error, "cannot make the folder '{}': {}", options.torch, error.message());
+  for (const char* name : {weights_file, network_file, loader_file})
+    check_new_output(options.torch_file(name), options.force);
+}
+
+void write_onnx(Model& model, const std::string& path) {
+  const std::string file = to_onnx(model);
+  write_text_file(path, file);
+  fmt::print("{}: {} with {} x {} pixels, embedding of {} dimensions, {:.1f} MiB\n", path, model.network,
+             model.view.size, model.view.size, model.dim, static_cast<double>(file.size()) / (1 << 20));
+}
+
+void write_torch(Model& model, const ExportOptions& options) {
+  const TorchModel torch = to_torch(model);
+  write_safetensors(options.torch_file(weights_file), torch.weights);
+  write_text_file(options.torch_file(network_file), torch.network);
+  write_text_file(options.torch_file(loader_file), torch.loader);
+  fmt::print("{}: {}, {} and {}, which makes of them a torch.nn.Module\n", options.torch, weights_file,
+             network_file, loader_file);
+}
+
+int export_model(const ExportOptions& options) {
+  check_outputs(options);
+  Model model = load_model(options.checkpoint, Device::cpu());
+  const Variable black(Tensor::zeros({1, model.view.size, model.view.size, model.channels}));
+  check(is_finite((*model.module)(cast(black, model.dtype())).value()),
+        "{}: the network gives embeddings that are not finite", model.checkpoint);
+  if (!options.onnx.empty()) write_onnx(model, options.onnx);
+  if (!options.torch.empty()) write_torch(model, options);
+  return 0;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
+  let_waiting_threads_sleep(argv);
   return run_program("la_export", [&] {
-    std::string checkpoint, onnx;
-    bool force = false;
+    ExportOptions options;
     CLI::App app("Writes a trained network for other programs.", "la_export");
-    app.add_option("checkpoint", checkpoint, "a run's folder, or a checkpoint in it")->required();
-    app.add_option("--onnx", onnx,
-                   "ONNX model: images f32 [N, C, S, S] with pixels in [0, 1] -> embedding f32 [N, D] on the "
-                   "unit sphere")
-        ->required();
-    app.add_flag("--force", force, "overwrite a file that exists");
+    app.add_option("checkpoint", options.checkpoint, "a run's folder, or a checkpoint in it")->required();
+    app.option_defaults()->group("Output");
+    app.add_option(
+        "--onnx", options.onnx,
+        "FILE.onnx: a model of images f32 [N, C, S, S] with pixels in [0, 1] -> embedding f32 [N, D] on "
+        "the unit sphere");
+    app.add_option(
+        "--torch", options.torch,
+        "FOLDER: the weights under torchvision's names, and a short program that makes of them the same for "
+        "PyTorch");
+    app.add_flag("--force", options.force, "overwrite files that exist");
     if (!parse_arguments(app, argc, argv)) return 0;
-    check_ending("--onnx", onnx, ".onnx");
-    check_new_output(onnx, force);
-    Model model = load_model(checkpoint, Device::cpu());
-    const Variable black(Tensor::zeros({1, model.view.size, model.view.size, model.channels}));
-    check(is_finite((*model.module)(cast(black, model.dtype())).value()),
-          "{}: the network gives embeddings that are not finite", model.checkpoint);
-    const std::string file = to_onnx(model);
-    write_text_file(onnx, file);
-    fmt::print("{}: {} with {} x {} pixels, embedding of {} dimensions, {:.1f} MiB\n", onnx, model.network,
-               model.view.size, model.view.size, model.dim, static_cast<double>(file.size()) / (1 << 20));
-    return 0;
+    if (options.onnx.empty() && options.torch.empty())
+      throw UsageError("nothing to do: --onnx FILE and --torch FOLDER say what to write");
+    if (!options.onnx.empty()) check_ending("--onnx", options.onnx, ".onnx");
+    return export_model(options);
   });
 }

@@ -21,6 +21,9 @@
 #include "tensor/allocator.h"
 #include "tensor/clock.h"
 #include "tensor/ops.h"
+#include "tensor/seal.h"
+#include "tensor/text.h"
+#include "tensor/version.h"
 
 using namespace la;
 
@@ -102,7 +105,7 @@ class Run {
         progress_(stdout, [this](std::string_view line) { folder_.log(line); }) {
     keep_listing("train", data_.train.get());  // also of a run that is resumed: the files may have moved
     keep_listing("test", data_.test.get());
-    folder_.write_config(to_toml(config_));  // from here on the run can be resumed
+    folder_.write_config(sealed(to_toml(config_)));  // from here on the run can be resumed
   }
 
   int operator()() {
@@ -129,8 +132,9 @@ class Run {
   void evaluate();
   void check_network();
   void save();
+  void report_clusterings(const std::vector<KMeansResult>& clusterings, double seconds);
   void report_step(const StepReport& step, Phase phase, int epoch, int64_t step_of_epoch);
-  nlohmann::ordered_json place(Phase phase) const;
+  void add_metrics(const nlohmann::ordered_json& fields, Phase phase = Phase::ir) const;
   /// That of the last epoch which has been completed.
   Phase trained_phase() const {
     return trainer_.epoch() <= config_.warm_start_epochs ? Phase::ir : Phase::la;
@@ -150,6 +154,8 @@ class Run {
   Progress progress_;
   SmoothedRate images_, waiting_, in_la_;  // per second of training
   double start_ = now();
+  std::optional<double> pixel_accuracy_;  // nothing if it is not known, as after --resume
+  double knn200_ = 0;                     // of the last evaluation
 
   /// What has happened since progress was last reported.
   struct {
@@ -161,7 +167,8 @@ class Run {
 
 void Run::keep_listing(const char* part, const Dataset* pictures) const {
   const std::string listing = pictures != nullptr ? pictures->listing() : "";
-  if (!listing.empty()) write_text_file(fmt::format("{}/pictures-{}.txt", folder_.path(), part), listing);
+  if (!listing.empty())
+    write_text_file(fmt::format("{}/pictures-{}.txt", folder_.path(), part), sealed(listing));
 }
 
 /// Tells of the pictures that turned out to be bad since it was last called.
@@ -172,17 +179,20 @@ void Run::say_complaints() {
 }
 
 void Run::begin() {
-  say("run        " + folder_.path());
+  say(fmt::format("run        {}, la_train {}", folder_.path(), version));
   for (const std::string& note : notes_) say("           " + note);
   for (const std::string& line : describe_run(config_, data_, trainer_, view_.size, choices_)) say(line);
   for (const std::string& line : weights_) say(line);
   if (!evaluator_.available()) say("accuracy   not available: " + evaluator_.why_not());
   if (config_.resume && resume()) return;
+  add_metrics({{"version", version}});
 
   if (evaluator_.available()) {
     if (evaluator_.pixels_fit()) {
+      pixel_accuracy_ = evaluator_.pixel_accuracy();
       say("raw pixels");
-      say(fmt::format("  {}: {:.1f} %", evaluator_.pixel_protocol(), 100 * evaluator_.pixel_accuracy()));
+      say(fmt::format("  {}: {:.1f} %", evaluator_.pixel_protocol(), 100 * *pixel_accuracy_));
+      add_metrics({{"pixel_knn200", *pixel_accuracy_}});
     }
     say(config_.init.empty() ? "untrained network, random bank" : "network as loaded, random bank");
     evaluate();
@@ -204,9 +214,11 @@ bool Run::resume() {
     return false;
   }
   trainer_.restore(checkpoint->file);
-  folder_.truncate_metrics(checkpoint->epoch, checkpoint->step);
-  say(fmt::format("resumed from {}: {} epochs and {} steps are done", checkpoint->file.path, trainer_.epoch(),
-                  trainer_.step()));
+  if (const int64_t damaged = folder_.truncate_metrics(checkpoint->epoch, checkpoint->step); damaged > 0)
+    warn(fmt::format("{}: {} damaged, and dropped", folder_.metrics_path(),
+                     counted(damaged, "line is", "lines are")));
+  say(fmt::format("resumed from {}: {} and {} are done", checkpoint->file.path,
+                  counted(trainer_.epoch(), "epoch"), counted(trainer_.step(), "step")));
   const bool at_end_of_epoch = trainer_.epoch() > 0 && trainer_.step() == 0;
   if (at_end_of_epoch && !folder_.has_metric("knn200", trainer_.epoch(), trainer_.total_steps()))
     evaluate_epoch();
@@ -227,7 +239,7 @@ void Run::train_epoch() {
   const Phase phase = trainer_.phase();
   const double cluster_start = now();
   const std::vector<KMeansResult> clusterings = trainer_.begin_epoch(progress_.watch());
-  if (!clusterings.empty()) say(describe_clusterings(clusterings, now() - cluster_start));
+  if (!clusterings.empty()) report_clusterings(clusterings, now() - cluster_start);
 
   unreported_ = {.since = now()};
   for (bool more = true; more;) {
@@ -249,6 +261,19 @@ void Run::evaluate_epoch() {
   if (warm_start_done) say("after the warm start (IR)");
   if (trainer_.finished()) say(trained_phase() == Phase::la ? "after LA" : "after IR");
   evaluate();
+}
+
+void Run::report_clusterings(const std::vector<KMeansResult>& clusterings, double seconds) {
+  const ClusteringReport report = summarize(clusterings, seconds);
+  say(describe(report));
+  if (folder_.has_metric("inertia", trainer_.epoch(), trainer_.total_steps()))
+    return;  // before it was resumed
+  add_metrics({{"clustering_seconds", report.seconds},
+               {"inertia", report.inertia},
+               {"size_imbalance", report.imbalance},
+               {"clusters_split", report.splits},
+               {"clusters_empty", report.empty}},
+              Phase::la);
 }
 
 void Run::report_step(const StepReport& step, Phase phase, int epoch, int64_t step_of_epoch) {
@@ -284,26 +309,29 @@ void Run::report_step(const StepReport& step, Phase phase, int epoch, int64_t st
       .seconds_left = static_cast<double>(steps_left * config_.batch) / images_.value()};
   epoch_done ? progress_.epoch_end(state) : progress_.update(state);
   if (!metrics_due) return;
-  nlohmann::ordered_json line = place(phase);
-  line["loss"] = loss;
-  line["learning_rate"] = step.learning_rate;
-  line["images_per_second"] = images_.value();
-  folder_.append_metrics(line);
+  add_metrics({{phase == Phase::ir ? "ir_loss" : "la_loss", loss},
+               {"learning_rate", step.learning_rate},
+               {"images_per_second", images_.value()}},
+              phase);
 }
 
-nlohmann::ordered_json Run::place(Phase phase) const {
-  return {{"phase", phase_name(phase)}, {"epoch", trainer_.epoch()}, {"step", trainer_.total_steps()}};
+/// Appends a line to metrics.jsonl: where the run is, and `fields`.
+void Run::add_metrics(const nlohmann::ordered_json& fields, Phase phase) const {
+  nlohmann::ordered_json line{{"time", utc_time()},
+                              {"phase", phase_name(phase)},
+                              {"epoch", trainer_.epoch()},
+                              {"step", trainer_.total_steps()}};
+  line.update(fields);
+  folder_.append_metrics(line);
 }
 
 void Run::evaluate() {
   const Accuracy accuracy = evaluator_.evaluate(trainer_.network(), trainer_.bank(), progress_.watch());
   say_complaints();
+  knn200_ = accuracy.knn200;
   say(fmt::format("  {}: {:.1f} %", evaluator_.knn_protocol(), 100 * accuracy.knn200));
   say(fmt::format("  {}: {:.1f} %", evaluator_.bank_protocol(), 100 * accuracy.knn1));
-  nlohmann::ordered_json line = place(trained_phase());
-  line["knn200"] = accuracy.knn200;
-  line["knn1"] = accuracy.knn1;
-  folder_.append_metrics(line);
+  add_metrics({{"knn200", accuracy.knn200}, {"knn1", accuracy.knn1}}, trained_phase());
 }
 
 /// An Error if the network has become one that gives no embedding. The loss, computed before a step changes
@@ -327,6 +355,11 @@ void Run::save() {
 }
 
 void Run::end() {
+  if (pixel_accuracy_ && knn200_ <= *pixel_accuracy_)
+    say(fmt::format(
+        "raw pixels tell the labels as well ({:.1f} %) as what was learnt ({:.1f} %): more pictures, more "
+        "--epochs, or --init FILE with weights learnt elsewhere may help",
+        100 * *pixel_accuracy_, 100 * knn200_));
   std::string memory = "peak memory " + memory_text(peak_resident_memory());
   if (!device_.is_cpu()) memory += ", of the GPU " + memory_text(memory_stats(device_).reserved);
   say(fmt::format("done in {}; {}; the embedding network is in {}", duration_text(now() - start_), memory,
@@ -361,6 +394,7 @@ int plan_only(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  let_waiting_threads_sleep(argv);
   return run_program("la_train", [&] {
     const Options options = parse_options(argc, argv);
     if (!options.answer.empty()) {

@@ -41,6 +41,7 @@ std::string value_of(const std::string& option, const std::vector<std::string>& 
 }  // namespace
 
 void add_model_options(CLI::App& app, ModelOptions& options) {
+  app.option_defaults()->group("Pictures");
   app.add_option("--format", options.data.format, "how the pictures are stored; auto recognizes it")
       ->capture_default_str();
   app.add_option("--limit", options.data.limit, "use only so many pictures, spread over the folder; 0: all");
@@ -54,6 +55,7 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option(
       "--background-color", options.background_color,
       "what shows where a picture is transparent: white, gray, black or #rrggbb; default: the training's");
+  app.option_defaults()->group("Machine");
   app.add_option("--device", options.device, "where to compute; auto takes a GPU if there is one")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
@@ -62,7 +64,7 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
 }
 
 bool parse_arguments(CLI::App& app, int argc, char** argv) {
-  app.set_version_flag("--version", version_text(app.get_name().c_str()), "print the version and end");
+  add_help(app);
   return parse(app, normalized(app, {argv + 1, argv + argc}));
 }
 
@@ -73,13 +75,14 @@ void add_preset_option(CLI::App& app) {
 }
 
 bool parse_arguments_with_preset(CLI::App& app, int argc, char** argv) {
-  app.set_version_flag("--version", version_text(app.get_name().c_str()), "print the version and end");
+  add_help(app);
   const std::vector<std::string> given = normalized(app, {argv + 1, argv + argc});
   std::vector<std::string> all;
   if (const std::string preset = value_of(preset_option, given); !preset.empty()) try {
       for (const auto& [entry, file] : read_preset(find_preset(preset, presets_folder()))) {
-        check(app.get_option_no_throw("--" + entry.key) != nullptr, "{}: line {}: there is no option '{}'",
-              file, entry.line, entry.key);
+        CLI::Option* const option = app.get_option_no_throw("--" + entry.key);
+        check(option != nullptr, "{}: line {}: there is no option '{}'", file, entry.line, entry.key);
+        option->default_str(entry.value);  // for the help
         all.push_back(fmt::format("--{}={}", entry.key, entry.value));
       }
     } catch (const Error& error) {

@@ -13,6 +13,7 @@
 #include "apps/report.h"
 #include "data/dataset.h"
 #include "la/files.h"
+#include "tensor/seal.h"
 
 namespace la {
 namespace {
@@ -86,7 +87,11 @@ std::string help_of(const Option& option) {
   return option.range.empty() ? option.help : fmt::format("{} ({})", option.help, option.range);
 }
 
-std::string help_with_defaults(CLI::App& app, const std::string& preset) {
+constexpr const char* default_preset = "fashion-mnist.toml";
+constexpr const char* preset_for_files = "pictures.toml";
+
+/// The help, with the values that the options have in a preset.
+std::string help_with_values(CLI::App& app, const std::string& preset) {
   Config defaults;
   const Fields fields(defaults);
   if (fs::exists(preset)) fields.apply_file(preset);
@@ -95,12 +100,12 @@ std::string help_with_defaults(CLI::App& app, const std::string& preset) {
   return app.help();
 }
 
-CommandLine read_command_line(std::vector<std::string> arguments, const std::string& preset) {
+CommandLine read_command_line(std::vector<std::string> arguments, const std::string& presets) {
+  const std::string default_file = fs::path(presets) / default_preset;
   CommandLine line;
   CLI::App app("Learns embeddings of pictures without labels, by Local Aggregation.", "la_train");
   app.allow_extras();  // to say what is wrong with them
-  app.set_help_flag("-h,--help", "print this and end");
-  app.set_version_flag("--version", version_text("la_train"), "print the version and end");
+  add_help(app);
   bool list_networks = false;
   app.add_flag("--list-networks", list_networks, "print the networks with their sizes and end");
   app.add_option("--preset", line.preset,
@@ -128,7 +133,8 @@ CommandLine read_command_line(std::vector<std::string> arguments, const std::str
   try {
     app.parse(std::move(arguments));
   } catch (const CLI::CallForHelp&) {
-    line.answer = help_with_defaults(app, preset);
+    line.answer =
+        help_with_values(app, line.preset.empty() ? default_file : find_preset(line.preset, presets));
   } catch (const CLI::CallForVersion&) {
     line.answer = version_text("la_train");
   } catch (const CLI::ParseError& error) {
@@ -153,13 +159,27 @@ void check_epochs_on_resume(const Config& stored, const Config& config) {
         stored.epochs);
 }
 
+/// Whether a line of the file sets the option.
+bool has_line_of(std::string_view file, const std::string& option) {
+  return ("\n" + std::string(file)).find("\n" + option + " =") != std::string::npos;
+}
+
 Config config_to_resume(const CommandLine& line, std::vector<std::string>& notes) {
   check(line.find("run") != nullptr, "--resume needs the folder of the run: --run FOLDER");
   check(line.preset.empty(), "--resume takes the run's own configuration: leave out --preset");
   Config stored;
   const std::string path = *line.find("run") + "/config.toml";
   check(fs::exists(path), "--run {}: is no folder of a run, for it has no config.toml", *line.find("run"));
-  Fields(stored).apply_file(path);
+  const Fields fields(stored);
+  fields.apply_file(path);
+  if (const std::string text = read_text_file(path); !unsealed(text).intact) {
+    for (const Option& option : fields.options())
+      check(option.stored == Option::Stored::no || has_line_of(text, option.name),
+            "{}: has no '{}', and is not as the run has written it: it is damaged or cut off", path,
+            option.name);
+    notes.push_back(
+        fmt::format("warning: {} is not as the run has written it: damaged, or changed by hand", path));
+  }
 
   Config config = stored;
   const Fields before(stored), after(config);
@@ -175,9 +195,6 @@ Config config_to_resume(const CommandLine& line, std::vector<std::string>& notes
   notes.push_back(fmt::format("configuration: {}, of the run that is continued", path));
   return config;
 }
-
-constexpr const char* default_preset = "fashion-mnist.toml";
-constexpr const char* preset_for_files = "pictures.toml";
 
 /// Picture files need another recipe than the small pictures of the default.
 const char* preset_for(const CommandLine& line) {
@@ -227,7 +244,7 @@ std::string toml_value(const Option& option) {
 }  // namespace
 
 Options parse_options(const std::vector<std::string>& arguments, const std::string& presets) {
-  const CommandLine line = read_command_line(arguments, fs::path(presets) / default_preset);
+  const CommandLine line = read_command_line(arguments, presets);
   Options options;
   options.answer = line.answer;
   if (!line.answer.empty()) return options;

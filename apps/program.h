@@ -14,6 +14,12 @@ struct UsageError : Error {
   using Error::Error;
 };
 
+/// What each program does first. Where threads share their cores with other programs, those that wait for one
+/// another must not keep a core busy meanwhile, or a step takes ten times as long: unless the environment
+/// says how they wait, OpenMP is told to let them sleep soon. It reads that when a program is loaded, so this
+/// one is loaded again.
+void let_waiting_threads_sleep(char** argv);
+
 /// The exit code of `work`; of an Error, which is printed in one line, 1, of a UsageError 2, and where the
 /// user interrupted it 128 and the signal.
 int run_program(const char* name, const std::function<int()>& work);

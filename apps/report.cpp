@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include <ctime>
+
 #include "layers/networks.h"
+#include "tensor/text.h"
 
 namespace la {
 namespace {
@@ -39,17 +42,17 @@ std::vector<std::string> describe_run(const Config& config, const DataSource& da
       summarize(trainer.network(), input, trainer.bank().vectors().device());
   int64_t parameters = 0;
   for (const LayerSummary& layer : layers) parameters += layer.parameters;
-  lines.push_back(fmt::format("network    {}, {} parameters, embedding of {} dimensions, head {}",
-                              config.network, parameters, config.dim, name_of(config.head)));
+  lines.push_back(fmt::format("network    {}, {} parameters, embedding of {}, head {}", config.network,
+                              parameters, counted(config.dim, "dimension"), name_of(config.head)));
   lines.push_back(fmt::format("           {:<14}{:<22}{:>12}", "layer", "output", "parameters"));
   for (const LayerSummary& layer : layers)
     lines.push_back(
         fmt::format("           {:<14}{:<22}{:>12}", layer.name, layer.output.str(), layer.parameters));
 
-  lines.push_back(fmt::format("training   {} epochs of IR ({}), then {} of LA; {} steps an epoch, batch {}",
-                              config.warm_start_epochs, name_of(config.ir_loss),
-                              config.epochs - config.warm_start_epochs, trainer.steps_per_epoch(),
-                              config.batch));
+  lines.push_back(fmt::format("training   {} of IR ({}), then {} of LA; {} an epoch, batch {}",
+                              counted(config.warm_start_epochs, "epoch"), name_of(config.ir_loss),
+                              config.epochs - config.warm_start_epochs,
+                              counted(trainer.steps_per_epoch(), "step"), config.batch));
   lines.push_back(fmt::format("           background k = {}, clusterings H = {}, clusters m = {}",
                               config.background, config.clusterings, config.clusters));
   for (const std::string& choice : choices) lines.push_back("           chosen: " + choice);
@@ -58,11 +61,17 @@ std::vector<std::string> describe_run(const Config& config, const DataSource& da
                               memory_text(trainer.bank().vectors().bytes()),
                               memory_text(n * sizeof(int32_t) * static_cast<size_t>(config.clusterings)),
                               activations_text(layers, config)));
-  lines.push_back(fmt::format("device     {}, {} threads, {}, seed {}",
-                              describe(trainer.bank().vectors().device()), num_threads(),
-                              name_of(config.precision), config.seed));
+  lines.push_back(fmt::format("device     {}, {}, {}, seed {}", describe(trainer.bank().vectors().device()),
+                              counted(num_threads(), "thread"), name_of(config.precision), config.seed));
   if (const std::string problem = cuda_problem(); config.device == "auto" && !problem.empty())
     lines.push_back("           no GPU is used: " + problem);
+  constexpr int64_t few = 5000;  // pictures; found by trial (docs/results.md)
+  if (data.train->size() < few && config.init.empty())
+    lines.push_back(
+        fmt::format("few        with fewer than some {} pictures, little is learnt beyond what an untrained "
+                    "network sees; --init FILE "
+                    "begins with weights learnt elsewhere, such as torchvision's",
+                    few));
   return lines;
 }
 
@@ -86,19 +95,32 @@ size_t peak_resident_memory() {
   return static_cast<size_t>(usage.ru_maxrss) * 1024;
 }
 
-std::string describe_clusterings(const std::vector<KMeansResult>& results, double seconds) {
-  double inertia = 0, imbalance = 0;
-  int64_t splits = 0, empty = 0;
+ClusteringReport summarize(const std::vector<KMeansResult>& results, double seconds) {
+  ClusteringReport report{.clusterings = static_cast<int64_t>(results.size()), .seconds = seconds};
   for (const KMeansResult& r : results) {
-    inertia += r.inertia / static_cast<double>(results.size());
-    imbalance += r.imbalance / static_cast<double>(results.size());
-    splits += r.splits;
-    empty += r.empty;
+    report.inertia += r.inertia / static_cast<double>(results.size());
+    report.imbalance += r.imbalance / static_cast<double>(results.size());
+    report.splits += r.splits;
+    report.empty += r.empty;
   }
+  return report;
+}
+
+std::string describe(const ClusteringReport& r) {
   return fmt::format(
-      "clustered the bank {} times in {:.1f} s: inertia {:.0f}, size imbalance {:.2f}, {} empty clusters "
-      "split, {} empty in the end",
-      results.size(), seconds, inertia, imbalance, splits, empty);
+      "clustered the bank {} in {:.1f} s: inertia {:.0f}, size imbalance {:.2f}, {} split, {} empty in the "
+      "end",
+      counted(r.clusterings, "time"), r.seconds, r.inertia, r.imbalance, counted(r.splits, "empty cluster"),
+      r.empty);
+}
+
+std::string utc_time() {
+  const std::time_t seconds = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[sizeof "2026-01-31T23:59:59Z"];
+  std::strftime(text, sizeof text, "%FT%TZ", &parts);
+  return text;
 }
 
 }  // namespace la

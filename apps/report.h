@@ -24,7 +24,17 @@ size_t peak_resident_memory();
 /// "412 MiB" and the like.
 std::string memory_text(size_t bytes);
 
-/// The line that tells how the clusterings of an epoch went.
-std::string describe_clusterings(const std::vector<KMeansResult>& results, double seconds);
+/// How the clusterings of an epoch went: means over them, sums of what happened to empty clusters.
+struct ClusteringReport {
+  int64_t clusterings = 0;
+  double seconds = 0, inertia = 0, imbalance = 0;
+  int64_t splits = 0, empty = 0;
+};
+ClusteringReport summarize(const std::vector<KMeansResult>& results, double seconds);
+/// The line that tells it.
+std::string describe(const ClusteringReport& report);
+
+/// The time now, "2026-01-31T23:59:59Z".
+std::string utc_time();
 
 }  // namespace la

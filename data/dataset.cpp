@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "data/formats.h"
+#include "tensor/text.h"
 
 namespace la {
 namespace {
@@ -69,7 +70,7 @@ int PictureArray::label(int64_t i) const {
 }
 
 std::string PictureArray::description() const {
-  return fmt::format("{} pictures, {}x{}x{}{}", size(), pictures_.size(1), pictures_.size(2),
+  return fmt::format("{}, {}x{}x{}{}", counted(size(), "picture"), pictures_.size(1), pictures_.size(2),
                      pictures_.size(3), has_labels() ? "" : ", no labels");
 }
 

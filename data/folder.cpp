@@ -19,6 +19,8 @@
 #include "data/formats.h"
 #include "data/leakage.h"
 #include "data/picture_list.h"
+#include "tensor/seal.h"
+#include "tensor/text.h"
 
 namespace la {
 namespace {
@@ -88,8 +90,9 @@ class PictureFiles final : public Dataset {
   int label(int64_t i) const override { return list_.labels.at(static_cast<size_t>(i)); }
   std::string name(int64_t i) const override { return list_.root + "/" + std::string(list_.path(i)); }
   std::string description() const override {
-    return fmt::format("{} picture files, {}", size(),
-                       has_labels_ ? fmt::format("{} classes", list_.classes.size()) : "no labels");
+    return fmt::format(
+        "{}, {}", counted(size(), "picture file"),
+        has_labels_ ? counted(static_cast<int64_t>(list_.classes.size()), "class", "classes") : "no labels");
   }
   size_t memory_bytes() const override { return 0; }
   std::string listing() const override { return to_text(list_); }
@@ -125,13 +128,17 @@ class PictureFiles final : public Dataset {
   void count_bad(int64_t i, const std::string& path, const char* why) const {
     const std::lock_guard lock(mutex_);
     if (!bad_.insert(i).second) return;
+    check(too_many_.empty(), "{}", too_many_);
     complaints_.push_back(printable(fmt::format("{}: {}", path, why)));
     constexpr size_t few = 5;  // that may be bad in a small folder
     const auto share = static_cast<size_t>(max_bad_ * static_cast<double>(size()));
-    check(max_bad_ > 0 || bad_.empty(), "{}: {}; no picture may be bad (--max-bad 0)", path, why);
-    check(bad_.size() <= std::max(share, few),
+    if (max_bad_ == 0)
+      too_many_ = fmt::format("{}: {}; no picture may be bad (--max-bad 0)", path, why);
+    else if (bad_.size() > std::max(share, few))
+      too_many_ = fmt::format(
           "{}: {}; with it, {} of {} pictures cannot be read, more than {} and more than {} % (--max-bad)",
           path, why, bad_.size(), size(), few, 100 * max_bad_);
+    check(too_many_.empty(), "{}", too_many_);
   }
 
   PictureList list_;
@@ -142,6 +149,7 @@ class PictureFiles final : public Dataset {
   mutable std::mutex mutex_;  // guards what follows
   mutable std::set<int64_t> bad_;
   mutable std::vector<std::string> complaints_;
+  mutable std::string too_many_;  // what is wrong once too many are bad: the same in all threads
 };
 
 bool is_folder(const std::string& path) {
@@ -154,7 +162,10 @@ bool load_listing(const DataOptions& options, const char* part, PictureList& lis
   if (options.listings.empty()) return false;
   const std::string path = fmt::format("{}/pictures-{}.txt", options.listings, part);
   if (!file_exists(path)) return false;
-  list = parse_picture_list(read_file(path), path);
+  const std::string file = read_file(path);
+  const Unsealed list_text = unsealed(file);
+  check(list_text.intact, "{}: is not as the run has written it: damaged, cut off or changed", path);
+  list = parse_picture_list(std::string(list_text.text), path);
   return true;
 }
 

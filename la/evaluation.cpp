@@ -7,6 +7,7 @@
 #include "data/loader.h"
 #include "data/subset.h"
 #include "tensor/ops.h"
+#include "tensor/text.h"
 
 namespace la {
 namespace {
@@ -191,8 +192,8 @@ std::string Evaluator::protocol(const char* vectors) const {
 }
 
 std::string Evaluator::tested() const {
-  return leaves_one_out() ? fmt::format("leave-one-out over {} training images", labeled_train_->size())
-                          : fmt::format("{} test images", labeled_test_->size());
+  return leaves_one_out() ? "leave-one-out over " + counted(labeled_train_->size(), "training image")
+                          : counted(labeled_test_->size(), "test image");
 }
 
 std::string Evaluator::knn_protocol() const { return protocol("train embeddings recomputed"); }

@@ -21,6 +21,9 @@ namespace {
 
 constexpr int64_t evaluation_batch = 64;
 constexpr int crops = 10;
+/// Of the vectors of embedding and pixels, by trial: with much shorter ones the readout learns too slowly,
+/// with much longer ones not at all.
+constexpr float baseline_length = 30;
 
 /// The original trains on random crops of at least a fifth of the picture and their mirror images, with the
 /// colors as they are.
@@ -52,6 +55,18 @@ class Readouts : public Module {
  private:
   std::vector<std::unique_ptr<Linear>> maps_;
 };
+
+std::vector<std::string> all_stages(Module& network) {
+  std::vector<std::string> names{pixels_readout};
+  for (const auto& [name, module] : network.stages()) names.push_back(name);
+  names.push_back(embedding_readout);
+  return names;
+}
+
+/// Of any stage but the pixels.
+Module& module_of(Module& network, const std::string& stage) {
+  return stage == embedding_readout ? network : find_module(network, stage);
+}
 
 /// Counts of right answers.
 class Score {
@@ -91,9 +106,9 @@ class Training {
     check(train_->channels() == model.channels && test_->channels() == model.channels,
           "the network sees pictures of {} channels, the data have {}", model.channels, train_->channels());
     options_.batch = static_cast<int>(std::min<int64_t>(options_.batch, train_->size()));
-    if (options_.stages.empty())
-      for (const auto& [name, module] : model.module->stages()) options_.stages.push_back(name);
-    for (const std::string& name : options_.stages) modules_.push_back(&find_module(*model.module, name));
+    if (options_.stages.empty()) options_.stages = all_stages(*model.module);
+    for (const std::string& name : options_.stages)
+      if (name != pixels_readout) modules_.push_back(&module_of(*model.module, name));
     int classes = 1;
     for (const Dataset* data : {train_.get(), test_.get()})
       for (int64_t i = 0; i < data->size(); ++i) classes = std::max(classes, data->label(i) + 1);
@@ -138,12 +153,22 @@ class Training {
     return {options_.drops.begin(), options_.drops.end()};
   }
 
+  /// Of each stage, f32 [B, features].
   std::vector<Tensor> features_of(const Tensor& images) {
     NoGrad no_grad;
-    std::vector<Tensor> outputs =
+    const std::vector<Tensor> outputs =
         outputs_of(*model_.module, modules_, cast(Variable(images), model_.dtype()));
-    for (Tensor& output : outputs) output = readout_features(output);
-    return outputs;
+    std::vector<Tensor> features;
+    auto output = outputs.begin();
+    for (const std::string& name : options_.stages) {
+      const bool pixels = name == pixels_readout, embedding = name == embedding_readout;
+      const Tensor all = readout_features(pixels ? images : *output++);
+      if (pixels)
+        features.push_back(ops::scale(all, baseline_length / std::sqrt(static_cast<float>(all.size(1)))));
+      else
+        features.push_back(embedding ? ops::scale(ops::l2_normalize(all).y, baseline_length) : all);
+    }
+    return features;
   }
 
   double train_step(const Feed& feed, bool read_loss) {
@@ -277,6 +302,11 @@ class Training {
 };
 
 }  // namespace
+
+void check_stages(Module& network, const std::vector<std::string>& stages) {
+  for (const std::string& name : stages)
+    if (name != pixels_readout) module_of(network, name);
+}
 
 Tensor readout_features(const Tensor& output) {
   if (output.rank() == 2) return output;

@@ -12,8 +12,14 @@
 
 namespace la {
 
+/// What stands beside the stages for comparison: the embedding v itself, and the pixels that the network
+/// sees. They are scaled to vectors of the same length, the pixels' on average.
+constexpr const char* embedding_readout = "embedding";
+constexpr const char* pixels_readout = "pixels";
+
 struct ReadoutOptions {
-  std::vector<std::string> stages = {};  // names for find_module; empty: all stages of the network
+  // The two above, or names for find_module; empty: the pixels, all stages of the network, the embedding.
+  std::vector<std::string> stages = {};
   std::vector<int> drops = {};  // epochs after which the rate is divided by 10; empty: 3/7 and 6/7 of them
   int epochs = 70;
   int batch = 128;
@@ -55,6 +61,9 @@ struct ReadoutObserver {
 /// stopped it.
 std::vector<StageReadout> linear_readout(Model& model, const Dataset& train, const Dataset& test,
                                          const ReadoutOptions& options, const ReadoutObserver& observer);
+
+/// An Error unless each is one of the two above, or a layer of the network.
+void check_stages(Module& network, const std::vector<std::string>& stages);
 
 /// Features with more than 200,000 numbers a picture are averaged over windows of 2 x 2, and with four times
 /// as many over 4 x 4: [N, H, W, C] -> [N, the rest].

@@ -31,6 +31,17 @@ bool make_folder(const std::string& path) {
   return false;
 }
 
+/// Whether it is a folder in which nothing is but what a run leaves there before it has a configuration.
+bool has_no_run(const std::string& path) {
+  std::error_code error;
+  for (fs::directory_iterator at(path, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename();
+    if (name != "lock" && !name.starts_with("pictures-") && !name.ends_with(AtomicFile::temporary_suffix))
+      return false;
+  }
+  return !error;
+}
+
 /// Letters, digits, '.', '_' and '-' of a text; the rest becomes '-'.
 std::string plain(std::string text) {
   for (char& c : text)
@@ -81,7 +92,7 @@ RunFolder::RunFolder(std::string path) : path_(std::move(path)), lock_(path_ + "
 
 void RunFolder::check_absent(const Config& config) {
   std::error_code ignored;
-  check(config.run.empty() || !fs::exists(config.run, ignored),
+  check(config.run.empty() || !fs::exists(config.run, ignored) || has_no_run(config.run),
         "the run folder '{}' exists already: choose another --run, or continue it with --resume", config.run);
 }
 
@@ -90,8 +101,10 @@ RunFolder RunFolder::create(const Config& config) {
     const fs::path path = fs::path(config.run).lexically_normal();
     make_folders(path.has_filename() ? path.parent_path() : path.parent_path().parent_path());
     check_absent(config);
-    if (!make_folder(config.run)) check_absent(config);  // somebody else has made it meanwhile
-    return RunFolder(config.run);
+    make_folder(config.run);  // if it is there, it is locked before anything is written to it
+    RunFolder folder(config.run);
+    check_absent(config);  // somebody else may have begun there meanwhile
+    return folder;
   }
   const std::string prefix = name_prefix(config);
   make_folders(fs::path(prefix).parent_path());
@@ -122,15 +135,18 @@ bool RunFolder::has_metric(std::string_view key, int epoch, int64_t step) const 
 
 int64_t RunFolder::truncate_metrics(int epoch, int64_t step) const {
   std::string kept;
-  int64_t dropped = 0;
+  int64_t dropped = 0, damaged = 0;
   for_each_line(metrics_path(), [&](const std::string& line, const ordered_json& object) {
-    if (place_of(object) <= std::pair(int64_t{epoch}, step))
+    const auto place = place_of(object);
+    if (place <= std::pair(int64_t{epoch}, step)) {
       kept += line;
-    else
-      ++dropped;
+      return;
+    }
+    ++dropped;
+    damaged += place.second == INT64_MAX && line.ends_with('\n') ? 1 : 0;
   });
   if (dropped > 0) write_text_file(metrics_path(), kept);
-  return dropped;
+  return damaged;
 }
 
 }  // namespace la

@@ -19,7 +19,8 @@ class RunFolder {
   /// that is free. Two programs that start at once get different ones. Throws an Error if config.run exists
   /// already.
   static RunFolder create(const Config& config);
-  /// An Error if config.run is the name of something that exists.
+  /// An Error if config.run is the name of something that exists; a folder without a run may, which is empty,
+  /// or was left behind before the run had a configuration.
   static void check_absent(const Config& config);
   /// Opens the folder of an earlier run; an Error if it is not there or another program trains in it.
   static RunFolder open(const std::string& path);
@@ -39,7 +40,8 @@ class RunFolder {
   /// Whether a line for that epoch and step has this number.
   bool has_metric(std::string_view key, int epoch, int64_t step) const;
   /// Drops the lines that lie after (epoch, step), and what is no whole line, so that a run that continues
-  /// from that checkpoint writes no line twice. Epoch -1 drops them all. Returns the number of lines dropped.
+  /// from that checkpoint writes no line twice. Epoch -1 drops them all. Returns how many were damaged: lines
+  /// that are whole, but say nothing of epoch and step.
   int64_t truncate_metrics(int epoch, int64_t step) const;
 
  private:

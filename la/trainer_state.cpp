@@ -36,14 +36,18 @@ TrainerState Trainer::state() {
 void Trainer::restore(const SafetensorsFile& checkpoint) {
   std::map<std::string, Tensor> tensors;
   for (const NamedTensor& t : checkpoint.tensors) tensors.emplace(t.name, t.tensor);
-  load_state_dict(*network_, tensors);
-  const auto parameters = network_->parameters();
-  for (size_t i = 0; i < parameters.size(); ++i)
-    load_tensor(tensors, velocity_name(parameters[i]), parameters[i], sgd_.velocities()[i]);
-  load_tensor(tensors, bank_name, bank_.vectors());
-  if (tensors.contains(labels_name)) {
-    cluster_labels_ = Tensor({config_.clusterings, bank_.size()}, DType::i32, device_);
-    load_tensor(tensors, labels_name, cluster_labels_);
+  try {
+    load_state_dict(*network_, tensors);
+    const auto parameters = network_->parameters();
+    for (size_t i = 0; i < parameters.size(); ++i)
+      load_tensor(tensors, velocity_name(parameters[i]), parameters[i], sgd_.velocities()[i]);
+    load_tensor(tensors, bank_name, bank_.vectors());
+    if (tensors.contains(labels_name)) {
+      cluster_labels_ = Tensor({config_.clusterings, bank_.size()}, DType::i32, device_);
+      load_tensor(tensors, labels_name, cluster_labels_);
+    }
+  } catch (const Error& error) {
+    fail("{}: is of another run: {}", checkpoint.path, error.what());
   }
   epoch_ = metadata_number<int>(checkpoint, "epoch");
   step_ = metadata_number<int64_t>(checkpoint, "step");

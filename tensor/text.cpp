@@ -90,4 +90,10 @@ std::string unescaped(std::string_view text) {
   return bytes;
 }
 
+std::string counted(int64_t count, std::string_view one, std::string_view many) {
+  std::string text = std::to_string(count) + ' ';
+  if (count == 1) return text.append(one);
+  return many.empty() ? text.append(one) + 's' : text.append(many);
+}
+
 }  // namespace la

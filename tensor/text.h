@@ -1,6 +1,7 @@
 // Text for terminals and for lines of files, from names that may hold any bytes.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -13,5 +14,8 @@ std::string printable(std::string_view text);
 /// The same, and a backslash becomes two, so that unescaped() gives back the very bytes.
 std::string escaped(std::string_view bytes);
 std::string unescaped(std::string_view text);
+
+/// "1 picture", "2 pictures"; `many` where it is not that with an s.
+std::string counted(int64_t count, std::string_view one, std::string_view many = "");
 
 }  // namespace la

@@ -1,25 +1,21 @@
-"""Whether onnxruntime computes from exported models the embeddings that la_embed writes: trains every network for two
-steps on small pictures of noise, exports it, and compares. Needs onnxruntime, onnx, numpy and PIL; without them it says
-so and ends well.
+"""Whether onnxruntime and PyTorch compute from exported models the embeddings that la_embed writes: trains every network
+for two steps on small pictures of noise, exports it, and compares. Needs numpy and PIL, and either onnxruntime and onnx,
+or torch and safetensors; what is missing is not compared, and said.
 
-    python3 check_onnx.py FOLDER_OF_PROGRAMS [NETWORK ...]
+    python3 check_exports.py FOLDER_OF_PROGRAMS [NETWORK ...]
 """
 
+import importlib.util
 import os
 import subprocess
 import sys
 import tempfile
 
-try:
-    import numpy as np
-    import onnx
-    import onnxruntime
-    from PIL import Image
-except ImportError as missing:
-    print(f"onnx: not compared, this Python has no {missing.name}")
-    sys.exit(0)
-
 SIZE, TOLERANCE = 64, 1e-4
+
+
+def missing(*modules):
+    return [name for name in modules if importlib.util.find_spec(name) is None]
 
 
 def run(*command):
@@ -30,40 +26,79 @@ def run(*command):
 
 
 def make_pictures(folder):
+    """Of several sizes and modes; some are as large as the network's view."""
     random = np.random.default_rng(1)
-    pixels = random.integers(0, 256, (12, SIZE, SIZE, 3), dtype=np.uint8)
-    for i, picture in enumerate(pixels):
-        Image.fromarray(picture).save(f"{folder}/{i:02}.png")
-    return pixels
+    sizes = [(SIZE, SIZE, 3)] * 8 + [(100, 80, 3), (70, 200, 4), (50, 40, 3), (90, 90, 4)]
+    for i, size in enumerate(sizes):
+        Image.fromarray(random.integers(0, 256, size, dtype=np.uint8)).save(f"{folder}/{i:02}.png")
+    return [f"{folder}/{i:02}.png" for i in range(len(sizes))]
 
 
-def difference(programs, network, pictures, pixels, work):
-    """The largest difference of a component of an embedding."""
+def train(programs, network, pictures, work):
     run(f"{programs}/la_train", "--data", pictures, "--network", network, "--image-size", str(SIZE), "--batch", "6",
         "--epochs", "1", "--warm-start-epochs", "1", "--precision", "f32", "--device", "cpu", "--background", "4",
-        "--clusters", "2", "--run", f"{work}/{network}")
-    run(f"{programs}/la_export", f"{work}/{network}", "--onnx", f"{work}/{network}.onnx")
-    run(f"{programs}/la_embed", f"{work}/{network}", pictures, "--out", f"{work}/{network}.npy", "--device", "cpu")
-    onnx.checker.check_model(f"{work}/{network}.onnx", full_check=True)
-    session = onnxruntime.InferenceSession(f"{work}/{network}.onnx", providers=["CPUExecutionProvider"])
-    images = (pixels.astype(np.float32) / 255).transpose(0, 3, 1, 2)
-    theirs = session.run(["embedding"], {"images": images})[0]
-    return float(np.abs(theirs - np.load(f"{work}/{network}.npy")).max())
+        "--clusters", "2", "--run", work)
+    run(f"{programs}/la_embed", work, pictures, "--out", f"{work}/v.npy", "--device", "cpu")
+    return np.load(f"{work}/v.npy")
+
+
+def with_onnx(programs, work, views):
+    import onnx
+    import onnxruntime
+    model = f"{work}/model.onnx"
+    run(f"{programs}/la_export", work, "--onnx", model)
+    onnx.checker.check_model(model, full_check=True)
+    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(["embedding"], {"images": views})[0]
+
+
+def with_torch(programs, work):
+    """The network that the loader makes, and what makes its views of picture files."""
+    import torch
+    run(f"{programs}/la_export", work, "--torch", f"{work}/torch", "--force")
+    specification = importlib.util.spec_from_file_location("la_network", f"{work}/torch/la_network.py")
+    loader = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(loader)
+    network = loader.Network(f"{work}/torch")
+    return network, lambda files: torch.stack([network.view(Image.open(file)) for file in files])
+
+
+def plain_views(files):
+    """Of pictures that are as large as the view."""
+    return np.stack([np.asarray(Image.open(file), np.float32).transpose(2, 0, 1) / 255 for file in files])
 
 
 def main():
     programs = os.path.abspath(sys.argv[1])
     networks = sys.argv[2:] or [line.split()[0] for line in run(f"{programs}/la_train", "--list-networks").splitlines()[1:]]
+    no_onnx, no_torch = missing("onnx", "onnxruntime"), missing("torch", "safetensors")
+    for name, absent in (("onnx", no_onnx), ("torch", no_torch)):
+        if absent:
+            print(f"{name}: not compared, this Python has no {absent[0]}")
     failed = False
-    with tempfile.TemporaryDirectory() as work:
-        pictures = f"{work}/pictures"
-        os.mkdir(pictures)
-        pixels = make_pictures(pictures)
-        for network in networks:
-            worst = difference(programs, network, pictures, pixels, work)
-            failed |= not worst <= TOLERANCE
-            print(f"onnx: {network:<18} differs by {worst:.1e}{'' if worst <= TOLERANCE else '  TOO MUCH'}", flush=True)
+
+    def compare(name, network, theirs, ours):
+        nonlocal failed
+        worst = float(np.abs(theirs - ours).max())
+        failed |= not worst <= TOLERANCE
+        print(f"{name}: {network:<18} differs by {worst:.1e}{'' if worst <= TOLERANCE else '  TOO MUCH'}", flush=True)
+
+    for network in networks if not (no_onnx and no_torch) else []:
+        with tempfile.TemporaryDirectory() as work:
+            os.mkdir(f"{work}/pictures")
+            files = make_pictures(f"{work}/pictures")
+            ours = train(programs, network, f"{work}/pictures", f"{work}/run")
+            if not no_onnx:
+                compare("onnx", network, with_onnx(programs, f"{work}/run", plain_views(files[:8])), ours[:8])
+            if not no_torch:
+                model, views = with_torch(programs, f"{work}/run")
+                compare("torch", network, model(views(files)).detach().numpy(), ours)
     sys.exit(failed)
 
+
+if absent := missing("numpy", "PIL"):
+    print(f"exports: not compared, this Python has no {absent[0]}")
+    sys.exit(0)
+import numpy as np
+from PIL import Image
 
 main()

@@ -10,6 +10,8 @@
 #include "data/loader.h"
 #include "data/picture_list.h"
 #include "la/evaluation.h"
+#include "la/files.h"
+#include "tensor/seal.h"
 #include "tests/own_picture.h"
 #include "tests/picture_files.h"
 #include "tests/temporary_folder.h"
@@ -171,12 +173,18 @@ TEST_CASE("the lists of Places205 are read as they come") {
 TEST_CASE("a list of an earlier run is used instead of the folder") {
   const TemporaryFolder folder, run;
   make_folder(folder, 3, {});
-  write_bytes(run.file("pictures-train.txt"), open_data({.path = folder.path()}).train->listing());
+  write_bytes(run.file("pictures-train.txt"), sealed(open_data({.path = folder.path()}).train->listing()));
   make_picture(folder.file("000.png"));  // would come first
   CHECK(open_data({.path = folder.path()}).train->size() == 4);
   const DataSource data = open_data({.path = folder.path(), .listings = run.path()});
   REQUIRE(data.train->size() == 3);
   CHECK(data.train->name(0) == folder.file("00.png"));
+
+  std::string changed = read_text_file(run.file("pictures-train.txt"));
+  changed.replace(changed.find("01.png"), 2, "00");
+  write_bytes(run.file("pictures-train.txt"), changed);
+  CHECK_THROWS_WITH_AS(open_data({.path = folder.path(), .listings = run.path()}),
+                       doctest::Contains("pictures-train.txt: is not as the run has written it"), Error);
 }
 
 TEST_CASE("the list of an earlier run finds its files where they have moved to") {
@@ -185,8 +193,8 @@ TEST_CASE("the list of an earlier run finds its files where they have moved to")
     make_picture(folder.file(name));
   const std::string old = folder.file("old"), moved = folder.file("moved");
   const DataSource before = open_data({.path = old});
-  write_bytes(run.file("pictures-train.txt"), before.train->listing());
-  write_bytes(run.file("pictures-test.txt"), before.test->listing());
+  write_bytes(run.file("pictures-train.txt"), sealed(before.train->listing()));
+  write_bytes(run.file("pictures-test.txt"), sealed(before.test->listing()));
   fs::rename(old, moved);
   make_picture(moved + "/train/a/0.png");  // not of the run
   const DataSource data = open_data({.path = moved, .listings = run.path()});

@@ -1,5 +1,5 @@
 // ONNX files, read back with a reader of Protocol Buffers of our own. Whether other programs compute the same
-// from them is what check_onnx.py finds out.
+// from them is what check_exports.py finds out.
 #include <doctest/doctest.h>
 
 #include <cstring>

@@ -4,11 +4,13 @@
 
 #include <filesystem>
 #include <map>
+#include <sstream>
 
 #include "apps/arguments.h"
 #include "apps/option_table.h"
 #include "apps/preset_file.h"
 #include "la/files.h"
+#include "tensor/seal.h"
 #include "tests/temporary_folder.h"
 
 namespace la {
@@ -240,6 +242,23 @@ TEST_CASE("options: help shows every option with its default") {
   CHECK(help.find("Local Aggregation") != std::string::npos);
 }
 
+TEST_CASE("options: help fits the terminal, and shows what the preset says") {
+  const TemporaryFolder folder;
+  write_text_file(folder.file("mine.toml"), "batch = 77\n");
+  for (const int columns : {40, 60, 80, 132}) {
+    setenv("COLUMNS", std::to_string(columns).c_str(), 1);
+    std::istringstream help(
+        parse_options({"--preset", folder.file("mine.toml"), "--help"}, folder.path()).answer);
+    bool found = false;
+    for (std::string line; std::getline(help, line);) {
+      CHECK_MESSAGE(line.size() < static_cast<size_t>(columns), line);
+      found = found || line.find("--batch INT=77") != std::string::npos;
+    }
+    CHECK(found);
+  }
+  unsetenv("COLUMNS");
+}
+
 TEST_CASE("options: wrong usage is one line that names the option, the value and what was expected") {
   struct Case {
     Arguments arguments;
@@ -372,6 +391,24 @@ TEST_CASE("options: a run is resumed with its own configuration") {
     CHECK(usage_error({"--resume", "--run", run, "--epochs", "99"}).find("--epochs 99") != std::string::npos);
     CHECK(usage_error({"--resume", "--run", run, "--preset", "x"}).find("--preset") != std::string::npos);
     CHECK(usage_error({"--resume", "--run", folder.file("absent")}).find("config.toml") != std::string::npos);
+  }
+  SUBCASE("a configuration that was changed is told of, and one that lacks an option refused") {
+    const std::string whole = sealed(to_toml(stored));
+    const auto notes_of = [&](const std::string& file) {
+      write_bytes(run + "/config.toml", file);
+      return parse_options({"--resume", "--run", run}, folder.path()).notes;
+    };
+    CHECK(notes_of(whole).size() == 1);
+    std::string changed = whole;
+    changed.replace(changed.find("dim = 32"), 8, "dim = 33");
+    const std::vector<std::string> notes = notes_of(changed);
+    REQUIRE(notes.size() == 2);
+    CHECK(notes.front().find("config.toml is not as the run has written it") != std::string::npos);
+    CHECK(notes_of(to_toml(stored)).size() == 2);
+    for (const size_t length : {size_t{0}, whole.find("seed = "), whole.find("# Run")}) {
+      write_bytes(run + "/config.toml", whole.substr(0, length));
+      CHECK(usage_error({"--resume", "--run", run}).find("it is damaged or cut off") != std::string::npos);
+    }
   }
   SUBCASE("more epochs would change the learning rates of a cosine schedule") {
     stored.schedule = ScheduleKind::cosine;

@@ -52,7 +52,7 @@ int64_t make_pictures(const TemporaryFolder& folder) {
     for (const int c : {0, 1}) {
       const fs::path place = folder.file(fmt::format("{}/{}", part, c == 0 ? "dark ones" : "h\xc3\xa4lle"));
       const auto picture = [&](int height, int width, int channels, uint64_t seed) {
-        OwnPicture own(height, width, channels, seed);
+        OwnPicture own(height, width, channels, seed + (std::string(part) == "val" ? 100 : 0));
         for (uint8_t& pixel : own.pixels) pixel = static_cast<uint8_t>(pixel / 2 + 127 * c);
         return own;
       };
@@ -147,7 +147,14 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   }
   CHECK_FALSE(embedded.says(fmt::format("{}/dark ones/rgb.png", train_folder)));  // the query itself
   CHECK_MESSAGE(embedded.says(fmt::format("{}/dark ones/", train_folder)), embedded.output);
-  CHECK(read_picture(work.file("sheet.png")).channels == 3);
+  const Picture sheet = read_picture(work.file("sheet.png"));
+  CHECK(sheet.channels == 3);
+  constexpr int row = 8 + 160 + 24, below_picture = 8 + 160 + 5;
+  CHECK(sheet.height % row == 8);
+  bool written = false;  // the first caption
+  for (int y = below_picture; y < row; ++y)
+    for (int x = 8; x < 168; ++x) written = written || sheet.pixels[(y * sheet.width + x) * 3] == 0;
+  CHECK(written);
 
   const Called repeated =
       call(fmt::format("la_embed {} {} --out {} --device cpu", run, train_folder, work.file("v.npy")));
@@ -175,19 +182,43 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
                        "--device cpu --out {}",
                        run, folder.path(), work.file("eval.json")));
   CHECK_MESSAGE(evaluated.status == 0, evaluated.output);
-  const auto json = nlohmann::json::parse(read_text_file(work.file("eval.json")));
+  const auto results = nlohmann::json::parse(read_text_file(work.file("eval.json")));
+  REQUIRE(results["evaluations"].size() == 1);
+  const nlohmann::json& json = results["evaluations"][0];
   CHECK(json["knn"].size() == 2);
-  REQUIRE(json["readout"].size() == 8);  // two shares of the labels, four stages
-  CHECK(json["readout"][4]["stage"] == "stem");
+  REQUIRE(json["readout"].size() == 12);  // two shares of the labels; pixels, four stages, embedding
+  CHECK(json["readout"][0]["stage"] == "pixels");
+  CHECK(json["readout"][7]["stage"] == "stem");
+  CHECK(json["readout"][11]["stage"] == "embedding");
   for (const auto& line : json["readout"])
     for (const char* value : {"top1", "top5", "ten_crop_top1"}) {
       CHECK(line[value] >= 0.0);
       CHECK(line[value] <= 1.0);
     }
 
-  const Called exported = call(fmt::format("la_export {} --onnx {}", run, work.file("m.onnx")));
+  // A second time it adds to the same file, and takes the place of what was there.
+  const std::string again_by_neighbors =
+      fmt::format("la_eval {} --data {} --knn-only --max-bad 0.1 --device cpu --out {}", run, folder.path(),
+                  work.file("eval.json"));
+  CHECK(call(again_by_neighbors).status == 0);
+  const auto added = nlohmann::json::parse(read_text_file(work.file("eval.json")));
+  REQUIRE(added["evaluations"].size() == 1);
+  CHECK(added["evaluations"][0]["knn"] == json["knn"]);
+  CHECK(added["evaluations"][0]["readout"] == json["readout"]);
+  write_text_file(work.file("eval.json"), "{}");
+  const Called other = call(again_by_neighbors);
+  CHECK(other.status == 1);
+  CHECK(other.says("exists already, and has no results on"));
+  CHECK(call(again_by_neighbors + " --force").status == 0);
+
+  const Called exported =
+      call(fmt::format("la_export {} --onnx {} --torch {}", run, work.file("m.onnx"), work.file("torch")));
   CHECK_MESSAGE(exported.status == 0, exported.output);
   CHECK(fs::file_size(work.file("m.onnx")) > 1'000'000);
+  CHECK(fs::file_size(work.file("torch/weights.safetensors")) > 1'000'000);
+  const auto network = nlohmann::json::parse(read_text_file(work.file("torch/network.json")));
+  CHECK(network["calls"].back()[0] == "l2_normalize");
+  CHECK(call(fmt::format("la_export {} --torch {}", run, work.file("torch"))).says("--force overwrites it"));
 
   // Another network begins with what fits of the weights.
   const fs::path checkpoint = run + "/checkpoint-00002-000000006.safetensors";
@@ -222,7 +253,7 @@ TEST_CASE("wrong calls of the programs are one line, and a status of 1 or 2") {
         Case{"la_export " + here + "/none --onnx x.onnx", 1, here + "/none"},
         Case{"la_export " + here + "/none --onnx x", 2, "a name that ends in .onnx"},
         Case{"la_export " + here + "/none --onnx " + here + "/no/x.onnx", 1, "there is no folder"},
-        Case{"la_export " + here, 2, "--onnx is required"}}) {
+        Case{"la_export " + here, 2, "nothing to do: --onnx FILE and --torch FOLDER"}}) {
     CAPTURE(c.command);
     const Called called = call(c.command);
     CHECK(called.status == c.status);

@@ -21,7 +21,7 @@ class Pixels : public Module {
  public:
   Pixels() { add("identity", identity_), add("fc", fc_); }
   Variable forward(const Variable& x) override { return fc_(reshape(identity_(x), {x.shape()[0], -1})); }
-  std::vector<std::pair<std::string, Module*>> stages() override { return {{"pixels", &identity_}}; }
+  std::vector<std::pair<std::string, Module*>> stages() override { return {{"all", &identity_}}; }
 
  private:
   Cast identity_{DType::f32};
@@ -66,12 +66,17 @@ TEST_CASE("linear readout finds classes that a plane separates") {
   Watched watched;
   const auto results =
       linear_readout(model, data, data, {.epochs = 40, .batch = 5, .ten_crop = true}, watched.observer());
-  REQUIRE(results.size() == 1);
+  REQUIRE(results.size() == 3);
   CHECK(results[0].stage == "pixels");
-  CHECK(results[0].features == Shape{4});
-  CHECK(results[0].one_crop.top1 == 1.0);
-  CHECK(results[0].ten_crop.top1 == 1.0);
-  CHECK(results[0].one_crop.top5 == 1.0);  // of two classes
+  CHECK(results[1].stage == "all");
+  CHECK(results[2].stage == "embedding");
+  for (const StageReadout& result : {results[0], results[1]}) {  // of the same numbers
+    CHECK(result.features == Shape{4});
+    CHECK(result.one_crop.top1 == 1.0);
+    CHECK(result.ten_crop.top1 == 1.0);
+    CHECK(result.one_crop.top5 == 1.0);  // of two classes
+  }
+  CHECK(results[2].features == Shape{2});
   CHECK(watched.losses.size() == 80);
 }
 
@@ -85,9 +90,10 @@ TEST_CASE("linear readout reaches the entropy of labels that nothing can tell ap
   const PictureArray data = plain_pictures(std::vector<int>(64, 128), labels);
   Model model = pixel_model();
   Watched watched;
-  const auto results = linear_readout(model, data, data,
-                                      {.epochs = 700, .batch = 64, .learning_rate = 0.1f, .weight_decay = 0},
-                                      watched.observer());
+  const auto results = linear_readout(
+      model, data, data,
+      {.stages = {"all"}, .epochs = 700, .batch = 64, .learning_rate = 0.1f, .weight_decay = 0},
+      watched.observer());
   CHECK(results[0].one_crop.top1 == frequency.at(0));
   // The loss is convex; gradient descent with that rate closes the gap by far more than this.
   CHECK(watched.losses.back() == doctest::Approx(entropy).epsilon(1e-3));

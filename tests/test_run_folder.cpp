@@ -36,8 +36,8 @@ Config config_for(const std::string& run) {
   return config;
 }
 
-std::string metrics_after(const RunFolder& run, int epoch, int64_t step, int64_t dropped) {
-  CHECK(run.truncate_metrics(epoch, step) == dropped);
+std::string metrics_after(const RunFolder& run, int epoch, int64_t step, int64_t damaged = 0) {
+  CHECK(run.truncate_metrics(epoch, step) == damaged);
   return read_text_file(run.metrics_path());
 }
 
@@ -73,6 +73,17 @@ TEST_CASE("run folder: the chosen name tells data and network, and a number that
   CHECK(path_for("/") == "runs/-resnet20-1");
 }
 
+TEST_CASE("run folder: one that was left behind before it had a configuration is taken over") {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("run");
+  std::filesystem::create_directory(path);
+  for (const char* name : {"lock", "pictures-train.txt", "config.toml.1.tmp"})
+    write_bytes(path + "/" + name, "");
+  CHECK(RunFolder::create(config_for(path)).path() == path);
+  write_bytes(path + "/mine.txt", "");
+  CHECK_THROWS_WITH_AS(RunFolder::create(config_for(path)), doctest::Contains("exists already"), Error);
+}
+
 TEST_CASE("run folder: only one program trains in it") {
   const TemporaryFolder folder;
   {
@@ -94,18 +105,18 @@ TEST_CASE("run folder: metrics are lines of JSON, and those after a checkpoint a
   const std::string third = "{\"epoch\":2,\"step\":5}\n";
   CHECK(read_text_file(run.metrics_path()) == first + second + third);
 
-  SUBCASE("none is after") { CHECK(metrics_after(run, 2, 5, 0) == first + second + third); }
+  SUBCASE("none is after") { CHECK(metrics_after(run, 2, 5) == first + second + third); }
   SUBCASE("a later epoch with a smaller step is after") {
-    CHECK(metrics_after(run, 1, 20, 1) == first + second);
+    CHECK(metrics_after(run, 1, 20) == first + second);
   }
-  SUBCASE("a later step is after") { CHECK(metrics_after(run, 1, 19, 2) == first); }
-  SUBCASE("all are after the start") { CHECK(metrics_after(run, 0, -1, 3) == ""); }
+  SUBCASE("a later step is after") { CHECK(metrics_after(run, 1, 19) == first); }
+  SUBCASE("all are after the start") { CHECK(metrics_after(run, 0, -1) == ""); }
   SUBCASE("half a line and lines that are no measurement are dropped too") {
     append_line(run.metrics_path(), "[1]");
     append_line(run.metrics_path(), "{\"loss\":1}");
     append_line(run.metrics_path(), "");
     write_bytes(run.metrics_path(), read_text_file(run.metrics_path()) + "{\"epoch\":1,\"step\":1}");
-    CHECK(metrics_after(run, 2, 5, 4) == first + second + third);
+    CHECK(metrics_after(run, 2, 5, 3) == first + second + third);
   }
   const std::string before = read_text_file(run.metrics_path());
   run.append_metrics({{"epoch", 7}, {"step", 7}});

@@ -1,0 +1,128 @@
+#include "apps/eval_results.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "apps/report.h"
+#include "la/files.h"
+#include "tensor/text.h"
+#include "tensor/version.h"
+
+namespace la {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+double percent(double share) { return 100 * share; }
+
+/// The number of few digits that the float was made from.
+double shortest(float value) { return std::stod(fmt::format("{}", value)); }
+
+std::string tested_on(const DataSource& data) {
+  return data.test ? data.test->description() : "each against the others (leave-one-out)";
+}
+
+std::string full_path(const std::string& folder) {
+  std::error_code ignored;
+  return fs::weakly_canonical(folder, ignored);
+}
+
+/// Whether `object` has all of `fields` with the same values.
+bool has(const Json& object, const Json& fields) {
+  return object.is_object() &&
+         std::all_of(fields.items().begin(), fields.items().end(), [&](const auto& field) {
+           return object.contains(field.key()) && object[field.key()] == field.value();
+         });
+}
+
+/// Gives the object of a list that has all of `key` these fields too; appends one if there is none. Returns
+/// its place.
+size_t put(Json& list, const Json& key, const Json& fields) {
+  const auto found =
+      std::find_if(list.begin(), list.end(), [&](const Json& object) { return has(object, key); });
+  const auto place = static_cast<size_t>(found - list.begin());
+  if (found == list.end()) list.push_back(key);
+  list[place].update(fields);
+  return place;
+}
+
+/// The file as it is, or `empty` if it is not there.
+Json read_results(const std::string& path, const Json& empty, bool overwrite) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) return empty;
+  Json found = Json::parse(read_text_file(path), nullptr, false);
+  const bool same = has(found, {{"data", empty["data"]}, {"path", empty["path"]}}) &&
+                    found.contains("evaluations") && found["evaluations"].is_array();
+  check(same || overwrite,
+        "{}: exists already, and has no results on {}; --out FILE writes another, --force overwrites it",
+        path, empty["path"].get<std::string>());
+  return same ? found : empty;
+}
+
+}  // namespace
+
+EvalResults::EvalResults(const Model& model, const DataSource& data, const std::string& folder,
+                         std::string path, bool overwrite)
+    : path_(std::move(path)) {
+  const fs::path checkpoint = model.checkpoint;
+  if (path_.empty()) path_ = checkpoint.parent_path() / fmt::format("eval-{}.json", data.name);
+  check_output(path_);
+  all_ = read_results(
+      path_, {{"data", data.name}, {"path", full_path(folder)}, {"evaluations", Json::array()}}, overwrite);
+  const std::string train = data.train->description(), test = tested_on(data);
+  const Json key{{"checkpoint", checkpoint.filename().string()},
+                 {"train", train},
+                 {"test", test},
+                 {"view_size", model.view.size}};
+  number_ =
+      put(all_["evaluations"], key, {{"network", model.network}, {"version", version}, {"time", utc_time()}});
+  fmt::print("checkpoint  {}\nnetwork     {}\ndata        {}: {}; tested on {}\n",
+             printable(model.checkpoint), model.network, printable(data.name), train, test);
+}
+
+void EvalResults::add_knn(int64_t k, float temperature, double top1) {
+  if (!std::exchange(knn_shown_, true))
+    fmt::print(
+        "\nnearest neighbors (train embeddings recomputed, center crop, weights exp(similarity / {}))\n"
+        "  {:>4}  {:>7}\n",
+        temperature, "k", "top-1");
+  fmt::print("  {:>4}  {:>5.2f} %\n", k, percent(top1));
+  put(mine()["knn"], {{"k", k}, {"temperature", shortest(temperature)}}, {{"top1", top1}});
+  write();
+}
+
+void EvalResults::add_readout(const std::string& labels, const ReadoutOptions& options,
+                              const std::vector<StageReadout>& stages) {
+  fmt::print("\nlinear readout ({}, {}, batch {}, learning rate {})\n  {:<10}{:>10}  {:>18}{}\n", labels,
+             counted(options.epochs, "epoch"), options.batch, options.learning_rate, "stage", "features",
+             "center crop 1 / 5", options.ten_crop ? "    ten-crop 1 / 5" : "");
+  for (const StageReadout& s : stages) {
+    fmt::print("  {:<10}{:>10}  {:>7.2f} / {:>6.2f} %", s.stage, s.features.numel(), percent(s.one_crop.top1),
+               percent(s.one_crop.top5));
+    Json accuracy{{"features", s.features.numel()}, {"top1", s.one_crop.top1}, {"top5", s.one_crop.top5}};
+    if (options.ten_crop) {
+      fmt::print("  {:>7.2f} / {:>6.2f} %", percent(s.ten_crop.top1), percent(s.ten_crop.top5));
+      accuracy["ten_crop_top1"] = s.ten_crop.top1;
+      accuracy["ten_crop_top5"] = s.ten_crop.top5;
+    }
+    fmt::print("\n");
+    const Json key{{"labels", labels},
+                   {"stage", s.stage},
+                   {"epochs", options.epochs},
+                   {"batch", options.batch},
+                   {"learning_rate", shortest(options.learning_rate)},
+                   {"weight_decay", shortest(options.weight_decay)},
+                   {"seed", options.seed}};
+    put(mine()["readout"], key, accuracy);
+  }
+  write();
+}
+
+void EvalResults::write() const {
+  write_text_file(path_, all_.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+}  // namespace la

@@ -1,0 +1,39 @@
+// What la_eval has measured, as a table on the terminal and as a file for other programs.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "la/model.h"
+#include "la/readout.h"
+
+namespace la {
+
+/// A JSON object: "data" and "path" of the pictures, and "evaluations", one for each checkpoint, selection of
+/// pictures and size of view, each with its "knn" and "readout". What is measured again takes the place of
+/// the old; all else stays. The file is written after each addition.
+class EvalResults {
+ public:
+  /// path: the file; empty: eval-<data>.json beside the checkpoint. An Error if it exists and is no such file
+  /// of these pictures, unless it may be overwritten.
+  EvalResults(const Model& model, const DataSource& data, const std::string& folder, std::string path,
+              bool overwrite);
+
+  const std::string& path() const { return path_; }
+  void add_knn(int64_t k, float temperature, double top1);
+  void add_readout(const std::string& labels, const ReadoutOptions& options,
+                   const std::vector<StageReadout>& stages);
+
+ private:
+  nlohmann::ordered_json& mine() { return all_["evaluations"][number_]; }
+  void write() const;
+
+  std::string path_;
+  nlohmann::ordered_json all_;  // the file
+  size_t number_ = 0;           // of this evaluation in it
+  bool knn_shown_ = false;
+};
+
+}  // namespace la

@@ -1,0 +1,157 @@
+#include "la/torch.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "autograd/functions.h"
+#include "autograd/trace.h"
+#include "layers/state_dict.h"
+
+namespace la {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* loader = R"python("""A network of la_train in PyTorch (with safetensors, numpy and PIL):
+
+    network = Network("FOLDER OF THIS FILE")
+    embedding = network(network.view(PIL.Image.open("picture.jpg"))[None])
+
+It is a torch.nn.Module whose parameters have torchvision's names. Batch norm uses its running statistics throughout.
+"""
+import json
+import numpy
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from safetensors.torch import load_file
+
+# Pictures and activations are [N, C, H, W].
+FUNCTIONS = {
+    "conv2d": lambda x, w, **options: F.conv2d(x, w, **options),
+    "batch_norm_inference": lambda x, scale, shift, mean, variance, residual, epsilon, relu: (
+        (F.relu if relu else torch.nn.Identity())(
+            F.batch_norm(x, mean, variance, scale, shift, eps=epsilon) + (0 if residual is None else residual))),
+    "add_bias": lambda x, bias: x + bias.view(1, -1, *[1] * (x.dim() - 2)),
+    "linear": F.linear,
+    "relu": F.relu,
+    "sigmoid": torch.sigmoid,
+    "add": torch.add,
+    "multiply": torch.mul,
+    "scale": lambda x, factor: x * factor,
+    "scale_channels": lambda x, factors: x * factors[:, :, None, None],
+    "reshape": lambda x: x.flatten(1),
+    "max_pool2d": F.max_pool2d,
+    "avg_pool2d": F.avg_pool2d,
+    "global_avg_pool": lambda x: x.mean((2, 3)),
+    "l2_normalize": lambda x: F.normalize(x, eps=1e-12),
+}
+
+
+class Network(torch.nn.Module):
+    def __init__(self, folder):
+        super().__init__()
+        with open(f"{folder}/network.json") as file:
+            self.network = json.load(file)
+        for name, values in load_file(f"{folder}/weights.safetensors").items():
+            *path, leaf = name.split(".")
+            module = self
+            for part in path:
+                if part not in module._modules:
+                    module.add_module(part, torch.nn.Module())
+                module = module._modules[part]
+            if leaf.startswith("running_"):
+                module.register_buffer(leaf, values)
+            else:
+                module.register_parameter(leaf, torch.nn.Parameter(values))
+
+    def forward(self, pictures):
+        """Pictures [N, C, S, S] with values in [0, 1] -> embeddings [N, D] on the unit sphere."""
+        tensors = dict(self.named_parameters()) | dict(self.named_buffers())
+        mean, stddev = (pictures.new_tensor(self.network[key]).view(-1, 1, 1) for key in ("mean", "stddev"))
+        values = [(pictures - mean) / stddev]
+        for function, inputs, options in self.network["calls"]:
+            inputs = [values[i] if isinstance(i, int) else tensors.get(i) for i in inputs]
+            values.append(FUNCTIONS[function](*inputs, **options))
+        return values[-1]
+
+    def view(self, picture):
+        """The center of a PIL picture, upright, with white or the like behind what is transparent: [C, S, S] in [0, 1]."""
+        size = self.network["size"]
+        picture = ImageOps.exif_transpose(picture).convert("RGBA")
+        background = Image.new("RGBA", picture.size, self.network["background_color"])
+        picture = Image.alpha_composite(background, picture).convert("L" if self.network["channels"] == 1 else "RGB")
+        width, height = picture.size
+        side = min(width, height) * (1 if picture.size == (size, size) else self.network["central"])
+        box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+        planes = [plane.convert("F").resize((size, size), Image.BILINEAR, box=box) for plane in picture.split()]
+        return torch.from_numpy(numpy.stack([numpy.asarray(plane) for plane in planes])) / 255
+)python";
+
+/// What tells one tensor from another, as long as both are alive: memory and shape, for a reshaped tensor
+/// shares the memory.
+std::string key(const Tensor& x) { return fmt::format("{} {}", x.raw(), x.shape()); }
+
+Json options_of(const TracedCall& call) {
+  if (const auto* g = std::get_if<ConvGeometry>(&call.options))
+    return {{"stride", g->stride}, {"padding", g->padding}, {"dilation", g->dilation}};
+  if (const auto* g = std::get_if<PoolGeometry>(&call.options))
+    return {{"kernel_size", g->kernel}, {"stride", g->stride}, {"padding", g->padding}};
+  if (const auto* o = std::get_if<BatchNormOptions>(&call.options))
+    return {{"epsilon", o->epsilon}, {"relu", o->relu}};
+  if (const auto* factor = std::get_if<float>(&call.options)) return {{"factor", *factor}};
+  return Json::object();
+}
+
+}  // namespace
+
+TorchModel to_torch(Model& model) {
+  TorchModel result{.weights = {}, .network = {}, .loader = loader};
+  for (const auto& [name, tensor] : state_dict(*model.module)) result.weights.push_back({name, tensor});
+
+  std::map<std::string, Json> names;  // of parameters; the numbers of values
+  for (const auto& p : model.module->parameters()) names[key(p.variable->value())] = p.name;
+  for (const auto& b : model.module->buffers()) names[key(*b.tensor)] = b.name;
+
+  const Device device = model.module->parameters().front().variable->value().device();
+  const int64_t size = model.view.size;
+  const Tensor views = Tensor::zeros({1, size, size, model.channels}, DType::f32, device);
+  names[key(views)] = 0;
+  NoGrad no_grad;
+  model.module->set_training(false);
+  Trace trace;
+  l2_normalize((*model.module)(Variable(views)));
+
+  Json calls = Json::array();
+  for (const TracedCall& call : trace.calls) {
+    check(result.loader.find(fmt::format("\"{}\":", call.function)) != std::string::npos,
+          "PyTorch: there is no form for the function {}", call.function);
+    Json inputs = Json::array();
+    for (const Tensor& input : call.inputs) {
+      if (!input.defined()) {
+        inputs.push_back(nullptr);
+        continue;
+      }
+      const auto found = names.find(key(input));
+      check(found != names.end(), "PyTorch: the function {} takes a constant {}, which has no name",
+            call.function, input.shape());
+      inputs.push_back(found->second);
+    }
+    calls.push_back({call.function, inputs, options_of(call)});
+    names[key(call.output)] = calls.size();
+  }
+  const Json network{{"network", model.network},
+                     {"size", size},
+                     {"channels", model.channels},
+                     {"central", plan_center_view(8, 8, 1).crop.width / 8},
+                     {"mean", model.view.mean},
+                     {"stddev", model.view.stddev},
+                     {"background_color", model.background_color},
+                     {"calls", calls}};
+  result.network = network.dump() + "\n";
+  return result;
+}
+
+}  // namespace la
