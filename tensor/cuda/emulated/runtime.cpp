@@ -112,6 +112,7 @@ Upload::~Upload() = default;
 void Upload::start(void* to, const void* from, size_t bytes) { copy_from_host(to, from, bytes); }
 void Upload::release() {}
 void Upload::wait() {}
+void Upload::finish() noexcept {}
 
 std::unique_ptr<Recording> record_graph(const std::function<void()>& work) {
   check_not_recording("recording a graph");
