@@ -12,6 +12,7 @@
 #include "apps/preset_file.h"
 #include "apps/report.h"
 #include "data/dataset.h"
+#include "data/picture_list.h"
 #include "la/files.h"
 #include "tensor/seal.h"
 
@@ -88,7 +89,7 @@ std::string help_of(const Option& option) {
 }
 
 constexpr const char* default_preset = "fashion-mnist.toml";
-constexpr const char* preset_for_files = "pictures.toml";
+constexpr const char *preset_for_files = "pictures.toml", *preset_for_few_files = "few-pictures.toml";
 
 /// The help, with the values that the options have in a preset.
 std::string help_with_values(CLI::App& app, const std::string& preset) {
@@ -203,7 +204,8 @@ const char* preset_for(const CommandLine& line) {
   std::error_code ignored;
   if (data == nullptr || !fs::is_directory(*data, ignored)) return default_preset;
   const std::string name = format != nullptr && *format != "auto" ? *format : recognize_format(*data);
-  return name == "folder" || name == "places205" ? preset_for_files : default_preset;
+  if (name != "folder") return name == "places205" ? preset_for_files : default_preset;
+  return count_pictures(*data, few_pictures) < few_pictures ? preset_for_few_files : preset_for_files;
 }
 
 Config config_to_begin(const CommandLine& line, const std::string& presets, std::vector<std::string>& notes) {

@@ -65,13 +65,12 @@ std::vector<std::string> describe_run(const Config& config, const DataSource& da
                               counted(num_threads(), "thread"), name_of(config.precision), config.seed));
   if (const std::string problem = cuda_problem(); config.device == "auto" && !problem.empty())
     lines.push_back("           no GPU is used: " + problem);
-  constexpr int64_t few = 5000;  // pictures; found by trial (docs/results.md)
-  if (data.train->size() < few && config.init.empty())
+  if (data.train->size() < few_pictures && config.init.empty())
     lines.push_back(
         fmt::format("few        with fewer than some {} pictures, little is learnt beyond what an untrained "
                     "network sees; --init FILE "
                     "begins with weights learnt elsewhere, such as torchvision's",
-                    few));
+                    few_pictures));
   return lines;
 }
 

@@ -15,6 +15,9 @@ namespace la {
 std::vector<std::string> describe_run(const Config& config, const DataSource& data, Trainer& trainer,
                                       int image_size, const std::vector<std::string>& choices);
 
+/// With fewer pictures little is learnt, and another preset is the default; by trial (docs/results.md).
+constexpr int64_t few_pictures = 5000;
+
 /// The networks: layers, parameters and multiply-adds, at the size of picture that each was made for.
 std::string network_table();
 

@@ -86,8 +86,8 @@ struct DataOptions {
   double max_bad =
       0.01;  // share of the pictures that may be bad, if they are more than a few, before it is an Error
   DecodeOptions decode = {};  // of picture files
-  /// Folder with pictures-train.txt and pictures-test.txt, sealed lists of an earlier run (tensor/seal.h). Their files may have
-  /// moved since: they are looked for below `path` too.
+  /// Folder with pictures-train.txt and pictures-test.txt, sealed lists of an earlier run (tensor/seal.h).
+  /// Their files may have moved since: they are looked for below `path` too.
   std::string listings = {};
 };
 

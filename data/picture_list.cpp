@@ -238,6 +238,16 @@ PictureList read_labeled_list(const std::string& file, const std::string& root) 
   return list;
 }
 
+int64_t count_pictures(const std::string& root, int64_t most) {
+  int64_t count = 0;
+  std::error_code error;
+  constexpr auto options = fs::directory_options::skip_permission_denied;
+  for (fs::recursive_directory_iterator at(root, options, error), end; !error && at != end && count < most;
+       at.increment(error))
+    count += what_name_says(at->path().filename().string()) == NameSays::picture ? 1 : 0;
+  return count;
+}
+
 void share_classes(PictureList& a, PictureList& b) {
   std::vector<std::string> all = a.classes;
   all.insert(all.end(), b.classes.begin(), b.classes.end());

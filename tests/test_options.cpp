@@ -160,9 +160,16 @@ TEST_CASE("options: without a preset, picture files get their own") {
   const TemporaryFolder presets, pictures;
   write_bytes(presets.file("fashion-mnist.toml"), "dim = 32\n");
   write_bytes(presets.file("pictures.toml"), "dim = 64\n");
+  write_bytes(presets.file("few-pictures.toml"), "dim = 48\n");
   const auto dim_for = [&](const Arguments& arguments) {
     return parse_options(arguments, presets.path()).config.dim;
   };
+  CHECK(dim_for({"--data", pictures.path()}) == 48);
+  std::filesystem::create_directories(pictures.file("a/b"));
+  for (int i = 0; i < 4999; ++i) write_bytes(pictures.file(fmt::format("a/b/{}.png", i)), "");
+  write_bytes(pictures.file("text.txt"), "");
+  CHECK(dim_for({"--data", pictures.path()}) == 48);
+  write_bytes(pictures.file("a/one more.jpg"), "");
   CHECK(dim_for({"--data", pictures.path()}) == 64);
   CHECK(dim_for({"--data", pictures.path(), "--format", "idx"}) == 32);
   CHECK(dim_for({"--data", pictures.file("none")}) == 32);

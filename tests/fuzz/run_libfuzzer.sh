@@ -1,8 +1,11 @@
 #!/bin/sh
-# run_libfuzzer.sh PROGRAM SECONDS CORPORA: fuzzes each reader for so long, guided by coverage. What it learns is kept in a
-# folder a reader below CORPORA; a file that ends the program is left in CORPORA as READER-crash-..., and the status is 1.
+# run_libfuzzer.sh PROGRAM SECONDS CORPORA: fuzzes each reader for so long, guided by coverage, from the files of
+# corpora.tar.xz on. What it learns is kept in a folder a reader below CORPORA; a file that ends the program is left in
+# CORPORA as READER-crash-..., and the status is 1. To pack what was learnt: PROGRAM -merge=1 NEW_FOLDER CORPORA/READER.
 program=$1 seconds=$2 corpora=$3
 status=0
+mkdir -p "$corpora"
+tar -xJf "$(dirname "$0")/corpora.tar.xz" -C "$corpora"
 for reader in $(LA_FUZZ=list "$program"); do
   mkdir -p "$corpora/$reader"
   log=$corpora/$reader.log
