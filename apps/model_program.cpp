@@ -49,8 +49,8 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
                  "share of the picture files that may be damaged or gone; 5 always may, unless it is 0")
       ->capture_default_str();
   app.add_option("--max-pixels", options.data.decode.max_pixels,
-                 "pixels of a picture file, up to 8 bytes of memory each; larger ones are bad")
-      ->check(CLI::PositiveNumber)
+                 "pixels of a picture file, up to 12 bytes of memory each, of AVIF 24; larger ones are bad")
+      ->check(CLI::Range(1, 500'000'000))
       ->capture_default_str();
   app.add_option(
       "--background-color", options.background_color,

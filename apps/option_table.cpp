@@ -221,8 +221,8 @@ void add_data_and_network(Table& t, Config& c) {
   t.add("max-bad", c.max_bad, share,
         "share of the picture files that may be damaged or gone; 5 always may, unless it is 0")
       .on_resume = Option::OnResume::free;
-  t.add("max-pixels", c.max_pixels, at_least(1),
-        "pixels of a picture file, up to 8 bytes of memory each; larger ones are bad");
+  t.add("max-pixels", c.max_pixels, between(1, 500e6),
+        "pixels of a picture file, up to 12 bytes of memory each, of AVIF 24; larger ones are bad");
   t.add("background-color", c.background_color, parse_color,
         "what shows where a picture is transparent: white, gray, black or #rrggbb");
 

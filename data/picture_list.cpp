@@ -231,6 +231,8 @@ PictureList read_labeled_list(const std::string& file, const std::string& root) 
     const int label =
         separator == std::string_view::npos ? unlabeled : parse_label(line.substr(separator + 1));
     check(label != unlabeled, "{}: line {}: expected a path and a label, got '{}'", file, number, line);
+    constexpr int largest = 9'999'999;
+    check(label <= largest, "{}: line {}: label {}, expected at most {}", file, number, label, largest);
     list.add(line.substr(0, separator), label);
     most = std::max(most, label);
   });

@@ -216,3 +216,27 @@ at = inks.find(b"\xff\xee")
 length = struct.unpack(">H", inks[at + 2:at + 4])[0]
 write("inks.jpg", inks)
 write("inks-without-adobe.jpg", inks[:at] + inks[at + 2 + length:])
+
+# --- What Pillow sees otherwise
+
+
+def tiff(pixels, extra_kind):
+    """One strip of samples of 8 bits, the last of them beyond the colors, of that kind (0: unspecified, 2: opacity)."""
+    height, width, samples = pixels.shape
+    data = pixels.tobytes() + struct.pack(f"<{samples}H", *[8] * samples)
+    bits = len(pixels.tobytes()) + 8
+    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, samples, bits if samples > 2 else 8 | 8 << 16), (259, 3, 1, 1),
+               (262, 3, 1, 2 if samples > 2 else 1), (273, 4, 1, 8), (277, 3, 1, samples), (278, 4, 1, height),
+               (279, 4, 1, len(pixels.tobytes())), (338, 3, 1, extra_kind)]
+    data += bytes(len(data) % 2)
+    return (b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(entries))
+            + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4))
+
+
+infrared = np.array([[[200, 100, 50, 10], [200, 100, 50, 255]]], np.uint8)
+write("infrared.tif", tiff(infrared, 0), infrared[:, :, :3])
+veiled = np.array([[[100, 128], [100, 0], [100, 255], [200, 128]]], np.uint8)
+write("grey-opacity.tif", tiff(veiled, 2), grey_to_rgb(np.array([[177, 255, 100, 227]], np.uint8)))
+from_the_right = np.array([[[9, 8, 7], [1, 2, 3]]], np.uint8)
+write("from-the-right.tga", b"\0\0\2" + bytes(9) + struct.pack("<HHBB", 2, 1, 24, 0x30)
+      + from_the_right[:, ::-1, ::-1].tobytes(), from_the_right)

@@ -38,7 +38,7 @@ const std::map<std::string, std::string> other_values = {
     {"image-size", "96"},
     {"max-bad", "0.25"},
     {"val-split", "0.125"},
-    {"max-pixels", "5000000000"},
+    {"max-pixels", "400000000"},
     {"background-color", "#00ff7f"},
     {"init", "weights.safetensors"},
     {"init-without", "fc."},

@@ -89,6 +89,9 @@ void PixelLimit::check(int64_t height, int64_t width) const {
   if (width > pixels / height)
     throw BadPicture(
         fmt::format("it has {} x {} pixels, more than {} (--max-pixels)", width, height, pixels));
+  constexpr int64_t longest = 1 << 24;  // coordinates are floats
+  if (height > longest || width > longest)
+    throw BadPicture(fmt::format("it has {} x {} pixels; a side may have {}", width, height, longest));
   if (width > held / height)
     throw BadPicture(
         fmt::format("it ends too early: no file of its length holds {} x {} pixels", width, height));

@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "data/codecs/heif_items.h"
 #include "data/codecs/kinds.h"
 
 namespace la {
@@ -17,6 +18,7 @@ void require(const heif_error& error) {
 }  // namespace
 
 StoredPicture decode_heic(Bytes file, const PixelLimit& limit) {
+  check_heif_items(file, limit);
   const std::unique_ptr<heif_context, void (*)(heif_context*)> context(heif_context_alloc(),
                                                                        heif_context_free);
   check(context != nullptr, "there is no memory to decode a HEIC");

@@ -1,5 +1,6 @@
 #include "data/codecs/jpeg.h"
 
+#include <algorithm>
 #include <csetjmp>
 #include <cstddef>
 #include <cstdio>
@@ -57,10 +58,13 @@ struct JpegFile::State {
     if (level < 0 && decoder->err->msg_code == JWRN_JPEG_EOF) jump_back(decoder);
   }
   static void stay_silent(j_common_ptr) {}
-  /// A small file may ask for thousands of passes over a large picture.
+  /// A small file may ask for thousands of passes over a large picture; usual are ten.
   static void limit_scans(j_common_ptr decoder) {
-    constexpr int most = 500;  // usual are ten
-    if (reinterpret_cast<j_decompress_ptr>(decoder)->input_scan_number <= most) return;
+    const auto* d = reinterpret_cast<j_decompress_ptr>(decoder);
+    constexpr int64_t work = 4'000'000'000;  // pixels
+    const int64_t pixels = std::max(int64_t{d->image_height} * d->image_width, int64_t{1});
+    const int most = static_cast<int>(std::clamp<int64_t>(work / pixels, 20, 500));
+    if (d->input_scan_number <= most) return;
     State& state = of(decoder);
     std::snprintf(state.message, sizeof state.message, "it has more than %d scans", most);
     std::longjmp(state.back, 1);

@@ -14,14 +14,16 @@ namespace {
 struct WatchedFile {
   Bytes rest;
   bool ended_early = false;
+  const char* buffer =
+      nullptr;  // stb_image's own, into which it reads first; it is filled as far as possible
 
   static int read(void* user, char* to, int bytes) {
-    constexpr int buffer = 128;  // of stb_image, which is filled as far as possible
     auto& file = *static_cast<WatchedFile*>(user);
+    if (file.buffer == nullptr) file.buffer = to;
     const size_t count = std::min(static_cast<size_t>(bytes), file.rest.size());
     std::copy_n(file.rest.data(), count, reinterpret_cast<uint8_t*>(to));
     file.rest = file.rest.subspan(count);
-    file.ended_early |= count == 0 || (count < static_cast<size_t>(bytes) && bytes != buffer);
+    file.ended_early |= count == 0 || (count < static_cast<size_t>(bytes) && to != file.buffer);
     return static_cast<int>(count);
   }
   static void skip(void* user, int bytes) {
@@ -73,7 +75,10 @@ StoredPicture decode_by_stb(Bytes file, const PixelLimit& limit) {
   if (pixels == nullptr) refuse();
   const std::shared_ptr<const void> owner(pixels, stbi_image_free);
   if (all.ended_early) throw BadPicture("it ends too early");
-  return {.picture = {pixels, height, width, channels, owner}};
+  constexpr int mirrored = 2;  // EXIF's number
+  const bool from_the_right =
+      !has_bytes(file, 0, "BM") && !has_bytes(file, 0, "8BPS") && (file[17] & 0x10) != 0;
+  return {.picture = {pixels, height, width, channels, owner}, .orientation = from_the_right ? mirrored : 1};
 }
 
 }  // namespace la

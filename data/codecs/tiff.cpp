@@ -44,6 +44,50 @@ struct OpenTiff {
 
 [[noreturn]] void refuse(const char* why) { throw BadPicture(fmt::format("it cannot be decoded: {}", why)); }
 
+/// libjbig ends the program for a damaged file; other kinds that are not here are not met in pictures.
+void check_compression(TIFF* tiff) {
+  constexpr uint16_t allowed[] = {COMPRESSION_NONE,          COMPRESSION_CCITTRLE, COMPRESSION_CCITTFAX3,
+                                  COMPRESSION_CCITTFAX4,     COMPRESSION_LZW,      COMPRESSION_JPEG,
+                                  COMPRESSION_ADOBE_DEFLATE, COMPRESSION_DEFLATE,  COMPRESSION_PACKBITS,
+                                  COMPRESSION_LZMA,          COMPRESSION_ZSTD,     COMPRESSION_WEBP};
+  uint16_t compression = 0;
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_COMPRESSION, &compression);
+  if (std::find(std::begin(allowed), std::end(allowed), compression) == std::end(allowed))
+    throw BadPicture(fmt::format("it is compressed by method {}, which is not read", compression));
+}
+
+/// Tiles are decoded whole, and may be much larger than the picture.
+void check_tiles(TIFF* tiff, uint32_t height, uint32_t width, const PixelLimit& limit) {
+  if (TIFFIsTiled(tiff) == 0) return;
+  uint32_t tile_height = 0, tile_width = 0;
+  TIFFGetField(tiff, TIFFTAG_TILELENGTH, &tile_height);
+  TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &tile_width);
+  const auto padded = [](int64_t length, int64_t tile) {
+    return tile > 0 ? (length + tile - 1) / tile * tile : 0;
+  };
+  limit.check(padded(height, tile_height), padded(width, tile_width));
+}
+
+/// What the samples beyond the colors mean to libtiff's reader of whole pictures.
+struct Opacity {
+  bool none = true;           // there is none, whatever that reader says
+  bool premultiplied = true;  // its colors are multiplied by it
+};
+Opacity opacity_of(TIFF* tiff) {
+  uint16_t count = 0, photometric = 0, bits = 0;
+  uint16_t* kinds = nullptr;
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_EXTRASAMPLES, &count, &kinds);
+  TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &photometric);
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_BITSPERSAMPLE, &bits);
+  const bool gray = photometric == PHOTOMETRIC_MINISBLACK || photometric == PHOTOMETRIC_MINISWHITE;
+  const bool is_opacity =
+      count > 0 && (kinds[0] == EXTRASAMPLE_ASSOCALPHA || kinds[0] == EXTRASAMPLE_UNASSALPHA);
+  if (is_opacity && gray && bits != 8)
+    throw BadPicture("it is gray with transparency and has not 8 bits a sample, which is not read");
+  // It multiplies colors by an opacity that stands apart, but not gray.
+  return {.none = !is_opacity, .premultiplied = !(is_opacity && gray && kinds[0] == EXTRASAMPLE_UNASSALPHA)};
+}
+
 }  // namespace
 
 StoredPicture decode_tiff(Bytes file, const PixelLimit& limit) {
@@ -66,6 +110,9 @@ StoredPicture decode_tiff(Bytes file, const PixelLimit& limit) {
   TIFFGetField(tiff.get(), TIFFTAG_IMAGEWIDTH, &width);
   TIFFGetField(tiff.get(), TIFFTAG_IMAGELENGTH, &height);
   limit.check(height, width);
+  check_compression(tiff.get());
+  check_tiles(tiff.get(), height, width, limit);
+  const Opacity opacity = opacity_of(tiff.get());
   char why[1024] = "";
   TIFFRGBAImage reader;
   constexpr int stop_on_error = 1;
@@ -78,9 +125,11 @@ StoredPicture decode_tiff(Bytes file, const PixelLimit& limit) {
   if (TIFFRGBAImageGet(&reader, reinterpret_cast<uint32_t*>(made.pixels.get()), width, height) == 0)
     refuse(open.error[0] != '\0' ? open.error : "damaged");
   if (open.error[0] != '\0') refuse(open.error);
+  if (opacity.none)
+    for (int64_t i = 0; i < int64_t{width} * height; ++i) made.pixels[i * 4 + 3] = 255;
   return {.picture = made.picture,
           .orientation = orientation >= 1 && orientation <= 8 ? orientation : 1,
-          .premultiplied = true};
+          .premultiplied = opacity.premultiplied};
 }
 
 }  // namespace la

@@ -1,0 +1,13 @@
+// The items of a HEIF file (ISO/IEC 23008-12): coded pictures, and pictures derived from others.
+#pragma once
+
+#include "data/codecs/codec.h"
+
+namespace la {
+
+/// A BadPicture for what libheif 1.15 follows without an end, beyond its memory or beyond the limit: pictures
+/// derived as "iden" or "iovl", which cameras do not write, grids of grids, grids that are larger than the
+/// limit or than their tiles together, transparency that has transparency.
+void check_heif_items(Bytes file, const PixelLimit& limit);
+
+}  // namespace la
