@@ -23,7 +23,8 @@ using FolderId = std::pair<dev_t, ino_t>;
 
 class Walk {
  public:
-  explicit Walk(PictureList& list) : list_(list) {}
+  /// Ends when the list has `most` pictures.
+  explicit Walk(PictureList& list, int64_t most = INT64_MAX) : list_(list), most_(most) {}
 
   /// Appends the pictures of the folder `path` below the root (empty: the root itself) and of all below it.
   void visit(const std::string& path, int label) {
@@ -36,6 +37,7 @@ class Walk {
     std::vector<Entry> entries = read(folder);
     std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.name < b.name; });
     for (const Entry& entry : entries) {
+      if (list_.size() >= most_) break;
       const std::string below = path.empty() ? entry.name : path + "/" + entry.name;
       if (!entry.folder) {
         if (is_picture(entry)) list_.add(below, label);
@@ -81,6 +83,7 @@ class Walk {
   }
 
   PictureList& list_;
+  int64_t most_;
   std::set<FolderId> on_the_way_;
 };
 
@@ -241,13 +244,14 @@ PictureList read_labeled_list(const std::string& file, const std::string& root) 
 }
 
 int64_t count_pictures(const std::string& root, int64_t most) {
-  int64_t count = 0;
-  std::error_code error;
-  constexpr auto options = fs::directory_options::skip_permission_denied;
-  for (fs::recursive_directory_iterator at(root, options, error), end; !error && at != end && count < most;
-       at.increment(error))
-    count += what_name_says(at->path().filename().string()) == NameSays::picture ? 1 : 0;
-  return count;
+  PictureList list;
+  list.root = root;
+  try {
+    Walk(list, most).visit("", unlabeled);
+  } catch (const Error&) {
+    // It is told of when the pictures are listed.
+  }
+  return list.size();
 }
 
 void share_classes(PictureList& a, PictureList& b) {

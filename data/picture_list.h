@@ -56,7 +56,7 @@ struct PictureList {
 /// folders in the root that hold pictures are classes; a picture in none of them has no label. An Error if a
 /// folder cannot be read.
 PictureList list_pictures(const std::string& root);
-/// How many there are, counted only up to `most`; what cannot be read counts nothing.
+/// How many that would list, counted only up to `most`, or up to a folder that cannot be read.
 int64_t count_pictures(const std::string& root, int64_t most);
 /// One folder alone is a class only if `others` has one of that name: else the labels are dropped.
 void drop_single_class(PictureList& list, const std::vector<std::string>& others);

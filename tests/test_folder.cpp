@@ -108,6 +108,9 @@ TEST_CASE("links are followed, those that lead back or nowhere too") {
   fs::create_symlink(folder.path(), folder.file("a/back"));
   fs::create_symlink("nowhere", folder.file("a/none"));
   CHECK(files_of(list_pictures(folder.path())) == Files{{"a/1.png", 0}, {"a/3.png", 0}, {"b/2.png", 1}});
+  CHECK(count_pictures(folder.path(), 100) == 3);
+  CHECK(count_pictures(folder.path(), 2) == 2);
+  CHECK(count_pictures(folder.file("absent"), 2) == 0);
 }
 
 TEST_CASE("a list is the same after it was text, with names of any kind") {
