@@ -1,9 +1,6 @@
 #include "apps/arguments.h"
 
 // CLI/App.hpp first
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
@@ -14,6 +11,7 @@
 #include <set>
 
 #include "apps/program.h"
+#include "la/progress.h"
 #include "tensor/version.h"
 
 namespace la {
@@ -66,20 +64,16 @@ std::vector<std::string> option_names(const CLI::App& app) {
   return names;
 }
 
-/// Columns of what is printed to stdout.
+/// Columns for the help.
 size_t columns() {
-  constexpr size_t usual = 80, fewest = 40;
-  if (const char* const text = std::getenv("COLUMNS"))
-    if (const auto given = static_cast<size_t>(std::strtoul(text, nullptr, 10)); given > 0)
-      return std::max(given, fewest);
-  winsize size{};
-  const bool is_terminal = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-  return is_terminal ? std::max<size_t>(size.ws_col, fewest) : usual;
+  constexpr size_t fewest = 40;
+  const char* const text = std::getenv("COLUMNS");
+  const size_t given = text != nullptr ? std::strtoul(text, nullptr, 10) : 0;
+  return std::max(given > 0 ? given : columns_of(stdout), fewest);
 }
 
 /// The text in lines of at most `width` characters, the first of `first`, which end behind a blank, or in
-/// lists of values behind a
-/// '|' or ','.
+/// lists of values behind a bar or comma.
 std::vector<std::string> wrapped(std::string_view text, size_t first, size_t width) {
   std::vector<std::string> lines;
   for (size_t room = first; text.size() > room; room = width) {

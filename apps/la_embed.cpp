@@ -96,7 +96,7 @@ class Writer {
 std::vector<Tensor> outputs_for(Model& model, const std::vector<Module*>& layers, bool whole,
                                 const Tensor& views) {
   NoGrad no_grad;
-  const Device device = model.module->parameters().front().variable->value().device();
+  const Device device = model.device();
   std::vector<Module*> modules = layers;
   modules.push_back(model.module.get());
   const Variable images = cast(Variable(views.to(device)), model.dtype());

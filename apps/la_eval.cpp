@@ -30,7 +30,7 @@ struct EvalOptions {
 
 void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& options, EvalResults& results) {
   const auto train = labeled_pictures(*data.train);
-  const Device device = model.module->parameters().front().variable->value().device();
+  const Device device = model.device();
   Progress progress(stderr);
   const auto embedded = [&](const Dataset& pictures) {
     const Tensor vectors =

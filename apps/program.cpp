@@ -12,8 +12,8 @@ namespace la {
 void let_waiting_threads_sleep(char** argv) {
   constexpr const char* turns = "GOMP_SPINCOUNT";  // of a loop that waits, before the thread sleeps
   if (std::getenv(turns) != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
-  constexpr const char* some =
-      "5000";  // about a tenth of a millisecond: as fast alone as the default of 300,000
+  // About a tenth of a millisecond: as fast alone as the default of 300,000.
+  constexpr const char* some = "5000";
   setenv(turns, some, 1);
   execv("/proc/self/exe", argv);  // where that fails, it goes on as it is
 }

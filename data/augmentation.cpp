@@ -9,13 +9,12 @@ namespace la {
 namespace {
 
 /// Share of the shorter side that is shown for evaluation: 224 of 256 pixels.
-constexpr float central = 7.0f / 8.0f;
 
 /// A crop of random area and aspect. After ten tries that do not fit, the largest centered one of allowed
 /// aspect.
 Crop random_crop(const AugmentationOptions& o, float height, float width, RandomStream& random) {
   if (o.fixed_crop) {
-    const float side = central * std::min(height, width);
+    const float side = central_share * std::min(height, width);
     return {random.uniform(0.0f, width - side), random.uniform(0.0f, height - side), side, side};
   }
   const float log_aspect = std::log(o.crop_max_aspect);
@@ -60,7 +59,7 @@ ViewPlan plan_ten_crop(int number, int picture_height, int picture_width) {
   constexpr float places_y[places] = {0.5f, 0, 0, 1, 1}, places_x[places] = {0.5f, 0, 1, 0, 1};
   check(number >= 0 && number < 2 * places, "ten-crop view {}, expected 0 to 9", number);
   const auto height = static_cast<float>(picture_height), width = static_cast<float>(picture_width);
-  const float side = central * std::min(height, width);
+  const float side = central_share * std::min(height, width);
   const int place = number % places;
   return {.crop = {places_x[place] * (width - side), places_y[place] * (height - side), side, side},
           .flip = number >= places};
@@ -68,7 +67,8 @@ ViewPlan plan_ten_crop(int number, int picture_height, int picture_width) {
 
 ViewPlan plan_center_view(int picture_height, int picture_width, int size) {
   const bool fits = picture_height == size && picture_width == size;
-  const float side = static_cast<float>(std::min(picture_height, picture_width)) * (fits ? 1.0f : central);
+  const float side =
+      static_cast<float>(std::min(picture_height, picture_width)) * (fits ? 1.0f : central_share);
   return {.crop = {(static_cast<float>(picture_width) - side) / 2,
                    (static_cast<float>(picture_height) - side) / 2, side, side}};
 }

@@ -39,6 +39,9 @@ ViewFormat format_of_views(const AugmentationOptions& options, int64_t channels)
 /// Writes the view of `picture` that the plan says (make_view): f32 [size, size, channels], normalized.
 void augment(const Picture& picture, const ViewPlan& plan, const AugmentationOptions& options, float* view);
 
+/// Of the shorter side, where a view is a square of fixed size within the picture.
+constexpr float central_share = 7.0f / 8.0f;
+
 /// What is shown for evaluation, without chance: the picture itself if it has the size of a view, else the
 /// central 7/8 of its largest square.
 ViewPlan plan_center_view(int picture_height, int picture_width, int size);

@@ -128,7 +128,12 @@ class PictureFiles final : public Dataset {
   void count_bad(int64_t i, const std::string& path, const char* why) const {
     const std::lock_guard lock(mutex_);
     if (!bad_.insert(i).second) return;
+    if (too_many_.empty()) judge_bad(path, why);
     check(too_many_.empty(), "{}", too_many_);
+  }
+
+  /// Sets too_many_ if it was one too many.
+  void judge_bad(const std::string& path, const char* why) const {
     complaints_.push_back(printable(fmt::format("{}: {}", path, why)));
     constexpr size_t few = 5;  // that may be bad in a small folder
     const auto share = static_cast<size_t>(max_bad_ * static_cast<double>(size()));
@@ -138,7 +143,6 @@ class PictureFiles final : public Dataset {
       too_many_ = fmt::format(
           "{}: {}; with it, {} of {} pictures cannot be read, more than {} and more than {} % (--max-bad)",
           path, why, bad_.size(), size(), few, 100 * max_bad_);
-    check(too_many_.empty(), "{}", too_many_);
   }
 
   PictureList list_;

@@ -1,13 +1,12 @@
 #include "data/leakage.h"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <map>
 #include <set>
 
 #include "data/formats.h"
+#include "tensor/checksum.h"
 
 namespace la {
 namespace {
@@ -21,7 +20,6 @@ std::string file_of(const PictureList& list, int64_t i) {
 /// Bytes of a regular file, 0 if it is none or is gone.
 int64_t size_of(const std::string& path) {
   std::error_code error;
-  if (!fs::is_regular_file(path, error)) return 0;
   const auto size = fs::file_size(path, error);
   return error ? 0 : static_cast<int64_t>(size);
 }
@@ -29,11 +27,6 @@ int64_t size_of(const std::string& path) {
 /// Empty if it cannot be read.
 std::string content_of(const std::string& path) try { return read_file(path); } catch (const Error&) {
   return "";
-}
-
-uint32_t checksum(const std::string& bytes) {
-  return static_cast<uint32_t>(
-      crc32_z(0, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()));
 }
 
 }  // namespace
@@ -70,10 +63,13 @@ SameContent find_same_content(const PictureList& train, const PictureList& test)
     const auto candidates = of_size.find(size_of(file));
     if (candidates == of_size.end()) continue;
     const std::string content = content_of(file);
-    const uint32_t sum = checksum(content);
+    const uint32_t sum = crc32_of(content.data(), content.size());
     for (const int64_t picture : candidates->second) {
       const std::string other = file_of(test, picture);
-      if (!checksums.contains(picture)) checksums[picture] = checksum(content_of(other));
+      if (!checksums.contains(picture)) {
+        const std::string bytes = content_of(other);
+        checksums[picture] = crc32_of(bytes.data(), bytes.size());
+      }
       if (checksums[picture] != sum || found.contains(picture) || content_of(other) != content) continue;
       if (found.empty()) {
         result.test = other;

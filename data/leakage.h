@@ -13,8 +13,8 @@ namespace la {
 void check_apart(const PictureList& train, const PictureList& test);
 
 struct SameContent {
-  int64_t looked_at = 0,
-          found = 0;        // test pictures, and those of them whose bytes a training picture has too
+  int64_t looked_at = 0;    // test pictures
+  int64_t found = 0;        // those of them whose bytes a training picture has too
   std::string test, train;  // the files of the first pair
 };
 

@@ -21,6 +21,8 @@ struct Model {
   AugmentationOptions view;                // size, mean and stddev of what the network sees
   Precision precision = Precision::f32;
 
+  /// Where its parameters lie.
+  Device device() const { return module->parameters().front().variable->value().device(); }
   /// The type of the network's activations.
   DType dtype() const { return precision == Precision::bf16 ? DType::bf16 : DType::f32; }
 };

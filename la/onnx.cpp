@@ -2,9 +2,8 @@
 
 #include <map>
 
-#include "autograd/functions.h"
-#include "autograd/trace.h"
 #include "la/protobuf.h"
+#include "la/traced_model.h"
 
 namespace la {
 namespace {
@@ -80,12 +79,12 @@ class Graph {
   /// The name of a value: of an input or output of an earlier call, or else of a constant, which becomes an
   /// initializer.
   std::string name_of(const Tensor& x) {
-    const auto found = names_.find(key(x));
+    const auto found = names_.find(identity_of(x));
     if (found != names_.end()) return found->second;
     const Tensor host = x.to(Device::cpu());
-    return names_[key(x)] = constant(host.rank() == 4 ? channels_second(host) : host);
+    return names_[identity_of(x)] = constant(host.rank() == 4 ? channels_second(host) : host);
   }
-  void set_name(const Tensor& x, const std::string& name) { names_[key(x)] = name; }
+  void set_name(const Tensor& x, const std::string& name) { names_[identity_of(x)] = name; }
 
   std::string constant(const Tensor& x) {
     return initializer(x.shape(), data_float, {static_cast<const char*>(x.raw()), x.bytes()});
@@ -127,10 +126,6 @@ class Graph {
   }
 
  private:
-  /// What tells one tensor from another, as long as both are alive: memory and shape, for a reshaped tensor
-  /// shares the memory.
-  static std::string key(const Tensor& x) { return fmt::format("{} {}", x.raw(), x.shape()); }
-
   std::string initializer(const Shape& shape, int type, std::string_view data) {
     const std::string name = fmt::format("constant_{}", ++count_);
     Message tensor;
@@ -255,28 +250,23 @@ Tensor per_channel(const std::vector<float>& values) {
 }  // namespace
 
 std::string to_onnx(Model& model) {
-  const Device device = model.module->parameters().front().variable->value().device();
+  const TracedModel traced = trace(model);
   const int64_t size = model.view.size;
-  const Tensor views = Tensor::zeros({1, size, size, model.channels}, DType::f32, device);
-  NoGrad no_grad;
-  model.module->set_training(false);
-  Trace trace;
-  l2_normalize((*model.module)(Variable(views)));
 
   Graph graph;
   constexpr const char* images = "images";
   constexpr const char* embedding = "embedding";
   graph.declare(graph_input, images, {-1, model.channels, size, size});
   graph.declare(graph_output, embedding, {-1, model.dim});
-  graph.set_name(views,
+  graph.set_name(traced.views,
                  graph.node("Div", {graph.node("Sub", {images, graph.constant(per_channel(model.view.mean))}),
                                     graph.constant(per_channel(model.view.stddev))}));
-  for (const TracedCall& call : trace.calls) {
+  for (const TracedCall& call : traced.calls) {
     const auto found = writers().find(call.function);
     check(found != writers().end(), "ONNX: there is no form for the function {}", call.function);
     graph.set_name(call.output, found->second(graph, call));
   }
-  graph.node("Identity", {graph.name_of(trace.calls.back().output)}, {}, embedding);
+  graph.node("Identity", {graph.name_of(traced.calls.back().output)}, {}, embedding);
   return graph.model();
 }
 

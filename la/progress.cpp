@@ -16,12 +16,6 @@ namespace {
 
 constexpr double terminal_interval = 0.1, plain_interval = 30;  // seconds
 
-/// Columns of the terminal; 80 if it does not say.
-size_t width_of(std::FILE* stream) {
-  winsize size{};
-  return ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
-
 /// Whether it shows one updating line.
 bool is_terminal(std::FILE* stream) {
   const char* const kind = std::getenv("TERM");
@@ -31,6 +25,11 @@ bool is_terminal(std::FILE* stream) {
 constexpr const char* erase_line = "\r\x1b[K";
 
 }  // namespace
+
+size_t columns_of(std::FILE* stream) {
+  winsize size{};
+  return ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
 
 std::string work_text(std::string_view what, int64_t done, int64_t all, double seconds) {
   const double rate = static_cast<double>(done) / seconds;
@@ -90,7 +89,7 @@ void Progress::update(std::string_view line) {
   if (now < next_) return;
   next_ = now + (terminal_ ? terminal_interval : plain_interval);
   if (terminal_) {
-    current_ = line.substr(0, width_of(stream_) - 1);  // a full line would wrap in some terminals
+    current_ = line.substr(0, columns_of(stream_) - 1);  // a full line would wrap in some terminals
     show_current();
   } else {
     print_line(line);

@@ -31,6 +31,9 @@ using Watch = std::function<void(std::string_view what, int64_t done, int64_t al
 /// "pictures embedded 512/60000, 913/s, 1m 05s left", of work that began `seconds` ago.
 std::string work_text(std::string_view what, int64_t done, int64_t all, double seconds);
 
+/// Columns of the terminal; 80 if it is none, or does not say.
+size_t columns_of(std::FILE* stream);
+
 /// "1d 02h", "1h 03m", "4m 12s" or "9s".
 std::string duration_text(double seconds);
 /// The line without its end.

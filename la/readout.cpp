@@ -100,7 +100,7 @@ class Training {
         train_(labeled_pictures(train)),
         test_(labeled_pictures(test)),
         options_(options),
-        device_(model.module->parameters().front().variable->value().device()) {
+        device_(model.device()) {
     check(train_->size() > 0 && test_->size() > 0,
           "linear readout: {} training and {} test pictures have labels", train_->size(), test_->size());
     check(train_->channels() == model.channels && test_->channels() == model.channels,

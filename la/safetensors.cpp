@@ -1,7 +1,6 @@
 #include "la/safetensors.h"
 
 #include <sys/stat.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <array>
@@ -14,6 +13,7 @@
 #include <set>
 
 #include "la/files.h"
+#include "tensor/checksum.h"
 
 namespace la {
 namespace {
@@ -72,10 +72,6 @@ std::string_view text_of(DType dtype) {
   return std::find_if(type_names.begin(), type_names.end(),
                       [&](const TypeName& t) { return t.dtype == dtype; })
       ->text;
-}
-
-uint32_t crc_of(uint32_t crc, const void* bytes, size_t count) {
-  return static_cast<uint32_t>(crc32_z(crc, static_cast<const Bytef*>(bytes), count));
 }
 
 /// Where the checksum's digits stand in a header; npos if it has no checksum. Quotes inside a JSON text are
@@ -282,8 +278,8 @@ std::string read_header(Reader& reader, uint64_t& length) {
 uint32_t header_crc(uint64_t length, std::string header) {
   const size_t position = checksum_position(header);
   if (position != header.npos) header.replace(position, checksum_zeros.size(), checksum_zeros);
-  const uint32_t crc = crc_of(0, &length, length_bytes);
-  return crc_of(crc, header.data(), header.size());
+  const uint32_t crc = crc32_of(&length, length_bytes);
+  return crc32_of(header.data(), header.size(), crc);
 }
 
 SafetensorsFile read_verified(const std::string& path, Checksum checksum) {
@@ -304,7 +300,7 @@ SafetensorsFile read_verified(const std::string& path, Checksum checksum) {
     const Tensor stored =
         as_stored ? tensor : Tensor({static_cast<int64_t>(entry.end - entry.begin)}, DType::u8);
     reader.read(stored.raw(), stored.bytes());
-    crc = crc_of(crc, stored.raw(), stored.bytes());
+    crc = crc32_of(stored.raw(), stored.bytes(), crc);
     if (!as_stored)
       entry.type.convert(stored.raw(), static_cast<size_t>(tensor.numel()), tensor.data<float>());
     file.tensors.push_back({entry.name, tensor});
@@ -341,7 +337,7 @@ void write_safetensors(const std::string& path, const std::vector<NamedTensor>& 
   for (const NamedTensor& t : ordered) {
     const Tensor host = t.tensor.to(Device::cpu());
     file.write(host.raw(), host.bytes());
-    crc = crc_of(crc, host.raw(), host.bytes());
+    crc = crc32_of(host.raw(), host.bytes(), crc);
   }
   file.overwrite(static_cast<int64_t>(length_bytes + checksum_position(header)), fmt::format("{:08x}", crc));
   file.commit();

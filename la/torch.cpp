@@ -5,8 +5,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "autograd/functions.h"
-#include "autograd/trace.h"
+#include "la/traced_model.h"
 #include "layers/state_dict.h"
 
 namespace la {
@@ -90,10 +89,6 @@ class Network(torch.nn.Module):
         return torch.from_numpy(numpy.stack([numpy.asarray(plane) for plane in planes])) / 255
 )python";
 
-/// What tells one tensor from another, as long as both are alive: memory and shape, for a reshaped tensor
-/// shares the memory.
-std::string key(const Tensor& x) { return fmt::format("{} {}", x.raw(), x.shape()); }
-
 Json options_of(const TracedCall& call) {
   if (const auto* g = std::get_if<ConvGeometry>(&call.options))
     return {{"stride", g->stride}, {"padding", g->padding}, {"dilation", g->dilation}};
@@ -112,20 +107,13 @@ TorchModel to_torch(Model& model) {
   for (const auto& [name, tensor] : state_dict(*model.module)) result.weights.push_back({name, tensor});
 
   std::map<std::string, Json> names;  // of parameters; the numbers of values
-  for (const auto& p : model.module->parameters()) names[key(p.variable->value())] = p.name;
-  for (const auto& b : model.module->buffers()) names[key(*b.tensor)] = b.name;
+  for (const auto& p : model.module->parameters()) names[identity_of(p.variable->value())] = p.name;
+  for (const auto& b : model.module->buffers()) names[identity_of(*b.tensor)] = b.name;
 
-  const Device device = model.module->parameters().front().variable->value().device();
-  const int64_t size = model.view.size;
-  const Tensor views = Tensor::zeros({1, size, size, model.channels}, DType::f32, device);
-  names[key(views)] = 0;
-  NoGrad no_grad;
-  model.module->set_training(false);
-  Trace trace;
-  l2_normalize((*model.module)(Variable(views)));
-
+  const TracedModel traced = trace(model);
+  names[identity_of(traced.views)] = 0;
   Json calls = Json::array();
-  for (const TracedCall& call : trace.calls) {
+  for (const TracedCall& call : traced.calls) {
     check(result.loader.find(fmt::format("\"{}\":", call.function)) != std::string::npos,
           "PyTorch: there is no form for the function {}", call.function);
     Json inputs = Json::array();
@@ -134,18 +122,18 @@ TorchModel to_torch(Model& model) {
         inputs.push_back(nullptr);
         continue;
       }
-      const auto found = names.find(key(input));
+      const auto found = names.find(identity_of(input));
       check(found != names.end(), "PyTorch: the function {} takes a constant {}, which has no name",
             call.function, input.shape());
       inputs.push_back(found->second);
     }
     calls.push_back({call.function, inputs, options_of(call)});
-    names[key(call.output)] = calls.size();
+    names[identity_of(call.output)] = calls.size();
   }
   const Json network{{"network", model.network},
-                     {"size", size},
+                     {"size", model.view.size},
                      {"channels", model.channels},
-                     {"central", plan_center_view(8, 8, 1).crop.width / 8},
+                     {"central", central_share},
                      {"mean", model.view.mean},
                      {"stddev", model.view.stddev},
                      {"background_color", model.background_color},

@@ -1,7 +1,8 @@
 #include "tensor/seal.h"
 
 #include <fmt/format.h>
-#include <zlib.h>
+
+#include "tensor/checksum.h"
 
 namespace la {
 namespace {
@@ -9,8 +10,7 @@ namespace {
 constexpr std::string_view key = "# end, CRC-32 ";
 
 std::string seal_of(std::string_view text) {
-  return fmt::format("{}{:08x}\n", key,
-                     crc32_z(0, reinterpret_cast<const unsigned char*>(text.data()), text.size()));
+  return fmt::format("{}{:08x}\n", key, crc32_of(text.data(), text.size()));
 }
 
 }  // namespace

@@ -33,7 +33,7 @@ class Reader {
   bool has_box() const {
     if (rest_.size() < 8) return false;
     const uint64_t size = Reader(rest_).number(4);
-    return size <= 1 ? true : size >= 8 && size <= rest_.size();
+    return size <= 1 || (size >= 8 && size <= rest_.size());
   }
 
   struct Box {

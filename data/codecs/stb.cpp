@@ -14,8 +14,8 @@ namespace {
 struct WatchedFile {
   Bytes rest;
   bool ended_early = false;
-  const char* buffer =
-      nullptr;  // stb_image's own, into which it reads first; it is filled as far as possible
+  /// stb_image's own, into which it reads first; it is filled as far as possible.
+  const char* buffer = nullptr;
 
   static int read(void* user, char* to, int bytes) {
     auto& file = *static_cast<WatchedFile*>(user);
