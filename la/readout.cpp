@@ -303,9 +303,11 @@ class Training {
 
 }  // namespace
 
-void check_stages(Module& network, const std::vector<std::string>& stages) {
+void check_stages(Module& network, const std::vector<std::string>& stages) try {
   for (const std::string& name : stages)
     if (name != pixels_readout) module_of(network, name);
+} catch (const Error& error) {
+  fail("{}; besides, {} and {} can be read out", error.what(), pixels_readout, embedding_readout);
 }
 
 Tensor readout_features(const Tensor& output) {

@@ -173,8 +173,9 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
     const Called refused = call(wrong);
     CHECK(refused.status == 1);
     CHECK_MESSAGE(std::count(refused.output.begin(), refused.output.end(), '\n') == 1, refused.output);
-    CHECK(
-        (refused.says("none.png: it cannot be read") || refused.says("no layer \"conv9\"; its stages are")));
+    CHECK((refused.says("none.png: it cannot be read") ||
+           refused.says("no layer \"conv9\"; its stages are stem, layer1, layer2, layer3; besides, pixels "
+                        "and embedding")));
   }
 
   const Called evaluated =
