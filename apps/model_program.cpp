@@ -98,6 +98,7 @@ Model open_model(ModelOptions& options) {
   if (options.threads > 0) set_num_threads(options.threads);
   Model model = load_model(options.checkpoint, find_device(options.device));
   if (options.background_color.empty()) options.background_color = model.background_color;
+  options.data.decode.gray = model.channels == 1;
   try {
     options.data.decode.background = parse_color(options.background_color);
   } catch (const Error& error) {

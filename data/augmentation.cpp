@@ -98,23 +98,28 @@ ChannelStatistics channel_statistics(const Dataset& data) {
   const int64_t step = (data.size() + enough - 1) / enough;
   const auto channels = static_cast<size_t>(data.channels());
   std::vector<uint64_t> sum(channels), squares(channels);  // exact
-  std::vector<uint32_t> column_sum, column_squares;        // of one picture, for each value of a row
+  std::vector<uint32_t> column_sum, column_squares;        // of a block of rows, for each value of a row
+  constexpr int block = 1 << 16;                           // 65,536 * 255^2 is below 2^32
   uint64_t pixels = 0;
   for (int64_t i = 0; i < data.size(); i += step) {
     const Picture p = data.picture(i);
     const size_t row = static_cast<size_t>(p.width) * channels;
-    column_sum.assign(row, 0);
-    column_squares.assign(row, 0);
-    for (size_t y = 0; y < static_cast<size_t>(p.height); ++y)
+    for (int begin = 0; begin < p.height; begin += block) {
+      column_sum.assign(row, 0);
+      column_squares.assign(row, 0);
+      for (int y = begin; y < std::min(begin + block, p.height); ++y) {
+        const uint8_t* const from = p.pixels + static_cast<size_t>(y) * row;
 #pragma omp simd
-      for (size_t x = 0; x < row; ++x) {
-        const uint32_t value = p.pixels[y * row + x];
-        column_sum[x] += value;
-        column_squares[x] += value * value;
+        for (size_t x = 0; x < row; ++x) {
+          const uint32_t value = from[x];
+          column_sum[x] += value;
+          column_squares[x] += value * value;
+        }
       }
-    for (size_t x = 0; x < row; ++x) {
-      sum[x % channels] += column_sum[x];
-      squares[x % channels] += column_squares[x];
+      for (size_t x = 0; x < row; ++x) {
+        sum[x % channels] += column_sum[x];
+        squares[x % channels] += column_squares[x];
+      }
     }
     pixels += static_cast<uint64_t>(p.width) * static_cast<uint64_t>(p.height);
   }

@@ -93,14 +93,27 @@ struct Interval {
   }
 };
 
+/// Of an RGB picture what `options` asks for: itself, or its luma.
+Picture in_color_of(const DecodeOptions& options, const Picture& rgb) {
+  if (!options.gray) return rgb;
+  const NewPicture made(rgb.height, rgb.width, 1);
+  const uint8_t* pixel = rgb.pixels;
+  uint8_t* to = made.pixels.get();
+  constexpr int red = 19595, green = 38470, blue = 7471;  // 0.299, 0.587, 0.114 of 2^16
+  for (int64_t i = int64_t{rgb.height} * rgb.width; i > 0; --i, pixel += channels)
+    *to++ = static_cast<uint8_t>((red * pixel[0] + green * pixel[1] + blue * pixel[2] + (1 << 15)) >> 16);
+  return made.picture;
+}
+
 int divide_up(int number, int divisor) { return (number + divisor - 1) / divisor; }
 
 Picture decode_whole(const Codec& codec, Bytes file, const DecodeOptions& options) {
   const StoredPicture stored = codec.decode(file, limit_for(codec, file, options));
-  return Orientation(stored.orientation).upright(on_background(stored, options));
+  return in_color_of(options, Orientation(stored.orientation).upright(on_background(stored, options)));
 }
 
-Excerpt decode_jpeg_excerpt(Bytes file, const PixelLimit& limit, int size, const ChooseCrop& choose) {
+Excerpt decode_jpeg_excerpt(Bytes file, const PixelLimit& limit, int size, const ChooseCrop& choose,
+                            const DecodeOptions& options) {
   JpegFile jpeg(file, limit);
   const Orientation orientation(jpeg.orientation());
   const int height = orientation.exchanged ? jpeg.width() : jpeg.height(),
@@ -116,7 +129,7 @@ Excerpt decode_jpeg_excerpt(Bytes file, const PixelLimit& limit, int size, const
   const Region upright{down.begin, across.begin, down.end - down.begin, across.end - across.begin};
   const Region stored =
       orientation.stored(upright, divide_up(jpeg.height(), scale), divide_up(jpeg.width(), scale));
-  return {orientation.upright(jpeg.decode(scale, stored)),
+  return {in_color_of(options, orientation.upright(jpeg.decode(scale, stored))),
           {crop.x - static_cast<float>(upright.x), crop.y - static_cast<float>(upright.y), crop.width,
            crop.height}};
 }
@@ -143,7 +156,7 @@ Picture decode_picture(Bytes file, const DecodeOptions& options) {
 Excerpt decode_excerpt(Bytes file, int size, const ChooseCrop& choose, const DecodeOptions& options) {
   const Codec& codec = find_codec(file);
   if (codec.decode == decode_jpeg)
-    return decode_jpeg_excerpt(file, limit_for(codec, file, options), size, choose);
+    return decode_jpeg_excerpt(file, limit_for(codec, file, options), size, choose, options);
   const Picture picture = decode_whole(codec, file, options);
   return {picture, choose(picture.height, picture.width)};
 }

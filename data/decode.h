@@ -1,4 +1,4 @@
-// Decoding picture files (data/codecs). Whatever the file holds, it becomes u8 RGB, upright as its EXIF
+// Decoding picture files (data/codecs). Whatever the file holds, it becomes u8 RGB or gray, upright as its EXIF
 // orientation says, and what is transparent shows a background. Of a JPEG only the part that is asked for is
 // decoded, at 1/2, 1/4 or 1/8 of its size where that is enough.
 #pragma once
@@ -19,6 +19,7 @@ struct DecodeOptions {
   /// takes up to eight bytes while a picture is decoded.
   int64_t max_pixels = 200'000'000;
   std::array<uint8_t, 3> background = {255, 255, 255};  // shown where a picture is transparent
+  bool gray = false;  // pictures have 1 channel, the luma of ITU-R BT.601, and not 3
 };
 
 /// The color of a name (white, black, gray) or of "#rrggbb"; an Error for any other text.

@@ -79,7 +79,7 @@ class PictureFiles final : public Dataset {
         decode_(options.decode) {}
 
   int64_t size() const override { return list_.size(); }
-  int channels() const override { return 3; }
+  int channels() const override { return decode_.gray ? 1 : 3; }
   Picture picture(int64_t i) const override {
     return read(i, [&](Bytes file) { return decode_picture(file, decode_); });
   }

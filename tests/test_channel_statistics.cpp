@@ -37,6 +37,19 @@ TEST_CASE("channel statistics are the means and standard deviations of the pixel
   }
 }
 
+TEST_CASE("channel statistics of a picture whose columns add up to more than 32 bits hold") {
+  constexpr int64_t height = 70'001;
+  std::vector<uint8_t> pixels(height, 255);
+  pixels.back() = 0;
+  const PictureArray data(Tensor::from(pixels, {1, height, 1, 1}), {});
+  const ChannelStatistics statistics = channel_statistics(data);
+  constexpr double share = 1.0 / height;  // of the pixels that are black
+  CHECK(std::abs(statistics.mean[0] - (1 - share)) <= 1.001 * f32_roundoff);
+  const double stddev = std::sqrt(share * (1 - share));
+  // The variance is a difference of two numbers near 1, each rounded to 2^-53.
+  CHECK(std::abs(statistics.stddev[0] - stddev) <= (1.001 * f32_roundoff + 2e-16 / (share * 2)) * stddev);
+}
+
 namespace {
 
 /// Grey pictures of one pixel, all alike, that count how often they are looked at.

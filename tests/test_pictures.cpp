@@ -184,6 +184,34 @@ TEST_CASE("a part of a picture is what the whole shows there, at any scale") {
   CHECK(heights == std::set{1, 2, 4, 8});
 }
 
+TEST_CASE("a network of gray pictures is shown the luma of colored ones, as a whole and in part") {
+  const OwnPicture own = smooth_picture(61, 94, 3);
+  const std::string file = jpeg_bytes(own.picture, {.orientation = 6});
+  const DecodeOptions gray{.gray = true};
+  const Picture rgb = decode_picture(as_bytes(file)), luma = decode_picture(as_bytes(file), gray);
+  REQUIRE(luma.channels == 1);
+  REQUIRE(luma.height == rgb.height);
+  REQUIRE(luma.width == rgb.width);
+  constexpr double weights[] = {0.299, 0.587, 0.114};  // ITU-R BT.601
+  for (int y = 0; y < rgb.height; ++y)
+    for (int x = 0; x < rgb.width; ++x) {
+      double expected = 0;
+      for (int c = 0; c < 3; ++c) expected += weights[c] * pixel(rgb, y, x, c);
+      // To the nearest number; the weights are rounded to 1/65536.
+      CHECK(std::abs(luma.pixels[y * luma.width + x] - expected) <= 0.5 + 3 * 255 * 0.5 / 65536);
+    }
+
+  const Crop crop{.x = 20.3f, .y = 11.8f, .width = 30.2f, .height = 22.4f};
+  const Excerpt part = decode_excerpt(
+      as_bytes(file), 25, [&](int, int) { return crop; }, gray);
+  REQUIRE(part.picture.channels == 1);
+  constexpr size_t pixels = 25 * 25;
+  std::vector<float> of_part(pixels), of_whole(pixels);
+  resize_crop(part.picture, part.crop, 25, false, of_part.data());
+  resize_crop(luma, crop, 25, false, of_whole.data());
+  CHECK(largest_difference(of_part, of_whole) <= 1e-4f);
+}
+
 namespace {
 
 /// The files of tests/pictures, which tests/make_pictures.py has written, beside each the pixels that Pillow
