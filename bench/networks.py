@@ -98,6 +98,7 @@ def make_network(name, channels, size):
     stem = (3, 1, 1) if size <= 64 else (7, 2, 3)
     return {
         "resnet20": lambda: ResNet(BasicBlock, [3, 3, 3], 16, channels, (3, 1, 1)),
+        "resnet8-wide": lambda: ResNet(BasicBlock, [1, 1, 1], 32, channels, (5, 2, 2)),
         "resnet20-wide": lambda: ResNet(BasicBlock, [3, 3, 3], 32, channels, (5, 2, 2)),
         "resnet18": lambda: ResNet(BasicBlock, [2, 2, 2, 2], 64, channels, stem),
         "resnet50": lambda: ResNet(Bottleneck, [3, 4, 6, 3], 64, channels, stem),

@@ -54,12 +54,18 @@ std::unique_ptr<Module> make_resnet20_wide(const NetworkOptions& o) {
   return make_resnet(o, {.blocks = {3, 3, 3}, .width = 32, .stem = Stem::strided});
 }
 
+/// Of that one block a stage: the smallest that finds more than pixels show.
+std::unique_ptr<Module> make_resnet8_wide(const NetworkOptions& o) {
+  return make_resnet(o, {.blocks = {1, 1, 1}, .width = 32, .stem = Stem::strided});
+}
+
 const std::map<std::string, Maker, std::less<>>& makers() {
   static const std::map<std::string, Maker, std::less<>> table{
       {"alexnet", make_plain<AlexNet>},
       {"vgg16", make_plain<Vgg16>},
       {"resnet20", make_resnet20},
       {"resnet20-wide", make_resnet20_wide},
+      {"resnet8-wide", make_resnet8_wide},
       {"resnet18", make_resnet18<false>},
       {"resnet34", make_resnet34<false>},
       {"resnet50", make_resnet50<false>},

@@ -98,17 +98,19 @@ void check_network(const std::string& name, const SafetensorsFile& fixture, Devi
 }  // namespace
 
 TEST_CASE("networks agree with PyTorch" * doctest::test_suite("networks")) {
-  size_t checked = 0;
-  for (const std::string& name : network_names())
+  for (const std::string& name : network_names()) {
+    if (name.ends_with("-wide")) continue;  // differ from resnet20 in numbers alone
+    size_t checked = 0;
     for (const std::string form : {"", "-large"}) {  // with the stem for large pictures
       const std::string path = fmt::format("tests/fixtures/network_{}{}.safetensors", name, form);
       if (!std::filesystem::exists(path)) continue;
       CAPTURE(path);
-      checked += form.empty() ? 1 : 0;
+      ++checked;
       const SafetensorsFile fixture = read_safetensors(path);
       for (Device device : available_devices()) check_network(name, fixture, device);
     }
-  CHECK(checked == network_names().size() - 1);  // resnet20-wide differs from resnet20 in its widths alone
+    CHECK_MESSAGE(checked > 0, name);
+  }
 }
 
 TEST_CASE("networks refuse pictures that are too small" * doctest::test_suite("networks")) {
