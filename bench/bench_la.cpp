@@ -84,7 +84,7 @@ void write_vectors(const char* path, const Tensor& bank, const Tensor& others) {
 
 /// What Local Aggregation adds to a training step, and the bank product alone for comparison.
 void time_step(const Tensor& bank, const Tensor& v, const Tensor& own) {
-  const Tensor labels = ops::random_below({labelings, pictures}, clusters, {3, Purpose::test, 0});
+  const Tensor labels = ops::random_below({pictures, labelings}, clusters, {3, Purpose::test, 0});
   const Tensor product({batch, pictures});
   Times times;
   for (int repeat = 0; repeat < 30; ++repeat) {

@@ -13,7 +13,7 @@ namespace la {
 TopK background_neighbors(const MemoryBank& bank, const Tensor& v, const Tensor& pictures, int64_t k);
 
 /// C_i intersected with B_i, as a mask u8 [R, k] over B_i: the background neighbors that are in i's cluster
-/// in at least one of the H clusterings (labels i32 [H, N]). It always contains i itself.
+/// in at least one of the H clusterings (labels i32 [N, H]). It always contains i itself.
 Tensor close_by_clusters(const Tensor& labels, const Tensor& pictures, const TopK& background);
 
 /// The paper's ablation: C_i is the `count` nearest of B_i. The same kind of mask.

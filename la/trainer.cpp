@@ -108,7 +108,7 @@ std::vector<KMeansResult> Trainer::cluster_bank(const Watch& watch) {
   const ProfileRange range("clustering");
   if (config_.bank_refresh) bank_.assign_all(embed(*network_, data_, view_, precision(), device_, watch));
   if (!cluster_labels_.defined())
-    cluster_labels_ = Tensor({config_.clusterings, bank_.size()}, DType::i32, device_);
+    cluster_labels_ = Tensor({bank_.size(), config_.clusterings}, DType::i32, device_);
   std::vector<KMeansResult> results;
   for (int h = 0; h < config_.clusterings; ++h) {
     const auto watch_all = [&](std::string_view what, int64_t done, int64_t iterations) {
@@ -122,7 +122,7 @@ std::vector<KMeansResult> Trainer::cluster_bank(const Watch& watch) {
                               .spherical = config_.spherical,
                               .key = {config_.seed, Purpose::clustering, number}},
                              watch_all));
-    ops::copy_into(cluster_labels_.rows(h, h + 1).reshape({bank_.size()}), results.back().labels);
+    ops::set_column(cluster_labels_, h, results.back().labels);
   }
   return results;
 }

@@ -100,7 +100,7 @@ class Trainer {
   Sgd sgd_;
   Schedule schedule_;
   MemoryBank bank_;
-  Tensor cluster_labels_;    // i32 [H, N]; undefined before the first clustering
+  Tensor cluster_labels_;    // i32 [N, H]; undefined before the first clustering
   double nce_constant_ = 0;  // Z; 0 until it is estimated
   int epoch_ = 0;
   int64_t step_ = 0;

@@ -9,6 +9,15 @@ namespace {
 constexpr const char* bank_name = "la.bank";
 constexpr const char* labels_name = "la.cluster_labels";
 
+/// The transposed matrix, in host memory.
+Tensor transposed(const Tensor& matrix) {
+  const Tensor from = matrix.to(Device::cpu()), to({from.size(1), from.size(0)}, DType::i32);
+  for (int64_t i = 0; i < from.size(0); ++i)
+    for (int64_t j = 0; j < from.size(1); ++j)
+      to.data<int32_t>()[j * from.size(0) + i] = from.data<int32_t>()[i * from.size(1) + j];
+  return to;
+}
+
 std::string velocity_name(const Module::Parameter& parameter) { return "la.velocity." + parameter.name; }
 
 }  // namespace
@@ -23,7 +32,7 @@ TrainerState Trainer::state() {
         {velocity_name(parameters[i]), to_torch_layout(parameters[i], sgd_.velocities()[i])});
   state.tensors.push_back({bank_name, ops::copy(bank_.vectors().to(Device::cpu()))});
   if (cluster_labels_.defined())
-    state.tensors.push_back({labels_name, ops::copy(cluster_labels_.to(Device::cpu()))});
+    state.tensors.push_back({labels_name, transposed(cluster_labels_)});  // one clustering after the other
   state.metadata = describe_model(config_, data_.channels(), view_);
   state.metadata.insert({{"epoch", fmt::format("{}", epoch_)},
                          {"step", fmt::format("{}", step_)},
@@ -43,8 +52,9 @@ void Trainer::restore(const SafetensorsFile& checkpoint) {
       load_tensor(tensors, velocity_name(parameters[i]), parameters[i], sgd_.velocities()[i]);
     load_tensor(tensors, bank_name, bank_.vectors());
     if (tensors.contains(labels_name)) {
-      cluster_labels_ = Tensor({config_.clusterings, bank_.size()}, DType::i32, device_);
-      load_tensor(tensors, labels_name, cluster_labels_);
+      const Tensor labels({config_.clusterings, bank_.size()}, DType::i32);
+      load_tensor(tensors, labels_name, labels);
+      cluster_labels_ = transposed(labels).to(device_);
     }
   } catch (const Error& error) {
     fail("{}: is of another run: {}", checkpoint.path, error.what());

@@ -151,7 +151,7 @@ TopK top_k(const Tensor& scores, int64_t k);
 TopK nearest_rows(const Tensor& queries, const Tensor& table, int64_t k, const Tensor& include = {});
 /// mask u8 [R, width]: 1 at the columns named in columns i32 [R, K], else 0.
 Tensor mark_columns(const Tensor& columns, int64_t width);
-/// mask u8 [R, K]: 1 where, in at least one of the H labelings (labels i32 [H, N]), row indices_ij of the
+/// mask u8 [R, K]: 1 where, in at least one of the H labelings (labels i32 [N, H]), row indices_ij of the
 /// table has the same label as row own_i.
 Tensor share_label(const Tensor& labels, const Tensor& own, const Tensor& indices);
 

@@ -146,7 +146,7 @@ OpCase mark_columns_case(int64_t rows, int64_t k, int64_t width) {
 OpCase share_label_case(int64_t labelings, const TableSizes& s, int64_t clusters) {
   return {
       .op = "share_label",
-      .inputs = {below({labelings, s.table}, clusters), below({s.queries}, s.table),
+      .inputs = {below({s.table, labelings}, clusters), below({s.queries}, s.table),
                  below({s.queries, s.k}, s.table)},
       .run = [](const Tensors& in) -> Tensors { return {ops::share_label(in[0], in[1], in[2])}; },
       .reference = [](const Arrays& in) -> Arrays { return {reference::share_label(in[0], in[1], in[2])}; }};

@@ -106,8 +106,8 @@ Array share_label(const Array& labels, const Array& own, const Array& indices) {
   Array mask(indices.shape, DType::u8);
   for (int64_t i = 0; i < mask.rows(); ++i)
     for (int64_t j = 0; j < mask.columns(); ++j)
-      for (int64_t h = 0; h < labels.rows(); ++h)
-        if (labels.at(h, indices.index(i * mask.columns() + j)).value == labels.at(h, own.index(i)).value)
+      for (int64_t h = 0; h < labels.columns(); ++h)
+        if (labels.at(indices.index(i * mask.columns() + j), h).value == labels.at(own.index(i), h).value)
           mask.at(i, j) = 1;
   return mask;
 }

@@ -117,9 +117,8 @@ TEST_CASE("background neighbors are the k nearest and contain the picture itself
 }
 
 TEST_CASE("close neighbors share a cluster in any of the clusterings") {
-  const Tensor labels = Tensor::from(std::vector<int32_t>{0, 0, 1, 1, 2, 2,   // first clustering
-                                                          0, 1, 1, 0, 2, 0},  // second
-                                     {2, 6});
+  // Of each picture its cluster in the first and in the second clustering.
+  const Tensor labels = Tensor::from(std::vector<int32_t>{0, 0, 0, 1, 1, 1, 1, 0, 2, 2, 2, 0}, {6, 2});
   const TopK background{Tensor::zeros({2, 4}),
                         Tensor::from(std::vector<int32_t>{0, 1, 3, 4, 1, 2, 4, 5}, {2, 4})};
   const Tensor close = close_by_clusters(labels, i32({0, 4}), background);
@@ -137,7 +136,7 @@ TEST_CASE("the LA loss is -log(P(C and B | v) / P(B | v)), with its gradient") {
   const Tensor vectors = unit_rows(80, 12, 8);
   const MemoryBank bank = bank_of(vectors);
   const Tensor v = unit_rows(3, 12, 9), pictures = i32({4, 40, 79});
-  const Tensor labels = ops::random_below({2, 80}, 5, {.seed = 10});
+  const Tensor labels = ops::random_below({80, 2}, 5, {.seed = 10});
   const TopK background = background_neighbors(bank, v, pictures, 30);
   const Tensor close = close_by_clusters(labels, pictures, background);
 

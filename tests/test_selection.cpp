@@ -186,14 +186,14 @@ TEST_CASE("share_label and mark_columns") {
     const auto labels = random_indices(labelings * n, 6, 10), own = random_indices(queries, n, 11),
                indices = random_indices(queries * k, n, 12);
     const auto mask =
-        ops::share_label(Tensor::from(labels, {labelings, n}, device), Tensor::from(own, {queries}, device),
+        ops::share_label(Tensor::from(labels, {n, labelings}, device), Tensor::from(own, {queries}, device),
                          Tensor::from(indices, {queries, k}, device))
             .to_vector<uint8_t>();
     for (int64_t i = 0; i < queries; ++i)
       for (int64_t j = 0; j < k; ++j) {
         bool same = false;
         for (int64_t h = 0; h < labelings; ++h)
-          same = same || labels[h * n + indices[i * k + j]] == labels[h * n + own[i]];
+          same = same || labels[indices[i * k + j] * labelings + h] == labels[own[i] * labelings + h];
         CHECK(mask[i * k + j] == (same ? 1 : 0));
       }
 

@@ -38,7 +38,7 @@ void CpuBackend::mark_columns(const Tensor& columns, const Tensor& mask) {
 
 void CpuBackend::share_label(const Tensor& labels, const Tensor& own, const Tensor& indices,
                              const Tensor& mask) {
-  const int64_t labelings = labels.size(0), n = labels.size(1), width = indices.size(1);
+  const int64_t n = labels.size(0), labelings = labels.size(1), width = indices.size(1);
   check_indices("share_label", own, n);
   check_indices("share_label", indices, n);
   parallel_for(mask.size(0), 1, [&](int64_t begin, int64_t end) {
@@ -47,10 +47,10 @@ void CpuBackend::share_label(const Tensor& labels, const Tensor& own, const Tens
       uint8_t* mark = mask.data<uint8_t>() + i * width;
       std::fill(mark, mark + width, uint8_t{0});
       for (int64_t h = 0; h < labelings; ++h) {
-        const int32_t* label = labels.data<int32_t>() + h * n;
-        const int32_t mine = label[own.data<int32_t>()[i]];
+        const int32_t* label = labels.data<int32_t>() + h;
+        const int32_t mine = label[own.data<int32_t>()[i] * labelings];
 #pragma omp simd
-        for (int64_t j = 0; j < width; ++j) mark[j] |= label[index[j]] == mine ? 1 : 0;
+        for (int64_t j = 0; j < width; ++j) mark[j] |= label[index[j] * labelings] == mine ? 1 : 0;
       }
     }
   });

@@ -24,18 +24,18 @@ __global__ void mark_columns_kernel(int64_t n, int64_t count, int64_t width, con
 }
 
 struct Labels {
-  const int32_t* label;  // [labelings, n]
-  int64_t labelings, n;
+  const int32_t* label;  // [n, labelings]
+  int64_t n, labelings;
 
   __device__ bool shared_by(int64_t a, int64_t b) const {
     for (int64_t h = 0; h < labelings; ++h)
-      if (label[h * n + a] == label[h * n + b]) return true;
+      if (label[a * labelings + h] == label[b * labelings + h]) return true;
     return false;
   }
 };
 
 /// mask_ij = whether row indices_ij has the label of row own_i in any labeling; one thread each. Reads up to
-/// H labels for each index, from all over the labelings.
+/// H labels for each index, which lie side by side.
 __global__ void share_label_kernel(int64_t count, int64_t width, Labels labels, const int32_t* own,
                                    const int32_t* indices, Reporter report, uint8_t* mask) {
   for (int64_t i = global_thread(); i < count; i += global_threads()) {
