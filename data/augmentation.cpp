@@ -50,10 +50,6 @@ ViewPlan plan_augmentation(const AugmentationOptions& o, int picture_height, int
   return plan;
 }
 
-void augment(const Picture& picture, const ViewPlan& plan, const AugmentationOptions& o, float* view) {
-  make_view(picture, plan, format_of_views(o, picture.channels), view);
-}
-
 ViewPlan plan_ten_crop(int number, int picture_height, int picture_width) {
   constexpr int places = 5;
   constexpr float places_y[places] = {0.5f, 0, 0, 1, 1}, places_x[places] = {0.5f, 0, 1, 0, 1};

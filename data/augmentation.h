@@ -36,8 +36,12 @@ ViewPlan plan_augmentation(const AugmentationOptions& options, int picture_heigh
 /// stddev for each channel.
 ViewFormat format_of_views(const AugmentationOptions& options, int64_t channels);
 
-/// Writes the view of `picture` that the plan says (make_view): f32 [size, size, channels], normalized.
-void augment(const Picture& picture, const ViewPlan& plan, const AugmentationOptions& options, float* view);
+/// Writes the view of `picture` that the plan says (make_view): f32 or bf16 [size, size, channels],
+/// normalized.
+template <class T>
+void augment(const Picture& picture, const ViewPlan& plan, const AugmentationOptions& options, T* view) {
+  make_view(picture, plan, format_of_views(options, picture.channels), view);
+}
 
 /// Of the shorter side, where a view is a square of fixed size within the picture.
 constexpr float central_share = 7.0f / 8.0f;

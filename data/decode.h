@@ -1,6 +1,6 @@
-// Decoding picture files (data/codecs). Whatever the file holds, it becomes u8 RGB or gray, upright as its EXIF
-// orientation says, and what is transparent shows a background. Of a JPEG only the part that is asked for is
-// decoded, at 1/2, 1/4 or 1/8 of its size where that is enough.
+// Decoding picture files (data/codecs). Whatever the file holds, it becomes u8 RGB or gray, upright as its
+// EXIF orientation says, and what is transparent shows a background. Of a JPEG only the part that is asked
+// for is decoded, at 1/2, 1/4 or 1/8 of its size where that is enough.
 #pragma once
 
 #include <array>

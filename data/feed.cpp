@@ -8,13 +8,13 @@ namespace {
 /// Views that the loader's threads make, copied to the device while it works on those before.
 class LoaderFeed final : public Feed {
  public:
-  LoaderFeed(const Dataset& data, const AugmentationOptions& options, int64_t batch, int threads,
-             uint64_t seed, Device device)
-      : loader_(data, options, batch, threads, seed),
-        uploader_(make_uploader(device)),
-        pictures_({batch}, DType::i32, device) {
-    if (!device.is_cpu())
-      images_ = Tensor({batch, options.size, options.size, data.channels()}, DType::f32, device);
+  LoaderFeed(const Dataset& data, const AugmentationOptions& augmentation, const LoaderOptions& options)
+      : loader_(data, augmentation, options),
+        uploader_(make_uploader(options.device)),
+        pictures_({options.batch}, DType::i32, options.device) {
+    const int64_t size = augmentation.size;
+    if (!options.device.is_cpu())
+      images_ = Tensor({options.batch, size, size, data.channels()}, options.dtype, options.device);
   }
 
   int64_t steps_per_epoch() const override { return loader_.steps_per_epoch(); }
@@ -42,14 +42,15 @@ class LoaderFeed final : public Feed {
 /// Pictures that stay on the device, where the views are made. The host only says which, and how.
 class ResidentFeed final : public Feed {
  public:
-  ResidentFeed(const PictureArray& data, const AugmentationOptions& options, int64_t batch, uint64_t seed,
-               Device device)
-      : data_(data.pictures().to(device)),
-        options_(options),
-        format_(format_of_views(options, data.channels())),
-        seed_(seed),
-        pictures_({batch}, DType::i32, device),
-        plans_({batch, static_cast<int64_t>(sizeof(ViewPlan))}, DType::u8, device) {}
+  ResidentFeed(const PictureArray& data, const AugmentationOptions& augmentation,
+               const LoaderOptions& options)
+      : data_(data.pictures().to(options.device)),
+        augmentation_(augmentation),
+        format_(format_of_views(augmentation, data.channels())),
+        seed_(options.seed),
+        dtype_(options.dtype),
+        pictures_({options.batch}, DType::i32, options.device),
+        plans_({options.batch, static_cast<int64_t>(sizeof(ViewPlan))}, DType::u8, options.device) {}
 
   int64_t steps_per_epoch() const override { return data_.size(0) / pictures_.numel(); }
   void start_epoch(int64_t epoch, int64_t first_step) override {
@@ -65,19 +66,22 @@ class ResidentFeed final : public Feed {
     const int32_t* chosen = order_.data() + step_++ * pictures_.numel();
     std::vector<ViewPlan> plans;
     for (int64_t i = 0; i < pictures_.numel(); ++i)
-      plans.push_back(plan_augmentation(options_, static_cast<int>(data_.size(1)),
+      plans.push_back(plan_augmentation(augmentation_, static_cast<int>(data_.size(1)),
                                         static_cast<int>(data_.size(2)), seed_, epoch_, chosen[i]));
     pictures_.copy_from_host(chosen);
     plans_.copy_from_host(plans.data());
   }
   Tensor pictures() const override { return pictures_; }
-  Tensor images() const override { return ops::make_views(data_, pictures_, plans_, format_); }
+  Tensor images() const override {
+    return ops::cast(ops::make_views(data_, pictures_, plans_, format_), dtype_);
+  }
 
  private:
   Tensor data_;  // u8 [N, H, W, C]
-  AugmentationOptions options_;
+  AugmentationOptions augmentation_;
   ViewFormat format_;
   uint64_t seed_;
+  DType dtype_;
   int64_t epoch_ = 0, step_ = 0;
   std::vector<int32_t> order_;  // of the epoch
   Tensor pictures_, plans_;     // of the step
@@ -90,12 +94,11 @@ bool fits_on_device(const Dataset& data, Device device) {
   return array != nullptr && !device.is_cpu() && array->pictures().bytes() <= memory_size(device) / 4;
 }
 
-std::unique_ptr<Feed> make_feed(const Dataset& data, const AugmentationOptions& options, int64_t batch,
-                                int threads, uint64_t seed, Device device) {
-  if (fits_on_device(data, device))
-    return std::make_unique<ResidentFeed>(dynamic_cast<const PictureArray&>(data), options, batch, seed,
-                                          device);
-  return std::make_unique<LoaderFeed>(data, options, batch, threads, seed, device);
+std::unique_ptr<Feed> make_feed(const Dataset& data, const AugmentationOptions& augmentation,
+                                const LoaderOptions& options) {
+  if (fits_on_device(data, options.device))
+    return std::make_unique<ResidentFeed>(dynamic_cast<const PictureArray&>(data), augmentation, options);
+  return std::make_unique<LoaderFeed>(data, augmentation, options);
 }
 
 }  // namespace la

@@ -22,8 +22,8 @@ class Feed {
   virtual void next() = 0;
   /// Which pictures of the data set they are: i32 [B], the same tensor at every step.
   virtual Tensor pictures() const = 0;
-  /// Their augmented views: f32 [B, S, S, C]. Only a function of tensors that stay the same, so that work
-  /// which calls it can be recorded on devices that record.
+  /// Their augmented views, of the options' dtype: [B, S, S, C]. Only a function of tensors that stay the
+  /// same, so that work which calls it can be recorded on devices that record.
   virtual Tensor images() const = 0;
 };
 
@@ -31,9 +31,9 @@ class Feed {
 /// quarter of the memory of a GPU.
 bool fits_on_device(const Dataset& data, Device device);
 
-/// `data` must outlive the feed; the parameters are those of Loader. Pictures that fit stay on the device,
-/// which then makes the views; of others, the loader's threads make them.
-std::unique_ptr<Feed> make_feed(const Dataset& data, const AugmentationOptions& options, int64_t batch,
-                                int threads, uint64_t seed, Device device);
+/// A feed of options.device. `data` must outlive it. Pictures that fit stay on the device, which then makes
+/// the views; of others, the loader's threads make them.
+std::unique_ptr<Feed> make_feed(const Dataset& data, const AugmentationOptions& augmentation,
+                                const LoaderOptions& options);
 
 }  // namespace la

@@ -15,8 +15,8 @@ namespace {
 int64_t batches_ahead(int threads) { return threads + 3; }
 
 /// Writes the view of picture i that `plan` says for its height and width; false if the picture is bad.
-template <class Plan>
-bool write_view(const Dataset& data, int64_t i, const AugmentationOptions& options, Plan plan, float* view) {
+template <class Plan, class T>
+bool write_view(const Dataset& data, int64_t i, const AugmentationOptions& options, Plan plan, T* view) {
   if (data.is_bad(i)) return false;
   ViewPlan p;
   const auto choose = [&](int height, int width) {
@@ -44,12 +44,13 @@ std::vector<int32_t> epoch_order(int64_t n, uint64_t seed, int64_t epoch) {
   return order;
 }
 
-Loader::Loader(const Dataset& data, AugmentationOptions options, int64_t batch, int threads, uint64_t seed)
-    : data_(data), options_(std::move(options)), batch_(batch), thread_count_(threads), seed_(seed) {
-  check(batch >= 1 && batch <= data.size(), "a batch of {} from {} pictures", batch, data.size());
+Loader::Loader(const Dataset& data, AugmentationOptions augmentation, const LoaderOptions& options)
+    : data_(data), augmentation_(std::move(augmentation)), options_(options) {
+  check(options.batch >= 1 && options.batch <= data.size(), "a batch of {} from {} pictures", options.batch,
+        data.size());
   check(data.size() <= std::numeric_limits<int32_t>::max(), "{} pictures are more than an i32 can number",
         data.size());
-  check(threads >= 1, "the loader needs at least one thread, got {}", threads);
+  check(options.threads >= 1, "the loader needs at least one thread, got {}", options.threads);
 }
 
 Loader::~Loader() { stop(); }
@@ -59,11 +60,11 @@ void Loader::start_epoch(int64_t epoch, int64_t first_step) {
         "epoch {} cannot begin at step {}; an epoch has {} steps", epoch, first_step, steps_per_epoch());
   stop();
   epoch_ = epoch;
-  order_ = epoch_order(data_.size(), seed_, epoch);
+  order_ = epoch_order(data_.size(), options_.seed, epoch);
   ready_.clear();
   next_claimed_ = next_returned_ = first_step;
   stopping_ = false;
-  for (int t = 0; t < thread_count_; ++t) threads_.emplace_back([this] { work(); });
+  for (int t = 0; t < options_.threads; ++t) threads_.emplace_back([this] { work(); });
 }
 
 void Loader::stop() {
@@ -79,8 +80,9 @@ void Loader::stop() {
 void Loader::work() {
   std::unique_lock lock(mutex_);
   while (true) {
-    changed_.wait(
-        lock, [this] { return stopping_ || next_claimed_ < next_returned_ + batches_ahead(thread_count_); });
+    changed_.wait(lock, [this] {
+      return stopping_ || next_claimed_ < next_returned_ + batches_ahead(options_.threads);
+    });
     if (stopping_ || next_claimed_ >= steps_per_epoch()) return;
     const int64_t step = next_claimed_++;
     lock.unlock();
@@ -97,30 +99,37 @@ void Loader::work() {
 }
 
 Batch Loader::prepare(int64_t step) const {
-  const int64_t size = options_.size;
-  Batch batch{Tensor({batch_, size, size, data_.channels()}), Tensor({batch_}, DType::i32)};
-  float* view = batch.images.data<float>();
-  const int64_t view_floats = size * size * data_.channels();
-  const std::span<int32_t> indices(batch.indices.data<int32_t>(), static_cast<size_t>(batch_));
-  std::copy_n(order_.begin() + step * batch_, batch_, indices.begin());
-  for (size_t b = 0; b < indices.size(); ++b, view += view_floats)
-    if (!write_view(indices[b], view)) replace_bad(step, b, indices, view);
+  const int64_t size = augmentation_.size, count = options_.batch;
+  Batch batch{Tensor::for_upload({count, size, size, data_.channels()}, options_.dtype, options_.device),
+              Tensor({count}, DType::i32)};
+  const std::span<int32_t> indices(batch.indices.data<int32_t>(), static_cast<size_t>(count));
+  std::copy_n(order_.begin() + step * count, count, indices.begin());
+  dispatch_float(options_.dtype, [&]<class T>(T) { write_views(step, indices, batch.images.data<T>()); });
   return batch;
 }
 
-bool Loader::write_view(int32_t index, float* view) const {
+template <class T>
+void Loader::write_views(int64_t step, std::span<int32_t> indices, T* view) const {
+  const int64_t values = int64_t{augmentation_.size} * augmentation_.size * data_.channels();
+  for (size_t b = 0; b < indices.size(); ++b, view += values)
+    if (!write_view(indices[b], view)) replace_bad(step, b, indices, view);
+}
+
+template <class T>
+bool Loader::write_view(int32_t index, T* view) const {
   const auto plan = [&](int height, int width) {
-    return plan_augmentation(options_, height, width, seed_, epoch_, index);
+    return plan_augmentation(augmentation_, height, width, options_.seed, epoch_, index);
   };
-  return la::write_view(data_, index, options_, plan, view);
+  return la::write_view(data_, index, augmentation_, plan, view);
 }
 
 /// Which picture stands in depends only on the order of the epoch: the first of those after the batch that
 /// can be read.
-void Loader::replace_bad(int64_t step, size_t place, std::span<int32_t> indices, float* view) const {
+template <class T>
+void Loader::replace_bad(int64_t step, size_t place, std::span<int32_t> indices, T* view) const {
   const int64_t n = data_.size();
   for (int64_t i = 0; i < n; ++i) {
-    const int32_t other = order_[static_cast<size_t>(((step + 1) * batch_ + i) % n)];
+    const int32_t other = order_[static_cast<size_t>(((step + 1) * options_.batch + i) % n)];
     if (std::find(indices.begin(), indices.end(), other) != indices.end() || !write_view(other, view))
       continue;
     indices[place] = other;

@@ -20,22 +20,29 @@ namespace la {
 /// The order in which an epoch visits n pictures: a random permutation of 0 to n - 1.
 std::vector<int32_t> epoch_order(int64_t n, uint64_t seed, int64_t epoch);
 
+struct LoaderOptions {
+  int64_t batch;
+  int threads;  // how many prepare batches; some three batches more than threads are kept in memory
+  uint64_t seed;
+  DType dtype = DType::f32;  // of the images: f32 or bf16
+  Device device = {};        // to which the images will be copied
+};
+
 struct Batch {
-  Tensor images;   // f32 [B, S, S, C], in host memory
+  Tensor images;   // [B, S, S, C], in host memory (Tensor::for_upload)
   Tensor indices;  // i32 [B]: which picture of the data set each is; no two are alike
 };
 
 class Loader {
  public:
-  /// `data` must outlive the loader. threads: how many prepare batches; some three batches more than threads
-  /// are kept in memory.
-  Loader(const Dataset& data, AugmentationOptions options, int64_t batch, int threads, uint64_t seed);
+  /// `data` must outlive the loader.
+  Loader(const Dataset& data, AugmentationOptions augmentation, const LoaderOptions& options);
   ~Loader();
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
   /// Full batches of an epoch; the pictures that are left over, others in every epoch, are not used in it.
-  int64_t steps_per_epoch() const { return data_.size() / batch_; }
+  int64_t steps_per_epoch() const { return data_.size() / options_.batch; }
   /// Begins an epoch at a step of it, wherever the epoch before was.
   void start_epoch(int64_t epoch, int64_t first_step = 0);
   /// The next batch, in order. An Error that a thread met in preparing it is thrown here, and again by each
@@ -51,16 +58,18 @@ class Loader {
   };
 
   Batch prepare(int64_t step) const;
-  bool write_view(int32_t index, float* view) const;
-  void replace_bad(int64_t step, size_t place, std::span<int32_t> indices, float* view) const;
+  template <class T>
+  void write_views(int64_t step, std::span<int32_t> indices, T* view) const;
+  template <class T>
+  bool write_view(int32_t index, T* view) const;
+  template <class T>
+  void replace_bad(int64_t step, size_t place, std::span<int32_t> indices, T* view) const;
   void work();
   void stop();
 
   const Dataset& data_;
-  AugmentationOptions options_;
-  int64_t batch_;
-  int thread_count_;
-  uint64_t seed_;
+  AugmentationOptions augmentation_;
+  LoaderOptions options_;
 
   int64_t epoch_ = 0;
   std::vector<int32_t> order_;  // of the epoch

@@ -125,8 +125,11 @@ class Training {
   }
 
   std::vector<StageReadout> operator()(const ReadoutObserver& observer) {
-    const auto feed = make_feed(*train_, training_views(model_.view, options_.fixed_crop), options_.batch,
-                                options_.loader_threads, options_.seed, device_);
+    const auto feed = make_feed(*train_, training_views(model_.view, options_.fixed_crop),
+                                {.batch = options_.batch,
+                                 .threads = options_.loader_threads,
+                                 .seed = options_.seed,
+                                 .device = device_});
     const Schedule schedule{.kind = Schedule::Kind::step,
                             .base = options_.learning_rate,
                             .epochs = static_cast<double>(options_.epochs),

@@ -71,7 +71,12 @@ Trainer::Trainer(const Config& config, const Dataset& data, const AugmentationOp
       data_(data),
       view_(augmentation),
       device_(device),
-      feed_(make_feed(data, augmentation, config.batch, config.loader_threads, config.seed, device)),
+      feed_(make_feed(data, augmentation,
+                      {.batch = config.batch,
+                       .threads = config.loader_threads,
+                       .seed = config.seed,
+                       .dtype = precision(),
+                       .device = device})),
       network_(make_initialized(config, data, augmentation.size, device)),
       sgd_(make_sgd(*network_, config)),
       schedule_(make_schedule(config)),
@@ -88,8 +93,7 @@ void Trainer::fill_bank(const Watch& watch) {
   feed_->start_epoch(0, 0);
   for (int64_t step = 0; step < steps_per_epoch(); ++step) {
     feed_->next();
-    const Variable images = cast(Variable(feed_->images()), precision());
-    bank_.assign(feed_->pictures(), l2_normalize((*network_)(images)).value());
+    bank_.assign(feed_->pictures(), l2_normalize((*network_)(Variable(feed_->images()))).value());
     if (watch) watch("pictures embedded", (step + 1) * config_.batch, steps_per_epoch() * config_.batch);
   }
 }
@@ -168,7 +172,7 @@ void Trainer::compute_step() {
 /// The embeddings of the step's pictures.
 Variable Trainer::embed_views() {
   const ProfileRange range("forward");
-  return l2_normalize((*network_)(cast(Variable(feed_->images()), precision())));
+  return l2_normalize((*network_)(Variable(feed_->images())));
 }
 
 /// The loss, which is kept; then the bank takes the embeddings in.

@@ -15,18 +15,27 @@ thread_local size_t current_margin = 0;
 
 struct Tensor::Storage {
   Device device;
+  CachingAllocator& allocator;
   void* block;
   size_t bytes;
 
-  Storage(Device on, size_t size) : device(on), block(backend(on).allocator().allocate(size)), bytes(size) {}
-  ~Storage() { backend(device).allocator().deallocate(block); }
+  Storage(Device on, CachingAllocator& from, size_t size)
+      : device(on), allocator(from), block(from.allocate(size)), bytes(size) {}
+  ~Storage() { allocator.deallocate(block); }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 };
 
 Tensor::Tensor(Shape shape, DType dtype, Device device)
-    : offset_(current_margin), shape_(shape), dtype_(dtype) {
-  storage_ = std::make_shared<Storage>(device, bytes() + 2 * offset_);
+    : Tensor(std::move(shape), dtype, device, backend(device).allocator()) {}
+
+Tensor Tensor::for_upload(Shape shape, DType dtype, Device device) {
+  return Tensor(std::move(shape), dtype, Device::cpu(), backend(device).host_allocator());
+}
+
+Tensor::Tensor(Shape shape, DType dtype, Device device, CachingAllocator& allocator)
+    : offset_(current_margin), shape_(std::move(shape)), dtype_(dtype) {
+  storage_ = std::make_shared<Storage>(device, allocator, bytes() + 2 * offset_);
   if (current_margin > 0) {
     const std::vector<uint8_t> guard(storage_->bytes, 0xff);
     backend(device).copy_from_host(storage_->block, guard.data(), guard.size());

@@ -12,6 +12,8 @@
 
 namespace la {
 
+class CachingAllocator;
+
 class Tensor {
  public:
   /// No array; defined() is false.
@@ -23,6 +25,9 @@ class Tensor {
   static Tensor zeros(Shape shape, DType dtype = DType::f32, Device device = {}) {
     return full(std::move(shape), 0.0f, dtype, device);
   }
+  /// An array in host memory whose copy to `device` needs no work of the host (uploader.h): for a GPU it is
+  /// page-locked. The contents are undefined.
+  static Tensor for_upload(Shape shape, DType dtype, Device device);
   /// A tensor that holds a copy of `values`, which has shape.numel() elements in host memory.
   template <class T>
   static Tensor from(std::span<const T> values, Shape shape, Device device = {}) {
@@ -81,6 +86,8 @@ class Tensor {
 
  private:
   struct Storage;
+  Tensor(Shape shape, DType dtype, Device device, CachingAllocator& allocator);
+
   std::shared_ptr<Storage> storage_;
   size_t offset_ = 0;  // bytes
   Shape shape_;

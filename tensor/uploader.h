@@ -11,7 +11,8 @@ class Uploader {
  public:
   virtual ~Uploader() = default;
   /// The host tensor on the device, from a memory of two arrays that are filled in turn: valid for work that
-  /// is enqueued before the next call. The host tensor may be reused at once.
+  /// is enqueued before the next call. It is kept until it has been copied, and must not change before; the
+  /// host copies none that Tensor::for_upload has made.
   virtual Tensor upload(const Tensor& host) = 0;
 };
 

@@ -106,20 +106,20 @@ void change_colors(const Tile& tile, const ViewPlan& plan, std::span<const uint8
 }
 
 /// out: [pixels, channels]; the channels are all alike if the tile is grey.
-void write_normalized(const Tile& tile, const ViewFormat& format, size_t channels, float* out) {
+template <class T>
+void write_normalized(const Tile& tile, const ViewFormat& format, size_t channels, T* out) {
   for (size_t c = 0; c < channels; ++c) {
     const float* values = tile.channel[tile.is_grey ? 0 : c];
     const float mean = format.mean[c], stddev = format.stddev[c];
 #pragma omp simd
-    for (size_t i = 0; i < tile.pixels; ++i) out[i * channels + c] = (values[i] - mean) / stddev;
+    for (size_t i = 0; i < tile.pixels; ++i) out[i * channels + c] = T((values[i] - mean) / stddev);
   }
 }
 
-}  // namespace
-
 // All colors are changed and normalized in one pass over the view; where contrast changes, what comes before
 // it is a pass of its own, which finds the mean that contrast needs.
-void make_view(const Picture& picture, const ViewPlan& plan, const ViewFormat& format, float* view) {
+template <class T>
+void make(const Picture& picture, const ViewPlan& plan, const ViewFormat& format, T* view) {
   const Planes planes(picture.channels, format.size);
   resize_crop(picture, plan.crop, format.size, plan.flip, planes.values);
 
@@ -146,6 +146,15 @@ void make_view(const Picture& picture, const ViewPlan& plan, const ViewFormat& f
     change_colors(tile, plan, after, mean);
     write_normalized(tile, format, channels, view + first * channels);
   });
+}
+
+}  // namespace
+
+void make_view(const Picture& picture, const ViewPlan& plan, const ViewFormat& format, float* view) {
+  make(picture, plan, format, view);
+}
+void make_view(const Picture& picture, const ViewPlan& plan, const ViewFormat& format, bf16* view) {
+  make(picture, plan, format, view);
 }
 
 }  // namespace la

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 
+#include "tensor/dtype.h"
 #include "tensor/resize.h"
 
 namespace la {
@@ -27,7 +28,8 @@ struct ViewFormat {
 /// Writes the view of `picture`, which has 1 or 3 channels, that the plan says: f32 [size, size, channels].
 /// As in the original implementation of LA the color is lost first, if at all, then brightness, contrast,
 /// saturation and hue change, in the order of the plan; views without color have only brightness and
-/// contrast. Shrinking averages over the area that becomes one pixel.
+/// contrast. Shrinking averages over the area that becomes one pixel. As bf16 it is rounded in the end.
 void make_view(const Picture& picture, const ViewPlan& plan, const ViewFormat& format, float* view);
+void make_view(const Picture& picture, const ViewPlan& plan, const ViewFormat& format, bf16* view);
 
 }  // namespace la

@@ -279,7 +279,8 @@ struct Seen {
 };
 
 Seen epoch_of(const Dataset& data, int threads, int64_t batch, int64_t first_step = 0) {
-  Loader loader(data, {.size = 8, .mean = {0, 0, 0}, .stddev = {1, 1, 1}}, batch, threads, 3);
+  Loader loader(data, {.size = 8, .mean = {0, 0, 0}, .stddev = {1, 1, 1}},
+                {.batch = batch, .threads = threads, .seed = 3});
   Seen seen;
   loader.start_epoch(0, first_step);
   for (int64_t step = first_step; step < loader.steps_per_epoch(); ++step) {

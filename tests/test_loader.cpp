@@ -8,6 +8,7 @@
 
 #include "data/feed.h"
 #include "data/loader.h"
+#include "tensor/ops.h"
 #include "tensor/random.h"
 #include "tests/op_case.h"
 #include "tests/with_threads.h"
@@ -73,23 +74,23 @@ Seen run_epoch(Loader& loader, int64_t epoch, int64_t first_step = 0) {
 
 TEST_CASE("the loader gives the same batches for any number of threads") {
   const PictureArray data = noise(53);
-  Loader one(data, view_options(), 8, 1, 7);
+  Loader one(data, view_options(), {.batch = 8, .threads = 1, .seed = 7});
   CHECK(one.steps_per_epoch() == 6);
   const Seen expected = run_epoch(one, 2);
   REQUIRE(expected.indices.size() == 48);
   REQUIRE(expected.pixels.size() == 48 * side * side);
   for (const int threads : {2, 4, 9}) {
-    Loader several(data, view_options(), 8, threads, 7);
+    Loader several(data, view_options(), {.batch = 8, .threads = threads, .seed = 7});
     CHECK(run_epoch(several, 2) == expected);
   }
-  Loader other_seed(data, view_options(), 8, 1, 8);
+  Loader other_seed(data, view_options(), {.batch = 8, .threads = 1, .seed = 8});
   CHECK(run_epoch(other_seed, 2).indices != expected.indices);
 }
 
 TEST_CASE("the pictures of a batch are views of its indices") {
   const PictureArray data = noise(20);
   const AugmentationOptions options = view_options();
-  Loader loader(data, options, 20, 2, 5);
+  Loader loader(data, options, {.batch = 20, .threads = 2, .seed = 5});
   const Seen seen = run_epoch(loader, 4);
   std::vector<float> view(side * side);
   for (size_t b = 0; b < 20; ++b) {
@@ -99,36 +100,65 @@ TEST_CASE("the pictures of a batch are views of its indices") {
   }
 }
 
-TEST_CASE("a feed brings the pictures and views of the loader to every device" *
-          doctest::test_suite("devices")) {
-  const PictureArray data = noise(53);
-  for (Device device : available_devices()) {
-    const auto feed = make_feed(data, view_options(), 8, 2, 7, device);
-    CHECK(fits_on_device(data, device) == !device.is_cpu());
-    REQUIRE(feed->steps_per_epoch() == 6);
-    Loader loader(data, view_options(), 8, 2, 7);
-    for (const int64_t first_step : {0, 4}) {
-      feed->start_epoch(2, first_step);
-      loader.start_epoch(2, first_step);
-      for (int64_t step = first_step; step < feed->steps_per_epoch(); ++step) {
-        feed->next();
-        const Batch expected = loader.next();
-        CHECK(feed->pictures().to_vector<int32_t>() == expected.indices.to_vector<int32_t>());
-        const auto images = feed->images().to_vector<float>(), views = expected.images.to_vector<float>();
-        REQUIRE(images.size() == views.size());
-        // As in the cases of make_views, with the stddev of these options.
-        const float bound = 2 * 200 * 0x1p-24f / view_options().stddev[0];
-        int wrong = 0;
-        for (size_t i = 0; i < views.size(); ++i) wrong += !(std::abs(images[i] - views[i]) <= bound);
-        CHECK(wrong == 0);
-      }
+namespace {
+
+/// What a feed brings is what the loader gives, up to `bound`.
+void check_feed(Feed& feed, const Dataset& data, DType dtype, float bound) {
+  REQUIRE(feed.steps_per_epoch() == 6);
+  Loader loader(data, view_options(), {.batch = 8, .threads = 2, .seed = 7, .dtype = dtype});
+  for (const int64_t first_step : {0, 4}) {
+    feed.start_epoch(2, first_step);
+    loader.start_epoch(2, first_step);
+    for (int64_t step = first_step; step < feed.steps_per_epoch(); ++step) {
+      feed.next();
+      const Batch expected = loader.next();
+      CHECK(feed.pictures().to_vector<int32_t>() == expected.indices.to_vector<int32_t>());
+      REQUIRE(feed.images().dtype() == dtype);
+      const auto images = ops::cast(feed.images(), DType::f32).to_vector<float>(),
+                 views = ops::cast(expected.images, DType::f32).to_vector<float>();
+      REQUIRE(images.size() == views.size());
+      int wrong = 0;
+      for (size_t i = 0; i < views.size(); ++i) wrong += !(std::abs(images[i] - views[i]) <= bound);
+      CHECK(wrong == 0);
     }
   }
 }
 
+}  // namespace
+
+TEST_CASE("a feed brings the pictures and views of the loader to every device" *
+          doctest::test_suite("devices")) {
+  const PictureArray data = noise(53);
+  const BrokenPicture not_in_memory(data, -1);  // none is broken; its pictures do not stay on the device
+  for (Device device : available_devices())
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      const LoaderOptions options{.batch = 8, .threads = 2, .seed = 7, .dtype = dtype, .device = device};
+      CHECK(fits_on_device(data, device) == !device.is_cpu());
+      // As in the cases of make_views, with the stddev of these options; views are below 4, so that values
+      // which round otherwise differ by 2^-6 at most.
+      const float bound =
+          2 * 200 * 0x1p-24f / view_options().stddev[0] + (dtype == DType::bf16 ? 0x1p-6f : 0.0f);
+      check_feed(*make_feed(data, view_options(), options), data, dtype, bound);
+      CHECK(!fits_on_device(not_in_memory, device));
+      check_feed(*make_feed(not_in_memory, view_options(), options), data, dtype, 0.0f);
+    }
+}
+
+TEST_CASE("a loader's views of bf16 are its views of f32, rounded") {
+  const PictureArray data = noise(20);
+  Loader exact(data, view_options(), {.batch = 20, .threads = 1, .seed = 5}),
+      rounded(data, view_options(), {.batch = 20, .threads = 2, .seed = 5, .dtype = DType::bf16});
+  exact.start_epoch(3);
+  rounded.start_epoch(3);
+  const auto expected = exact.next().images.to_vector<float>();
+  const auto got = rounded.next().images.to_vector<bf16>();
+  REQUIRE(got.size() == expected.size());
+  for (size_t i = 0; i < got.size(); ++i) CHECK(got[i].bits == bf16(expected[i]).bits);
+}
+
 TEST_CASE("an epoch uses each picture once, but for the remainder, and the next another order") {
   const PictureArray data = noise(53);
-  Loader loader(data, view_options(), 8, 2, 7);
+  Loader loader(data, view_options(), {.batch = 8, .threads = 2, .seed = 7});
   std::set<int32_t> ever;
   std::vector<int32_t> before;
   for (int64_t epoch = 0; epoch < 8; ++epoch) {
@@ -147,7 +177,7 @@ TEST_CASE("an epoch uses each picture once, but for the remainder, and the next 
 
 TEST_CASE("an epoch begun at a step gives what skipping the steps before gives") {
   const PictureArray data = noise(53);
-  Loader loader(data, view_options(), 8, 2, 7);
+  Loader loader(data, view_options(), {.batch = 8, .threads = 2, .seed = 7});
   const Seen whole = run_epoch(loader, 3);
   for (int64_t first = 0; first <= 6; ++first) {
     const Seen rest = run_epoch(loader, 3, first);
@@ -162,10 +192,10 @@ TEST_CASE("an epoch begun at a step gives what skipping the steps before gives")
 
 TEST_CASE("a loader ends and starts again in the middle of an epoch") {
   const PictureArray data = noise(53);
-  Loader undisturbed(data, view_options(), 4, 1, 7);
+  Loader undisturbed(data, view_options(), {.batch = 4, .threads = 1, .seed = 7});
   const Seen expected = run_epoch(undisturbed, 5);
   for (int taken = 0; taken < 6; ++taken) {
-    Loader loader(data, view_options(), 4, 3, 7);
+    Loader loader(data, view_options(), {.batch = 4, .threads = 3, .seed = 7});
     for (int epoch = 0; epoch < 5; ++epoch) {
       loader.start_epoch(epoch);
       for (int i = 0; i < taken; ++i) loader.next();
@@ -173,17 +203,17 @@ TEST_CASE("a loader ends and starts again in the middle of an epoch") {
     CHECK(run_epoch(loader, 5) == expected);
     loader.start_epoch(6);  // and is destroyed with its threads at work
   }
-  const Loader never_started(data, view_options(), 4, 3, 7);
+  const Loader never_started(data, view_options(), {.batch = 4, .threads = 3, .seed = 7});
 }
 
 TEST_CASE("an Error in a picture reaches next() at its batch, and a new epoch may follow") {
   const PictureArray data = noise(53);
-  Loader whole(data, view_options(), 4, 1, 7);
+  Loader whole(data, view_options(), {.batch = 4, .threads = 1, .seed = 7});
   const Seen expected = run_epoch(whole, 1);
   for (const int64_t step : {0, 1, 7, 12}) {
     const auto at = static_cast<size_t>(4 * step + 2);
     BrokenPicture broken(data, expected.indices[at]);
-    Loader loader(broken, view_options(), 4, 3, 7);
+    Loader loader(broken, view_options(), {.batch = 4, .threads = 3, .seed = 7});
     loader.start_epoch(1);
     Seen seen;
     for (int64_t i = 0; i < step; ++i) append(seen, loader.next());
@@ -233,16 +263,17 @@ class Gathering : public Dataset {
 TEST_CASE("all threads of a loader prepare batches at once") {
   const PictureArray data = noise(40);
   const Gathering gathering(data, 10);
-  Loader loader(gathering, view_options(), 2, 10, 7), one(data, view_options(), 2, 1, 7);
+  Loader loader(gathering, view_options(), {.batch = 2, .threads = 10, .seed = 7}),
+      one(data, view_options(), {.batch = 2, .threads = 1, .seed = 7});
   CHECK(run_epoch(loader, 0) == run_epoch(one, 0));
 }
 
 TEST_CASE("a loader refuses batches and numbers of threads that cannot be") {
   const PictureArray data = noise(10);
-  CHECK_THROWS_AS(Loader(data, view_options(), 11, 1, 0), Error);
-  CHECK_THROWS_AS(Loader(data, view_options(), 0, 1, 0), Error);
-  CHECK_THROWS_AS(Loader(data, view_options(), 5, 0, 0), Error);
-  Loader loader(data, view_options(), 5, 1, 0);
+  CHECK_THROWS_AS(Loader(data, view_options(), {.batch = 11, .threads = 1, .seed = 0}), Error);
+  CHECK_THROWS_AS(Loader(data, view_options(), {.batch = 0, .threads = 1, .seed = 0}), Error);
+  CHECK_THROWS_AS(Loader(data, view_options(), {.batch = 5, .threads = 0, .seed = 0}), Error);
+  Loader loader(data, view_options(), {.batch = 5, .threads = 1, .seed = 0});
   CHECK_THROWS_AS(loader.next(), Error);  // no epoch was started
 }
 

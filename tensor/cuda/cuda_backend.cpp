@@ -1,6 +1,5 @@
 #include "tensor/cuda/cuda_backend.h"
 
-#include <cstring>
 #include <utility>
 
 namespace la {
@@ -8,19 +7,19 @@ namespace la {
 CudaBackend::CudaBackend()
     : allocator_(
           cuda::allocate, [](void* segment, size_t) { cuda::release(segment); },
-          cuda::memory_is_host() ? mark_for_sanitizer() : nullptr) {}
+          cuda::memory_is_host() ? mark_for_sanitizer() : nullptr),
+      pinned_(
+          cuda::allocate_pinned, [](void* segment, size_t) { cuda::release_pinned(segment); },
+          mark_for_sanitizer()) {}
 
 namespace {
 
-/// Page-locked memory and a tensor, each as large as what was uploaded last. Two of them are used in turn:
-/// one is filled while the other is read.
+/// Two tensors, each as large as what was uploaded last, are used in turn: one is filled while the other is
+/// read.
 class CudaUploader final : public Uploader {
  public:
   ~CudaUploader() override {
-    for (Slot& slot : slots_) {
-      slot.copy.finish();
-      cuda::release_pinned(slot.pinned);
-    }
+    for (Slot& slot : slots_) slot.copy.finish();
   }
 
   Tensor upload(const Tensor& host) override {
@@ -31,20 +30,17 @@ class CudaUploader final : public Uploader {
     if (!slot.tensor.defined() || slot.tensor.shape() != host.shape() ||
         slot.tensor.dtype() != host.dtype()) {
       slot.tensor = Tensor(host.shape(), host.dtype(), Device::cuda());
-      cuda::release_pinned(std::exchange(slot.pinned, nullptr));
-      slot.pinned = cuda::allocate_pinned(host.bytes());
       slot.copy.release();  // the tensor's memory may be in use by work that is enqueued
     }
-    std::memcpy(slot.pinned, host.raw(), host.bytes());
-    slot.copy.start(slot.tensor.raw(), slot.pinned, host.bytes());
+    slot.host = host;
+    slot.copy.start(slot.tensor.raw(), host.raw(), host.bytes());
     return slot.tensor;
   }
 
  private:
   struct Slot {
     cuda::Upload copy;
-    void* pinned = nullptr;
-    Tensor tensor;
+    Tensor host, tensor;
   };
   Slot slots_[2];
   int next_ = 0;

@@ -1,0 +1,89 @@
+// The functions by which a device computes, each LA_FUNCTION(name, (parameters)): written once, and included
+// in the classes that declare them: Backend, and the backend of each device. No include guard: it is meant to
+// be included several times.
+
+// Filling, converting, random numbers.
+LA_FUNCTION(fill, (float value, const Tensor& y))  // any dtype
+LA_FUNCTION(cast, (const Tensor& x, const Tensor& y))
+LA_FUNCTION(random_uniform, (float low, float high, const RandomKey& key, const Tensor& y))
+LA_FUNCTION(random_normal, (const RandomKey& key, const Tensor& y))
+/// `step` may be undefined: then it is 0.
+LA_FUNCTION(random_below, (int64_t n, const RandomKey& key, const Tensor& step, const Tensor& y))
+
+// Pointwise. y may be one of the inputs.
+LA_FUNCTION(unary, (Unary op, const Tensor& x, const Tensor& y))
+LA_FUNCTION(binary, (Binary op, const Tensor& a, const Tensor& b, const Tensor& y))
+LA_FUNCTION(scale, (const Tensor& x, float factor, const Tensor& y))
+LA_FUNCTION(scale_by, (const Tensor& x, const Tensor& factor, const Tensor& y))
+LA_FUNCTION(dropout, (const Tensor& x, float p, const RandomKey& key, const Tensor& step, const Tensor& y))
+LA_FUNCTION(increment, (const Tensor& counter))
+
+// Rows and channels.
+LA_FUNCTION(add_bias, (const Tensor& x, const Tensor& bias, const Tensor& y))
+LA_FUNCTION(sum_rows, (const Tensor& x, const Tensor& y))
+LA_FUNCTION(mean, (const Tensor& x, const Tensor& y))
+LA_FUNCTION(scale_channels, (const Tensor& x, const Tensor& s, const Tensor& y))
+LA_FUNCTION(sum_product_spatial, (const Tensor& a, const Tensor& b, const Tensor& y))
+LA_FUNCTION(l2_normalize, (const Tensor& x, const Normalized& out))
+LA_FUNCTION(l2_normalize_backward, (const Tensor& dy, const Normalized& forward, const Tensor& dx))
+
+// Matrix product.
+LA_FUNCTION(matmul, (const Tensor& a, const Tensor& b, const MatmulOptions& options, const Tensor& c))
+
+// Convolution and pooling.
+LA_FUNCTION(conv2d, (const Tensor& x, const Tensor& weight, const ConvGeometry& geometry, const Tensor& y))
+LA_FUNCTION(conv2d_backward_data,
+            (const Tensor& dy, const Tensor& weight, const ConvGeometry& geometry, const Tensor& dx))
+LA_FUNCTION(conv2d_backward_weight,
+            (const Tensor& dy, const Tensor& x, const ConvGeometry& geometry, const Tensor& dweight))
+LA_FUNCTION(max_pool2d, (const Tensor& x, const PoolGeometry& geometry, const MaxPoolResult& out))
+LA_FUNCTION(max_pool2d_backward,
+            (const Tensor& dy, const Tensor& winner, const PoolGeometry& geometry, const Tensor& dx))
+LA_FUNCTION(avg_pool2d, (const Tensor& x, const PoolGeometry& geometry, const Tensor& y))
+LA_FUNCTION(avg_pool2d_backward, (const Tensor& dy, const PoolGeometry& geometry, const Tensor& dx))
+LA_FUNCTION(global_avg_pool, (const Tensor& x, const Tensor& y))
+LA_FUNCTION(global_avg_pool_backward, (const Tensor& dy, const Tensor& dx))
+
+// Batch normalization.
+LA_FUNCTION(batch_norm, (const Tensor& x, const BatchNormState& state, const Tensor& residual,
+                         const BatchNormOptions& options, const BatchNormResult& out))
+LA_FUNCTION(batch_norm_inference, (const Tensor& x, const BatchNormState& state, const Tensor& residual,
+                                   const BatchNormOptions& options, const Tensor& y))
+LA_FUNCTION(batch_norm_backward,
+            (const Tensor& dy, const Tensor& more, const Tensor& x, const BatchNormResult& forward,
+             const BatchNormState& state, const BatchNormOptions& options, const BatchNormGradients& out))
+
+// Tables.
+LA_FUNCTION(gather_rows, (const Tensor& table, const Tensor& rows, const Tensor& y))
+LA_FUNCTION(scatter_rows, (const Tensor& rows, const Tensor& source, const Tensor& table))
+LA_FUNCTION(set_column, (const Tensor& values, int64_t column, const Tensor& matrix))
+LA_FUNCTION(blend_normalized_rows,
+            (const Tensor& rows, const Tensor& source, float keep, const Tensor& table))
+LA_FUNCTION(gather_dot, (const Tensor& queries, const Tensor& table, const Tensor& indices, const Tensor& y))
+LA_FUNCTION(gather_sum,
+            (const Tensor& coefficients, const Tensor& indices, const Tensor& table, const Tensor& y))
+
+// Selection.
+LA_FUNCTION(top_k, (const Tensor& scores, const TopK& out))
+LA_FUNCTION(nearest_rows,
+            (const Tensor& queries, const Tensor& table, const Tensor& include, const TopK& out))
+LA_FUNCTION(mark_columns, (const Tensor& columns, const Tensor& mask))
+LA_FUNCTION(share_label, (const Tensor& labels, const Tensor& own, const Tensor& indices, const Tensor& mask))
+
+// Losses over rows. The gradient of softmax_cross_entropy is the array of the scores.
+LA_FUNCTION(softmax_ratio_loss,
+            (const Tensor& scores, const Tensor& mask, float factor, const RowLosses& out))
+LA_FUNCTION(softmax_cross_entropy,
+            (const Tensor& scores, const Tensor& target, float factor, const RowLosses& out))
+LA_FUNCTION(logistic_loss, (const Tensor& scores, float factor, float offset, const RowLosses& out))
+
+// k-means.
+LA_FUNCTION(nearest_centroid, (const Tensor& x, const Tensor& centroids, const Assignment& out))
+LA_FUNCTION(mean_by_label, (const Tensor& x, const Tensor& labels, const ClusterMeans& out))
+
+// Pictures.
+LA_FUNCTION(make_views, (const Tensor& pictures, const Tensor& rows, const Tensor& plans,
+                         const ViewFormat& format, const Tensor& views))
+
+// Optimizer.
+LA_FUNCTION(sgd_step, (std::span<const SgdSlot> slots, const Tensor& learning_rate, float momentum))
