@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <numeric>
+#include <optional>
 #include <set>
 
 #include "data/decode.h"
@@ -99,10 +100,12 @@ void for_each_line(std::string_view text, F f) {
   }
 }
 
-int parse_label(std::string_view text) {
+/// A number from 0, or -1, which is `unlabeled`; nothing for any other text.
+std::optional<int> parse_label(std::string_view text) {
   int label = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), label);
-  return error == std::errc() && stop == text.data() + text.size() && label >= 0 ? label : unlabeled;
+  if (error != std::errc() || stop != text.data() + text.size() || label < unlabeled) return {};
+  return label;
 }
 
 constexpr std::string_view root_key = "root ", class_key = "class ";
@@ -231,8 +234,9 @@ PictureList read_labeled_list(const std::string& file, const std::string& root) 
   for_each_line(text, [&](std::string_view line, int64_t number) {
     if (line.empty()) return;
     const size_t separator = line.find_last_of(" ,\t");
-    const int label =
-        separator == std::string_view::npos ? unlabeled : parse_label(line.substr(separator + 1));
+    const int label = separator == std::string_view::npos
+                          ? unlabeled
+                          : parse_label(line.substr(separator + 1)).value_or(unlabeled);
     check(label != unlabeled, "{}: line {}: expected a path and a label, got '{}'", file, number, line);
     constexpr int largest = 9'999'999;
     check(label <= largest, "{}: line {}: label {}, expected at most {}", file, number, label, largest);
@@ -287,12 +291,12 @@ PictureList parse_picture_list(const std::string& text, const std::string& name)
       list.classes.push_back(unescaped(line.substr(class_key.size())));
     } else {
       const size_t space = line.find(' ');
-      check(space != std::string_view::npos, "{}: line {}: expected a label and a path, got '{}'", name,
-            number, line);
-      const int label = parse_label(line.substr(0, space));
-      check(label < static_cast<int>(list.classes.size()), "{}: line {}: label {} is not among {} classes",
-            name, number, label, list.classes.size());
-      list.add(unescaped(line.substr(space + 1)), label);
+      const std::optional<int> label = parse_label(line.substr(0, space));
+      check(space != std::string_view::npos && label, "{}: line {}: expected a label and a path, got '{}'",
+            name, number, line);
+      check(*label < static_cast<int>(list.classes.size()), "{}: line {}: label {} is not among {} classes",
+            name, number, *label, list.classes.size());
+      list.add(unescaped(line.substr(space + 1)), *label);
     }
   });
   return list;

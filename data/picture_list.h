@@ -68,7 +68,8 @@ PictureList read_labeled_list(const std::string& file, const std::string& root);
 /// Numbers the labels of both lists by the names of their classes, in alphabetical order.
 void share_classes(PictureList& a, PictureList& b);
 
-/// The list as text, and back: `name`, the file of the text, is for messages.
+/// The list as text, and back: `name`, the file of the text, is for the messages of Errors, which name a line
+/// that holds neither a class nor a label with a path. A label is a number of a class, or -1.
 std::string to_text(const PictureList& list);
 PictureList parse_picture_list(const std::string& text, const std::string& name);
 

@@ -128,6 +128,9 @@ TEST_CASE("a list is the same after it was text, with names of any kind") {
   for (const std::string& broken :
        {std::string(), text.substr(0, text.size() - 1), text + "9 a.png\n", text + "x\n"})
     CHECK_THROWS_AS(parse_picture_list(broken, "list"), Error);
+  for (const char* no_label : {"x", "-2", "", "0x", "1.0", "+1", "99999999999"})
+    CHECK_THROWS_WITH_AS(parse_picture_list(text + no_label + " a.png\n", "list"),
+                         doctest::Contains("list: line 8: expected a label and a path"), Error);
 
   list.thin_out(2);
   CHECK(files_of(list) == Files{{"class 7.png", 2}, {"a\\b\r\n.png", -1}});
