@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 """Writes tests/pictures/: small picture files of many kinds, and beside each NAME the pixels that Pillow sees in it,
-NAME.ppm: upright, transparent parts on white. Needs pillow 12 or later, pillow-heif and numpy; the tests need only the
-files."""
+NAME.ppm: upright, transparent parts on white. Needs pillow 12 or later, pillow-heif, numpy and heif-enc 1.15; the tests
+need only the files."""
 import io
 import os
 import struct
+import subprocess
 import sys
+import tempfile
 import zlib
 
 import numpy as np
 from PIL import Image, ImageOps
 import pillow_heif
+
+from heif_boxes import grid, take_apart, with_size
 
 pillow_heif.register_heif_opener()
 folder = sys.argv[1] if len(sys.argv) > 1 else "tests/pictures"
@@ -170,6 +174,16 @@ write("alpha.avif", saved(soft_alpha, "AVIF", quality=90))
 write("fine.avif", saved(soft, "AVIF", quality=100, subsampling="4:4:4"))
 for orientation in range(2, 9):
     write(f"exif-{orientation}.avif", saved(soft, "AVIF", quality=90, exif=b"Exif\0\0" + exif(orientation)))
+
+file = saved(soft.resize((64, 64)), "HEIF", quality=90)
+tile = with_size(take_apart(file)[0], width, height)
+shown = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))[:height, :width]
+write("lossy-larger-tiles.heic", grid(b"heic", tile, 2, 2 * width, height), np.concatenate([shown, shown], 1))
+with tempfile.TemporaryDirectory() as work:  # pillow-heif pads by other means
+    soft.resize((92, 76)).save(f"{work}/soft.png")
+    subprocess.run(["heif-enc", "-q", "90", f"{work}/soft.png", "-o", f"{work}/soft.heic"], check=True, stdout=subprocess.DEVNULL)
+    with open(f"{work}/soft.heic", "rb") as file:
+        write("lossy-padded.heic", file.read())
 
 # --- BMP, TGA, PSD, PNM
 

@@ -3,6 +3,9 @@
 
 #include <limits>
 
+#include "data/codecs/coded_size.h"
+#include "data/codecs/heif_items.h"
+#include "data/codecs/heif_tracks.h"
 #include "data/codecs/kinds.h"
 
 namespace la {
@@ -30,6 +33,8 @@ int orientation_of(const avifImage& image) {
 }  // namespace
 
 StoredPicture decode_avif(Bytes file, const PixelLimit& limit) {
+  check_coded_items(file, limit);
+  for (const Bytes picture : first_av1_pictures(file)) av1_sizes(picture, limit);
   const std::unique_ptr<avifDecoder, void (*)(avifDecoder*)> decoder(avifDecoderCreate(), avifDecoderDestroy);
   check(decoder != nullptr, "there is no memory to decode an AVIF");
   decoder->maxThreads = 1;  // the loader has others
@@ -40,7 +45,7 @@ StoredPicture decode_avif(Bytes file, const PixelLimit& limit) {
   require(avifDecoderParse(decoder.get()), *decoder);
   avifImage* const image = decoder->image;
   limit.check(image->height, image->width);
-  // What the compressed frames say themselves may differ.
+  // What frames are scaled to, which is said elsewhere.
   decoder->imageSizeLimit =
       static_cast<uint32_t>(std::min<int64_t>(limit.pixels, AVIF_DEFAULT_IMAGE_SIZE_LIMIT));
   require(avifDecoderNextImage(decoder.get()), *decoder);
