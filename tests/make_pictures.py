@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 import pillow_heif
 
-from heif_boxes import grid, take_apart, with_size
+from heif_boxes import box, clean_aperture, grid, put_together, take_apart, with_property, with_size
 
 pillow_heif.register_heif_opener()
 folder = sys.argv[1] if len(sys.argv) > 1 else "tests/pictures"
@@ -175,6 +175,13 @@ write("fine.avif", saved(soft, "AVIF", quality=100, subsampling="4:4:4"))
 for orientation in range(2, 9):
     write(f"exif-{orientation}.avif", saved(soft, "AVIF", quality=90, exif=b"Exif\0\0" + exif(orientation)))
 
+turn_left = box(b"irot", b"\1")
+file = saved(soft, "AVIF", quality=90)
+part = take_apart(file)[0]
+part = with_property(part, clean_aperture(14, 9, 5, 3, width, height))
+shown = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))[3:12, 5:19]
+write("clap.avif", put_together(b"avif", [part]), shown)
+write("clap-turned.avif", put_together(b"avif", [with_property(part, turn_left)]), np.rot90(shown))
 file = saved(soft.resize((64, 64)), "HEIF", quality=90)
 tile = with_size(take_apart(file)[0], width, height)
 shown = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))[:height, :width]

@@ -1,6 +1,7 @@
 // AVIF by libavif, of the first frame.
 #include <avif/avif.h>
 
+#include <cstring>
 #include <limits>
 
 #include "data/codecs/coded_size.h"
@@ -30,6 +31,25 @@ int orientation_of(const avifImage& image) {
   return mirrored[image.imir.mode & 1][turns];
 }
 
+/// Leaves of the pixels those within the clean aperture, if the file has one that lies in the picture.
+void crop(Picture& picture, uint8_t* pixels, const avifImage& image) {
+  avifDiagnostics ignored;
+  avifCropRect part;
+  // As if color was not subsampled, for it no longer is.
+  if ((image.transformFlags & AVIF_TRANSFORM_CLAP) == 0 ||
+      avifCropRectConvertCleanApertureBox(&part, &image.clap, image.width, image.height,
+                                          AVIF_PIXEL_FORMAT_YUV444, &ignored) == AVIF_FALSE)
+    return;
+  const size_t from_row = size_t{image.width} * static_cast<size_t>(picture.channels),
+               to_row = size_t{part.width} * static_cast<size_t>(picture.channels);
+  for (size_t y = 0; y < part.height; ++y)
+    std::memmove(pixels + y * to_row,
+                 pixels + (y + part.y) * from_row + size_t{part.x} * static_cast<size_t>(picture.channels),
+                 to_row);
+  picture.height = static_cast<int>(part.height);
+  picture.width = static_cast<int>(part.width);
+}
+
 }  // namespace
 
 StoredPicture decode_avif(Bytes file, const PixelLimit& limit) {
@@ -52,7 +72,7 @@ StoredPicture decode_avif(Bytes file, const PixelLimit& limit) {
   limit.check(image->height, image->width);
 
   const bool see_through = image->alphaPlane != nullptr;
-  const NewPicture made(static_cast<int>(image->height), static_cast<int>(image->width), see_through ? 4 : 3);
+  NewPicture made(static_cast<int>(image->height), static_cast<int>(image->width), see_through ? 4 : 3);
   avifRGBImage rgb;
   avifRGBImageSetDefaults(&rgb, image);
   rgb.depth = 8;
@@ -60,6 +80,7 @@ StoredPicture decode_avif(Bytes file, const PixelLimit& limit) {
   rgb.pixels = made.pixels.get();
   rgb.rowBytes = image->width * static_cast<uint32_t>(made.picture.channels);
   require(avifImageYUVToRGB(image, &rgb), *decoder);  // also takes opacity out of the colors
+  crop(made.picture, made.pixels.get(), *image);      // before it is turned
   return {.picture = made.picture, .orientation = orientation_of(*image)};
 }
 
