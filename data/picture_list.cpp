@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <numeric>
+#include <optional>
 #include <set>
 
 #include "data/decode.h"
@@ -27,12 +28,13 @@ class Walk {
   explicit Walk(PictureList& list, int64_t most = INT64_MAX) : list_(list), most_(most) {}
 
   /// Appends the pictures of the folder `path` below the root (empty: the root itself) and of all below it.
-  void visit(const std::string& path, int label) {
+  void visit(const std::string& path, int label, bool by_link = false) {
     const std::string folder = path.empty() ? list_.root : list_.root + "/" + path;
-    struct stat status {};
-    check(stat(folder.c_str(), &status) == 0, "{}: cannot be read: {}", folder, std::strerror(errno));
-    const FolderId id{status.st_dev, status.st_ino};
-    if (!on_the_way_.insert(id).second) return;  // a link back
+    const FolderId id = id_of(folder);
+    if ((by_link && reached_without_links().contains(id)) || !read_.insert(id).second) {
+      list_.left_out.add_link();
+      return;
+    }
 
     std::vector<Entry> entries = read(folder);
     std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.name < b.name; });
@@ -45,17 +47,33 @@ class Walk {
       }
       const bool names_class = path.empty();
       const int64_t before = list_.size();
-      visit(below, names_class ? static_cast<int>(list_.classes.size()) : label);
+      visit(below, names_class ? static_cast<int>(list_.classes.size()) : label, entry.link);
       if (names_class && list_.size() > before) list_.classes.push_back(entry.name);
     }
-    on_the_way_.erase(id);
   }
 
  private:
   struct Entry {
     std::string name;
-    bool folder, special;  // special: a pipe, a socket or a device
+    bool folder, link, special;  // special: a pipe, a socket or a device
   };
+
+  static FolderId id_of(const std::string& folder) {
+    struct stat status {};
+    check(stat(folder.c_str(), &status) == 0, "{}: cannot be read: {}", folder, std::strerror(errno));
+    return {status.st_dev, status.st_ino};
+  }
+
+  /// The folders below the root, and the root, that are read whatever links lead to them.
+  const std::set<FolderId>& reached_without_links() {
+    if (without_links_.empty()) reach_without_links(list_.root);
+    return without_links_;
+  }
+  void reach_without_links(const std::string& folder) {
+    without_links_.insert(id_of(folder));
+    for (const Entry& entry : read(folder))
+      if (entry.folder && !entry.link) reach_without_links(folder + "/" + entry.name);
+  }
 
   /// Whether it is to be listed; if not, it is counted as left out.
   bool is_picture(const Entry& entry) {
@@ -76,7 +94,10 @@ class Walk {
       if (name.starts_with('.')) continue;
       std::error_code vanished;  // or a link to nothing
       const bool below = at->is_directory(vanished), known = below || at->is_regular_file(vanished);
-      entries.push_back({std::move(name), below, !known && fs::exists(at->path(), vanished)});
+      entries.push_back({.name = std::move(name),
+                         .folder = below,
+                         .link = at->is_symlink(vanished),
+                         .special = !known && fs::exists(at->path(), vanished)});
     }
     check(!error, "{}: cannot be read: {}", folder, error.message());
     return entries;
@@ -84,7 +105,8 @@ class Walk {
 
   PictureList& list_;
   int64_t most_;
-  std::set<FolderId> on_the_way_;
+  std::set<FolderId> read_;
+  std::set<FolderId> without_links_;  // empty until a link to a folder is met
 };
 
 /// Calls f(line, number) for each line of a text, without its end.
@@ -99,10 +121,12 @@ void for_each_line(std::string_view text, F f) {
   }
 }
 
-int parse_label(std::string_view text) {
+/// A number from 0, or -1, which is `unlabeled`; nothing for any other text.
+std::optional<int> parse_label(std::string_view text) {
   int label = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), label);
-  return error == std::errc() && stop == text.data() + text.size() && label >= 0 ? label : unlabeled;
+  if (error != std::errc() || stop != text.data() + text.size() || label < unlabeled) return {};
+  return label;
 }
 
 constexpr std::string_view root_key = "root ", class_key = "class ";
@@ -142,6 +166,10 @@ std::string LeftOut::text() const {
   if (special_ > 0)
     parts.push_back(fmt::format("{} {}", special_,
                                 special_ == 1 ? "pipe, socket or device" : "pipes, sockets or devices"));
+  if (links_ > 0)
+    parts.push_back(fmt::format("{} {}", links_,
+                                links_ == 1 ? "link to a folder that is read without it"
+                                            : "links to folders that are read without them"));
   return fmt::format("{}", fmt::join(parts, "; "));
 }
 
@@ -231,8 +259,9 @@ PictureList read_labeled_list(const std::string& file, const std::string& root) 
   for_each_line(text, [&](std::string_view line, int64_t number) {
     if (line.empty()) return;
     const size_t separator = line.find_last_of(" ,\t");
-    const int label =
-        separator == std::string_view::npos ? unlabeled : parse_label(line.substr(separator + 1));
+    const int label = separator == std::string_view::npos
+                          ? unlabeled
+                          : parse_label(line.substr(separator + 1)).value_or(unlabeled);
     check(label != unlabeled, "{}: line {}: expected a path and a label, got '{}'", file, number, line);
     constexpr int largest = 9'999'999;
     check(label <= largest, "{}: line {}: label {}, expected at most {}", file, number, label, largest);
@@ -287,12 +316,12 @@ PictureList parse_picture_list(const std::string& text, const std::string& name)
       list.classes.push_back(unescaped(line.substr(class_key.size())));
     } else {
       const size_t space = line.find(' ');
-      check(space != std::string_view::npos, "{}: line {}: expected a label and a path, got '{}'", name,
-            number, line);
-      const int label = parse_label(line.substr(0, space));
-      check(label < static_cast<int>(list.classes.size()), "{}: line {}: label {} is not among {} classes",
-            name, number, label, list.classes.size());
-      list.add(unescaped(line.substr(space + 1)), label);
+      const std::optional<int> label = parse_label(line.substr(0, space));
+      check(space != std::string_view::npos && label, "{}: line {}: expected a label and a path, got '{}'",
+            name, number, line);
+      check(*label < static_cast<int>(list.classes.size()), "{}: line {}: label {} is not among {} classes",
+            name, number, *label, list.classes.size());
+      list.add(unescaped(line.substr(space + 1)), *label);
     }
   });
   return list;

@@ -10,13 +10,15 @@
 
 namespace la {
 
-/// Files of a folder that were passed over.
+/// Files and links of a folder that were passed over.
 class LeftOut {
  public:
   /// By their names no pictures, or pictures that this build cannot read.
   void add_name(std::string_view name, bool unreadable_picture);
   /// Pipes, sockets and devices.
   void add_special() { ++special_; }
+  /// Links to folders that are read by another way.
+  void add_link() { ++links_; }
   /// "18 files: 12 .txt, 6 without ending (no names of pictures); ..."; empty if there are none.
   std::string text() const;
 
@@ -25,7 +27,7 @@ class LeftOut {
   static std::string describe(const Counts& counts, const char* why);
 
   Counts no_pictures_, unreadable_;
-  int64_t special_ = 0;
+  int64_t special_ = 0, links_ = 0;
 };
 
 struct PictureList {
@@ -52,9 +54,9 @@ struct PictureList {
 
 /// All pictures below a folder, by their names (data/decode.h), folder by folder in the order of their names;
 /// hidden files and folders, whose names begin with a dot, are passed over, other files that are no pictures
-/// counted in `left_out`. Links are followed, but no folder is entered twice on the way from the root. The
-/// folders in the root that hold pictures are classes; a picture in none of them has no label. An Error if a
-/// folder cannot be read.
+/// counted in `left_out`. Links are followed, but each folder is read once: by the way without links where
+/// there is one, else by the first; the other links are counted in `left_out`. The folders in the root that
+/// hold pictures are classes; a picture in none of them has no label. An Error if a folder cannot be read.
 PictureList list_pictures(const std::string& root);
 /// How many that would list, counted only up to `most`, or up to a folder that cannot be read.
 int64_t count_pictures(const std::string& root, int64_t most);
@@ -68,7 +70,8 @@ PictureList read_labeled_list(const std::string& file, const std::string& root);
 /// Numbers the labels of both lists by the names of their classes, in alphabetical order.
 void share_classes(PictureList& a, PictureList& b);
 
-/// The list as text, and back: `name`, the file of the text, is for messages.
+/// The list as text, and back: `name`, the file of the text, is for the messages of Errors, which name a line
+/// that holds neither a class nor a label with a path. A label is a number of a class, or -1.
 std::string to_text(const PictureList& list);
 PictureList parse_picture_list(const std::string& text, const std::string& name);
 

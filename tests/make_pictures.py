@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 """Writes tests/pictures/: small picture files of many kinds, and beside each NAME the pixels that Pillow sees in it,
-NAME.ppm: upright, transparent parts on white. Needs pillow 12 or later, pillow-heif and numpy; the tests need only the
-files."""
+NAME.ppm: upright, transparent parts on white. Needs pillow 12 or later, pillow-heif, numpy and heif-enc 1.15; the tests
+need only the files."""
 import io
 import os
 import struct
+import subprocess
 import sys
+import tempfile
 import zlib
 
 import numpy as np
 from PIL import Image, ImageOps
 import pillow_heif
+
+from heif_boxes import box, clean_aperture, grid, put_together, take_apart, with_property, with_size
 
 pillow_heif.register_heif_opener()
 folder = sys.argv[1] if len(sys.argv) > 1 else "tests/pictures"
@@ -171,6 +175,23 @@ write("fine.avif", saved(soft, "AVIF", quality=100, subsampling="4:4:4"))
 for orientation in range(2, 9):
     write(f"exif-{orientation}.avif", saved(soft, "AVIF", quality=90, exif=b"Exif\0\0" + exif(orientation)))
 
+turn_left = box(b"irot", b"\1")
+file = saved(soft, "AVIF", quality=90)
+part = take_apart(file)[0]
+part = with_property(part, clean_aperture(14, 9, 5, 3, width, height))
+shown = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))[3:12, 5:19]
+write("clap.avif", put_together(b"avif", [part]), shown)
+write("clap-turned.avif", put_together(b"avif", [with_property(part, turn_left)]), np.rot90(shown))
+file = saved(soft.resize((64, 64)), "HEIF", quality=90)
+tile = with_size(take_apart(file)[0], width, height)
+shown = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))[:height, :width]
+write("lossy-larger-tiles.heic", grid(b"heic", tile, 2, 2 * width, height), np.concatenate([shown, shown], 1))
+with tempfile.TemporaryDirectory() as work:  # pillow-heif pads by other means
+    soft.resize((92, 76)).save(f"{work}/soft.png")
+    subprocess.run(["heif-enc", "-q", "90", f"{work}/soft.png", "-o", f"{work}/soft.heic"], check=True, stdout=subprocess.DEVNULL)
+    with open(f"{work}/soft.heic", "rb") as file:
+        write("lossy-padded.heic", file.read())
+
 # --- BMP, TGA, PSD, PNM
 
 write("rgb.bmp", saved(picture, "BMP"))
@@ -220,14 +241,18 @@ write("inks-without-adobe.jpg", inks[:at] + inks[at + 2 + length:])
 # --- What Pillow sees otherwise
 
 
-def tiff(pixels, extra_kind):
-    """One strip of samples of 8 bits, the last of them beyond the colors, of that kind (0: unspecified, 2: opacity)."""
+def tiff(pixels, extra_kind, color_kind=None):
+    """One strip of samples of 8 or 16 bits, the last of them beyond the colors, of that kind (0: unspecified, 1: opacity
+    that the colors are multiplied by, 2: opacity that stands apart). color_kind: 0 where gray of 0 is white."""
     height, width, samples = pixels.shape
-    data = pixels.tobytes() + struct.pack(f"<{samples}H", *[8] * samples)
-    bits = len(pixels.tobytes()) + 8
-    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, samples, bits if samples > 2 else 8 | 8 << 16), (259, 3, 1, 1),
-               (262, 3, 1, 2 if samples > 2 else 1), (273, 4, 1, 8), (277, 3, 1, samples), (278, 4, 1, height),
-               (279, 4, 1, len(pixels.tobytes())), (338, 3, 1, extra_kind)]
+    size = 8 * pixels.itemsize
+    data = pixels.tobytes() + struct.pack(f"<{samples}H", *[size] * samples)
+    bits = pixels.nbytes + 8
+    if color_kind is None:
+        color_kind = 2 if samples > 2 else 1
+    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, samples, bits if samples > 2 else size | size << 16),
+               (259, 3, 1, 1), (262, 3, 1, color_kind), (273, 4, 1, 8), (277, 3, 1, samples), (278, 4, 1, height),
+               (279, 4, 1, pixels.nbytes), (338, 3, 1, extra_kind)]
     data += bytes(len(data) % 2)
     return (b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(entries))
             + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4))
@@ -237,6 +262,12 @@ infrared = np.array([[[200, 100, 50, 10], [200, 100, 50, 255]]], np.uint8)
 write("infrared.tif", tiff(infrared, 0), infrared[:, :, :3])
 veiled = np.array([[[100, 128], [100, 0], [100, 255], [200, 128]]], np.uint8)
 write("grey-opacity.tif", tiff(veiled, 2), grey_to_rgb(np.array([[177, 255, 100, 227]], np.uint8)))
+deep_veiled = np.stack([deep_grey, np.clip((x + y) * 2048 - 10000, 0, 65535)], -1).astype("<u2")
+gray, opacity = np.moveaxis((deep_veiled.astype(int) + 128) // 257, -1, 0)  # of 8 bits, as libtiff rounds
+write("grey-opacity-16.tif", tiff(deep_veiled, 2), on_white(np.dstack([gray, gray, gray, opacity])))
+write("grey-opacity-16-inverted.tif", tiff(deep_veiled, 2, 0),
+      on_white(np.dstack([255 - gray, 255 - gray, 255 - gray, opacity])))
+write("grey-opacity-16-multiplied.tif", tiff(deep_veiled, 1), grey_to_rgb(np.minimum(gray + 255 - opacity, 255)))
 from_the_right = np.array([[[9, 8, 7], [1, 2, 3]]], np.uint8)
 write("from-the-right.tga", b"\0\0\2" + bytes(9) + struct.pack("<HHBB", 2, 1, 24, 0x30)
       + from_the_right[:, ::-1, ::-1].tobytes(), from_the_right)

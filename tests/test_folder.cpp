@@ -108,9 +108,54 @@ TEST_CASE("links are followed, those that lead back or nowhere too") {
   fs::create_symlink(folder.path(), folder.file("a/back"));
   fs::create_symlink("nowhere", folder.file("a/none"));
   CHECK(files_of(list_pictures(folder.path())) == Files{{"a/1.png", 0}, {"a/3.png", 0}, {"b/2.png", 1}});
+  CHECK(list_pictures(folder.path()).left_out.text() ==
+        "1 file: 1 without ending (no names of pictures); 1 link to a folder that is read without it");
   CHECK(count_pictures(folder.path(), 100) == 3);
   CHECK(count_pictures(folder.path(), 2) == 2);
   CHECK(count_pictures(folder.file("absent"), 2) == 0);
+}
+
+namespace {
+
+/// So many folders with one picture each, and in each links to all the others.
+void make_clique(const TemporaryFolder& folder, int count) {
+  const auto name = [&](int i) { return fmt::format("{:02}", i); };
+  for (int i = 0; i < count; ++i) {
+    make_file(folder.file(name(i) + "/1.png"), "");
+    for (int other = 0; other < count; ++other)
+      if (other != i)
+        fs::create_symlink(folder.file(name(other)), folder.file(name(i) + "/to-" + name(other)));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("folders that are linked to one another are read once each") {
+  const TemporaryFolder inside, elsewhere;
+  for (const TemporaryFolder* folder : {&inside, &elsewhere}) make_clique(*folder, 12);
+  REQUIRE(count_pictures(inside.path(), 1000) == 12);
+  const PictureList list = list_pictures(inside.path());
+  CHECK(list.classes.size() == 12);
+  CHECK(list.path(11) == "11/1.png");
+  CHECK(list.left_out.text() == "132 links to folders that are read without them");
+
+  const TemporaryFolder folder;
+  fs::create_symlink(elsewhere.file("05"), folder.file("linked"));
+  REQUIRE(count_pictures(folder.path(), 1000) == 12);
+  CHECK(list_pictures(folder.path()).classes == std::vector<std::string>{"linked"});
+}
+
+TEST_CASE("a folder is read under its own name, whatever links lead to it") {
+  const TemporaryFolder folder, elsewhere;
+  make_file(folder.file("m/deep/1.png"), "");
+  make_file(elsewhere.file("2.png"), "");
+  fs::create_symlink(folder.file("m/deep"), folder.file("a"));
+  fs::create_symlink(elsewhere.path(), folder.file("b"));
+  fs::create_symlink(elsewhere.path(), folder.file("z"));
+  const PictureList list = list_pictures(folder.path());
+  CHECK(files_of(list) == Files{{"b/2.png", 0}, {"m/deep/1.png", 1}});
+  CHECK(list.classes == std::vector<std::string>{"b", "m"});
+  CHECK(list.left_out.text() == "2 links to folders that are read without them");
 }
 
 TEST_CASE("a list is the same after it was text, with names of any kind") {
@@ -128,6 +173,9 @@ TEST_CASE("a list is the same after it was text, with names of any kind") {
   for (const std::string& broken :
        {std::string(), text.substr(0, text.size() - 1), text + "9 a.png\n", text + "x\n"})
     CHECK_THROWS_AS(parse_picture_list(broken, "list"), Error);
+  for (const char* no_label : {"x", "-2", "", "0x", "1.0", "+1", "99999999999"})
+    CHECK_THROWS_WITH_AS(parse_picture_list(text + no_label + " a.png\n", "list"),
+                         doctest::Contains("list: line 8: expected a label and a path"), Error);
 
   list.thin_out(2);
   CHECK(files_of(list) == Files{{"class 7.png", 2}, {"a\\b\r\n.png", -1}});

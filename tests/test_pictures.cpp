@@ -288,6 +288,13 @@ TEST_CASE("pictures with more pixels than they may have, or can hold, are refuse
     CHECK(refusal(read_file(path), {.max_pixels = fewer})
               .ends_with(fmt::format("more than {} (--max-pixels)", fewer)));
   }
+  if (what_name_says("a.heic") == NameSays::picture) {
+    // Two tiles of 64 x 64 pixels, of which its boxes say that they are 26 x 18.
+    CHECK(refusal(read_file("tests/pictures/lossy-larger-tiles.heic"), {.max_pixels = 2 * 26 * 18}) ==
+          "it has 64 x 64 pixels, more than 936 (--max-pixels)");
+    // Coded as 96 x 80 pixels, whole blocks, of which 92 x 76 are shown.
+    CHECK(refusal(read_file("tests/pictures/lossy-padded.heic"), {.max_pixels = 92 * 76}) == "accepted");
+  }
   // A canvas of 16000 x 16000 with a frame of one pixel, and a JPEG whose header says so.
   const std::string gif("GIF89a\x80\x3e\x80\x3e\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\1\0\1\0\0\2\2\x44\1\0;",
                         35);

@@ -1,8 +1,12 @@
 // AVIF by libavif, of the first frame.
 #include <avif/avif.h>
 
+#include <cstring>
 #include <limits>
 
+#include "data/codecs/coded_size.h"
+#include "data/codecs/heif_items.h"
+#include "data/codecs/heif_tracks.h"
 #include "data/codecs/kinds.h"
 
 namespace la {
@@ -27,9 +31,30 @@ int orientation_of(const avifImage& image) {
   return mirrored[image.imir.mode & 1][turns];
 }
 
+/// Leaves of the pixels those within the clean aperture, if the file has one that lies in the picture.
+void crop(Picture& picture, uint8_t* pixels, const avifImage& image) {
+  avifDiagnostics ignored;
+  avifCropRect part;
+  // As if color was not subsampled, for it no longer is.
+  if ((image.transformFlags & AVIF_TRANSFORM_CLAP) == 0 ||
+      avifCropRectConvertCleanApertureBox(&part, &image.clap, image.width, image.height,
+                                          AVIF_PIXEL_FORMAT_YUV444, &ignored) == AVIF_FALSE)
+    return;
+  const size_t from_row = size_t{image.width} * static_cast<size_t>(picture.channels),
+               to_row = size_t{part.width} * static_cast<size_t>(picture.channels);
+  for (size_t y = 0; y < part.height; ++y)
+    std::memmove(pixels + y * to_row,
+                 pixels + (y + part.y) * from_row + size_t{part.x} * static_cast<size_t>(picture.channels),
+                 to_row);
+  picture.height = static_cast<int>(part.height);
+  picture.width = static_cast<int>(part.width);
+}
+
 }  // namespace
 
 StoredPicture decode_avif(Bytes file, const PixelLimit& limit) {
+  check_coded_items(file, limit);
+  for (const Bytes picture : first_av1_pictures(file)) av1_sizes(picture, limit);
   const std::unique_ptr<avifDecoder, void (*)(avifDecoder*)> decoder(avifDecoderCreate(), avifDecoderDestroy);
   check(decoder != nullptr, "there is no memory to decode an AVIF");
   decoder->maxThreads = 1;  // the loader has others
@@ -40,14 +65,14 @@ StoredPicture decode_avif(Bytes file, const PixelLimit& limit) {
   require(avifDecoderParse(decoder.get()), *decoder);
   avifImage* const image = decoder->image;
   limit.check(image->height, image->width);
-  // What the compressed frames say themselves may differ.
+  // What frames are scaled to, which is said elsewhere.
   decoder->imageSizeLimit =
       static_cast<uint32_t>(std::min<int64_t>(limit.pixels, AVIF_DEFAULT_IMAGE_SIZE_LIMIT));
   require(avifDecoderNextImage(decoder.get()), *decoder);
   limit.check(image->height, image->width);
 
   const bool see_through = image->alphaPlane != nullptr;
-  const NewPicture made(static_cast<int>(image->height), static_cast<int>(image->width), see_through ? 4 : 3);
+  NewPicture made(static_cast<int>(image->height), static_cast<int>(image->width), see_through ? 4 : 3);
   avifRGBImage rgb;
   avifRGBImageSetDefaults(&rgb, image);
   rgb.depth = 8;
@@ -55,6 +80,7 @@ StoredPicture decode_avif(Bytes file, const PixelLimit& limit) {
   rgb.pixels = made.pixels.get();
   rgb.rowBytes = image->width * static_cast<uint32_t>(made.picture.channels);
   require(avifImageYUVToRGB(image, &rgb), *decoder);  // also takes opacity out of the colors
+  crop(made.picture, made.pixels.get(), *image);      // before it is turned
   return {.picture = made.picture, .orientation = orientation_of(*image)};
 }
 

@@ -68,10 +68,11 @@ void check_tiles(TIFF* tiff, uint32_t height, uint32_t width, const PixelLimit& 
   limit.check(padded(height, tile_height), padded(width, tile_width));
 }
 
-/// What the samples beyond the colors mean to libtiff's reader of whole pictures.
+/// What the samples beyond the colors are.
 struct Opacity {
-  bool none = true;           // there is none, whatever that reader says
-  bool premultiplied = true;  // its colors are multiplied by it
+  bool none = true;           // none of them is opacity
+  bool premultiplied = true;  // what libtiff's reader of whole pictures gives is multiplied by it
+  bool gray_16 = false;       // beside gray of 16 bits, which that reader refuses
 };
 Opacity opacity_of(TIFF* tiff) {
   uint16_t count = 0, photometric = 0, bits = 0;
@@ -79,13 +80,60 @@ Opacity opacity_of(TIFF* tiff) {
   TIFFGetFieldDefaulted(tiff, TIFFTAG_EXTRASAMPLES, &count, &kinds);
   TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &photometric);
   TIFFGetFieldDefaulted(tiff, TIFFTAG_BITSPERSAMPLE, &bits);
-  const bool gray = photometric == PHOTOMETRIC_MINISBLACK || photometric == PHOTOMETRIC_MINISWHITE;
-  const bool is_opacity =
-      count > 0 && (kinds[0] == EXTRASAMPLE_ASSOCALPHA || kinds[0] == EXTRASAMPLE_UNASSALPHA);
-  if (is_opacity && gray && bits != 8)
-    throw BadPicture("it is gray with transparency and has not 8 bits a sample, which is not read");
+  if (count == 0 || (kinds[0] != EXTRASAMPLE_ASSOCALPHA && kinds[0] != EXTRASAMPLE_UNASSALPHA)) return {};
+  if (photometric != PHOTOMETRIC_MINISBLACK && photometric != PHOTOMETRIC_MINISWHITE) return {.none = false};
+  if (bits != 8 && bits != 16)
+    throw BadPicture(
+        "it is gray with transparency and has neither 8 nor 16 bits a sample, which is not read");
   // It multiplies colors by an opacity that stands apart, but not gray.
-  return {.none = !is_opacity, .premultiplied = !(is_opacity && gray && kinds[0] == EXTRASAMPLE_UNASSALPHA)};
+  return {.none = false, .premultiplied = kinds[0] == EXTRASAMPLE_ASSOCALPHA, .gray_16 = bits == 16};
+}
+
+/// Gray with opacity, of 16 bits each, rounded to 8 as libtiff rounds colors. Whether it is all there.
+bool read_gray_16(TIFF* tiff, const NewPicture& made) {
+  uint16_t samples = 0, planes = 0, format = 0, photometric = 0;
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLESPERPIXEL, &samples);
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_PLANARCONFIG, &planes);
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLEFORMAT, &format);
+  TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &photometric);
+  const int width = made.picture.width;
+  const size_t row_samples = size_t{samples} * static_cast<size_t>(width);
+  if (TIFFIsTiled(tiff) != 0 || planes != PLANARCONFIG_CONTIG || format != SAMPLEFORMAT_UINT || samples < 2 ||
+      samples > 4 || TIFFScanlineSize64(tiff) != row_samples * sizeof(uint16_t))
+    throw BadPicture(
+        "it is gray with transparency of 16 bits, which is read only in strips of 2 to 4 samples without "
+        "signs");
+  const bool inverted = photometric == PHOTOMETRIC_MINISWHITE;
+  const auto rounded = [](uint16_t sample) { return static_cast<uint8_t>((sample + 128) / 257); };
+  std::vector<uint16_t> row(row_samples);
+  for (int y = 0; y < made.picture.height; ++y) {
+    if (TIFFReadScanline(tiff, row.data(), static_cast<uint32_t>(y)) != 1) return false;
+    for (int x = 0; x < width; ++x) {
+      const uint16_t* const from = row.data() + ptrdiff_t{x} * samples;
+      uint8_t* const to = made.row(y) + ptrdiff_t{x} * 4;
+      to[0] = to[1] = to[2] = rounded(inverted ? static_cast<uint16_t>(~from[0]) : from[0]);
+      to[3] = rounded(from[1]);
+    }
+  }
+  return true;
+}
+
+/// All that libtiff makes colors of. Whether it is all there.
+bool read_colors(TIFF* tiff, const NewPicture& made, const Opacity& opacity) {
+  char why[1024] = "";
+  TIFFRGBAImage reader;
+  constexpr int stop_on_error = 1;
+  if (TIFFRGBAImageBegin(&reader, tiff, stop_on_error, why) == 0) refuse(why);
+  const std::unique_ptr<TIFFRGBAImage, void (*)(TIFFRGBAImage*)> end(&reader, TIFFRGBAImageEnd);
+  reader.req_orientation = reader.orientation;  // as it lies in the file
+  const auto height = static_cast<uint32_t>(made.picture.height),
+             width = static_cast<uint32_t>(made.picture.width);
+  static_assert(std::endian::native == std::endian::little);  // pixels are numbers whose lowest byte is red
+  if (TIFFRGBAImageGet(&reader, reinterpret_cast<uint32_t*>(made.pixels.get()), width, height) == 0)
+    return false;
+  if (opacity.none)
+    for (int64_t i = 0; i < int64_t{width} * height; ++i) made.pixels[i * 4 + 3] = 255;
+  return true;
 }
 
 }  // namespace
@@ -113,20 +161,13 @@ StoredPicture decode_tiff(Bytes file, const PixelLimit& limit) {
   check_compression(tiff.get());
   check_tiles(tiff.get(), height, width, limit);
   const Opacity opacity = opacity_of(tiff.get());
-  char why[1024] = "";
-  TIFFRGBAImage reader;
-  constexpr int stop_on_error = 1;
-  if (TIFFRGBAImageBegin(&reader, tiff.get(), stop_on_error, why) == 0) refuse(why);
-  const std::unique_ptr<TIFFRGBAImage, void (*)(TIFFRGBAImage*)> end(&reader, TIFFRGBAImageEnd);
-  const int orientation = reader.orientation;
-  reader.req_orientation = reader.orientation;  // as it lies in the file
+  uint16_t orientation = 0;
+  TIFFGetFieldDefaulted(tiff.get(), TIFFTAG_ORIENTATION, &orientation);
   const NewPicture made(static_cast<int>(height), static_cast<int>(width), 4);
-  static_assert(std::endian::native == std::endian::little);  // pixels are numbers whose lowest byte is red
-  if (TIFFRGBAImageGet(&reader, reinterpret_cast<uint32_t*>(made.pixels.get()), width, height) == 0)
-    refuse(open.error[0] != '\0' ? open.error : "damaged");
+  const bool whole =
+      opacity.gray_16 ? read_gray_16(tiff.get(), made) : read_colors(tiff.get(), made, opacity);
   if (open.error[0] != '\0') refuse(open.error);
-  if (opacity.none)
-    for (int64_t i = 0; i < int64_t{width} * height; ++i) made.pixels[i * 4 + 3] = 255;
+  if (!whole) refuse("damaged");
   return {.picture = made.picture,
           .orientation = orientation >= 1 && orientation <= 8 ? orientation : 1,
           .premultiplied = opacity.premultiplied};
