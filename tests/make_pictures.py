@@ -2,11 +2,11 @@
 """Writes tests/pictures/: small picture files of many kinds, and beside each NAME the pixels that Pillow sees in it,
 NAME.ppm: upright, transparent parts on white. Needs pillow 12 or later, pillow-heif, numpy and heif-enc 1.15; the tests
 need only the files."""
+import argparse
 import io
 import os
 import struct
 import subprocess
-import sys
 import tempfile
 import zlib
 
@@ -17,7 +17,9 @@ import pillow_heif
 from heif_boxes import box, clean_aperture, grid, put_together, take_apart, with_property, with_size
 
 pillow_heif.register_heif_opener()
-folder = sys.argv[1] if len(sys.argv) > 1 else "tests/pictures"
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("folder", nargs="?", default="tests/pictures")
+folder = parser.parse_args().folder
 os.makedirs(folder, exist_ok=True)
 
 height, width = 18, 26  # even, for chroma at half the resolution

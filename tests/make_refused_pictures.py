@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes files of tests/refused_pictures/ whose boxes say other sizes than the pictures in them have. Needs pillow 12 or
 later, pillow-heif, numpy and 6 GB of memory; the tests need only the files."""
+import argparse
 import io
 import struct
-import sys
 
 import numpy as np
 from PIL import Image
@@ -12,7 +12,9 @@ import pillow_heif
 from heif_boxes import box, clean_aperture, grid, put_together, take_apart, with_property, with_size
 
 pillow_heif.register_heif_opener()
-folder = sys.argv[1] if len(sys.argv) > 1 else "tests/refused_pictures"
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("folder", nargs="?", default="tests/refused_pictures")
+folder = parser.parse_args().folder
 
 
 def write(name, data):
