@@ -63,7 +63,8 @@ ifeq ($(CUDA),1)
   cuda_code = $(if $(findstring +PTX,$(1)),-gencode arch=compute_$(1:%+PTX=%)$(comma)code=compute_$(1:%+PTX=%),-gencode arch=compute_$(1)$(comma)code=sm_$(1))
   # fmt 9 leaves out, under nvcc, the constexpr that its own checks need.
   NVCCFLAGS += -std=c++20 -O3 -g -lineinfo -I. -ccbin $(CXX) --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1 -MMD -MP \
-               $(foreach a,$(CUDA_ARCH),$(call cuda_code,$(a))) -Xcompiler -Wall,-Wextra -Werror all-warnings
+               $(foreach a,$(CUDA_ARCH),$(call cuda_code,$(a))) -Xcompiler -Wall,-Wextra -Werror all-warnings \
+               -Xptxas --warn-on-spills,--warning-as-error
   CXXFLAGS += $(foreach d,$(sort $(CUDA_ROOT)/include $(CUDNN_INCLUDE)),-isystem $(d))
   LDLIBS += $(firstword $(wildcard $(CUDA_ROOT)/lib64/libcudart_static.a $(CUDA_ROOT)/lib/libcudart_static.a)) -ldl -lrt
   DEVICES := CPU with $(shell nproc) cores; CUDA $(shell $(NVCC) --version | sed -n 's/.*release \([0-9.]*\).*/\1/p'), cuDNN $(call header_version,$(CUDNN_INCLUDE)/cudnn_version.h,CUDNN), \

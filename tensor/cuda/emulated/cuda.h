@@ -1,11 +1,13 @@
 // CUDA, played on the host: the words of the language and the functions that kernels use. A launch runs its
-// blocks one after the other; the threads of a block are fibers, which run one at a time until they meet a
-// barrier or an operation of the warp. What is missing here is not used by our kernels.
+// blocks one after the other, or LA_EMULATED_BLOCKS of them by turns; the threads of a block are fibers,
+// which run one at a time until they meet a barrier or an operation of the warp. What is missing here is not
+// used by our kernels.
 //
 // The order of the fibers is set by LA_EMULATED_ORDER=forward (the default) or reverse: a barrier that is
 // missing shows in one of them. Shared memory starts out full of bytes 0xff, and what is copied to it without
 // waiting arrives as late as can be. LA_EMULATED_MULTIPROCESSORS says for how many of them work is shared out
-// (2). LA_SKIP_BARRIER=file:line leaves out one barrier, and LA_LIST_BARRIERS=FILE writes those met to a
+// (2). With LA_EMULATED_PROTECT=1, device memory that is touched from elsewhere ends the program.
+// LA_SKIP_BARRIER=file:line leaves out one barrier, and LA_LIST_BARRIERS=FILE writes those met to a
 // file: with both, a script can show that the tests find every missing barrier.
 #pragma once
 

@@ -1,5 +1,6 @@
 // Blocks of threads as fibers. The fibers of a warp run until all of them wait for the block or are done;
-// what they wait for within the warp is resolved on the way.
+// what they wait for within the warp is resolved on the way. At a barrier of its own a block makes way for
+// the next.
 #undef _FORTIFY_SOURCE  // its longjmp forbids jumps to another stack
 #include <setjmp.h>
 #include <sys/mman.h>
@@ -104,18 +105,37 @@ struct Warp {
   alignas(16) std::byte exchanged[lanes][most_exchanged_bytes];
 };
 
+class Block;
+Block* current_block = nullptr;
+
 class Block {
  public:
-  void run(const Shape& shape, dim3 index, const std::function<void()>& kernel) {
-    start(shape, kernel);
-    blockDim = dim3(static_cast<unsigned>(shape.threads));
-    gridDim = shape.blocks;
-    blockIdx = index;
+  void start(const Shape& shape, dim3 index, const std::function<void()>& kernel) {
+    check(shape.threads >= 1 && shape.threads <= 1024, "a block of {} threads, expected 1 to 1024",
+          shape.threads);
+    kernel_ = &kernel;
+    threads_ = shape.threads;
+    grid_ = shape.blocks;
+    index_ = index;
+    warps_.resize(static_cast<size_t>((threads_ + lanes - 1) / lanes));
+    while (fibers_.size() < static_cast<size_t>(threads_)) add_fiber();
+    for (int t = 0; t < threads_; ++t) fibers_[static_cast<size_t>(t)].state = State::ready;
+    shared_.resize(shared_capacity);
+    std::memset(shared_.data(), poison, std::max(used_shared_, shape.shared_bytes));
+    objects_.clear();
+    used_shared_ = (shape.shared_bytes + 15) / 16 * 16;
+    check(used_shared_ <= shared_capacity, "a block uses {} bytes of shared memory, more than there are",
+          used_shared_);
+  }
+  /// Runs all threads until they wait for one another; false if they are done.
+  bool advance() {
+    current_block = this;
+    blockDim = dim3(static_cast<unsigned>(threads_));
+    gridDim = grid_;
+    blockIdx = index_;
     const int warps = (threads_ + lanes - 1) / lanes;
-    while (true) {
-      for (int w = 0; w < warps; ++w) run_warp(reversed() ? warps - 1 - w : w);
-      if (!release_block()) return;
-    }
+    for (int w = 0; w < warps; ++w) run_warp(reversed() ? warps - 1 - w : w);
+    return release_block();
   }
 
   void wait(State state) {
@@ -157,22 +177,6 @@ class Block {
   void* dynamic_shared() { return shared_.data(); }
 
  private:
-  void start(const Shape& shape, const std::function<void()>& kernel) {
-    check(shape.threads >= 1 && shape.threads <= 1024, "a block of {} threads, expected 1 to 1024",
-          shape.threads);
-    kernel_ = &kernel;
-    threads_ = shape.threads;
-    warps_.resize(static_cast<size_t>((threads_ + lanes - 1) / lanes));
-    while (fibers_.size() < static_cast<size_t>(threads_)) add_fiber();
-    for (int t = 0; t < threads_; ++t) fibers_[static_cast<size_t>(t)].state = State::ready;
-    shared_.resize(shared_capacity);
-    std::memset(shared_.data(), poison, std::max(used_shared_, shape.shared_bytes));
-    objects_.clear();
-    used_shared_ = (shape.shared_bytes + 15) / 16 * 16;
-    check(used_shared_ <= shared_capacity, "a block uses {} bytes of shared memory, more than there are",
-          used_shared_);
-  }
-
   void add_fiber() {
     void* stack = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     check(stack != MAP_FAILED, "no memory for the stack of a fiber");
@@ -249,6 +253,7 @@ class Block {
   }
 
   const std::function<void()>* kernel_ = nullptr;
+  dim3 grid_, index_;
   int threads_ = 0, current_ = 0;
   Place scheduler_;
   std::vector<Fiber> fibers_ = [] {
@@ -263,15 +268,9 @@ class Block {
   std::exception_ptr failure_;
 };
 
-/// A block that failed leaves fibers in the middle of their work, which cannot be used again.
-std::unique_ptr<Block>& block() {
-  static auto block = std::make_unique<Block>();
-  return block;
-}
-
 void Block::live() {
   while (true) {
-    Block& self = *block();
+    Block& self = *current_block;
     try {
       (*self.kernel_)();
       check(self.fibers_[static_cast<size_t>(self.current_)].copies.empty(),
@@ -287,21 +286,51 @@ void Block::live() {
 
 namespace {
 
-void run(const char* name, const Shape& shape, const std::function<void()>& kernel) try {
-  const uint64_t blocks = uint64_t{shape.blocks.x} * shape.blocks.y * shape.blocks.z;
-  check(shape.blocks.y <= 65535 && shape.blocks.z <= 65535, "{} by {} blocks, expected at most 65535",
-        shape.blocks.y, shape.blocks.z);
-  for (uint64_t i = 0; i < blocks; ++i) {
-    const uint64_t b = reversed() ? blocks - 1 - i : i, row = b / shape.blocks.x;
-    block()->run(shape,
-                 dim3(static_cast<unsigned>(b % shape.blocks.x), static_cast<unsigned>(row % shape.blocks.y),
-                      static_cast<unsigned>(row / shape.blocks.y)),
-                 kernel);
+/// How many blocks are under way at a time.
+size_t side_by_side() {
+  static const std::string text = environment("LA_EMULATED_BLOCKS");
+  const int count = text.empty() ? 1 : std::atoi(text.c_str());
+  check(count > 0, "LA_EMULATED_BLOCKS is \"{}\", expected a number from 1 on", text);
+  return static_cast<size_t>(count);
+}
+
+std::vector<std::unique_ptr<Block>>& idle_blocks() {
+  static std::vector<std::unique_ptr<Block>> blocks;
+  return blocks;
+}
+
+std::unique_ptr<Block> take_block() {
+  if (idle_blocks().empty()) return std::make_unique<Block>();
+  auto block = std::move(idle_blocks().back());
+  idle_blocks().pop_back();
+  return block;
+}
+
+void run(const char* name, const Shape& shape, const std::function<void()>& kernel) {
+  std::vector<std::unique_ptr<Block>> active;
+  try {
+    const uint64_t blocks = uint64_t{shape.blocks.x} * shape.blocks.y * shape.blocks.z;
+    check(shape.blocks.y <= 65535 && shape.blocks.z <= 65535, "{} by {} blocks, expected at most 65535",
+          shape.blocks.y, shape.blocks.z);
+    for (uint64_t next = 0; next < blocks || !active.empty();) {
+      for (; next < blocks && active.size() < side_by_side(); ++next) {
+        const uint64_t b = reversed() ? blocks - 1 - next : next, row = b / shape.blocks.x;
+        active.push_back(take_block());
+        active.back()->start(
+            shape,
+            dim3(static_cast<unsigned>(b % shape.blocks.x), static_cast<unsigned>(row % shape.blocks.y),
+                 static_cast<unsigned>(row / shape.blocks.y)),
+            kernel);
+      }
+      for (auto& block : active)
+        if (!block->advance()) idle_blocks().push_back(std::move(block));
+      std::erase(active, nullptr);
+    }
+  } catch (const std::exception& error) {
+    // They have fibers in the middle of their work, which cannot be used again.
+    for (auto& block : active) (void)block.release();
+    fail("kernel {}: {}", name, error.what());
   }
-} catch (const std::exception& error) {
-  (void)block().release();
-  block() = std::make_unique<Block>();
-  fail("kernel {}: {}", name, error.what());
 }
 
 }  // namespace
@@ -310,21 +339,21 @@ void launch(const char* name, const Shape& shape, const std::function<void()>& k
   enqueue([=] { run(name, shape, kernel); });
 }
 
-void* shared_object(const void* type, size_t bytes) { return block()->shared_object(type, bytes); }
-void* dynamic_shared() { return block()->dynamic_shared(); }
+void* shared_object(const void* type, size_t bytes) { return current_block->shared_object(type, bytes); }
+void* dynamic_shared() { return current_block->dynamic_shared(); }
 
-void start_copy(void* to, const void* from, size_t bytes) { block()->start_copy({to, from, bytes}); }
-void finish_copies() { block()->finish_copies(); }
+void start_copy(void* to, const void* from, size_t bytes) { current_block->start_copy({to, from, bytes}); }
+void finish_copies() { current_block->finish_copies(); }
 
 void block_barrier(const Site& site) {
-  if (!skipped(site)) block()->wait(State::at_block);
+  if (!skipped(site)) current_block->wait(State::at_block);
 }
 void warp_barrier(const Site& site, unsigned mask) {
-  if (!skipped(site)) block()->wait_for_warp("syncwarp", mask, nullptr, 0);
+  if (!skipped(site)) current_block->wait_for_warp("syncwarp", mask, nullptr, 0);
 }
 const std::byte* exchange(const char* operation, unsigned mask, const void* value, size_t bytes) {
-  block()->wait_for_warp(operation, mask, value, bytes);
-  return block()->exchanged();
+  current_block->wait_for_warp(operation, mask, value, bytes);
+  return current_block->exchanged();
 }
 
 }  // namespace la::cuda::emulated

@@ -3,10 +3,13 @@
 // CPU backend's.
 #include "tensor/cuda/runtime.h"
 
+#include <sys/mman.h>
+
 #include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -33,8 +36,39 @@ void check_not_recording(const char* what) {
 
 struct EmulatedGraph final : Recording {
   Work work;
-  void run() override {
-    for (const auto& one : work) one();
+  void run() override;
+};
+
+/// Whether only the device's work may touch device memory: what else does, ends the program.
+bool is_protected() {
+  static const bool wanted = std::getenv("LA_EMULATED_PROTECT") != nullptr;
+  return wanted;
+}
+
+std::map<void*, size_t> segments;  // of device memory
+
+void protect(void* segment, size_t bytes, int access) {
+  check(mprotect(segment, bytes, access) == 0, "device memory cannot be protected");
+}
+
+/// While one is in scope, device memory can be touched.
+class DeviceWork {
+ public:
+  DeviceWork() {
+    if (depth++ == 0) protect_all(PROT_READ | PROT_WRITE);
+  }
+  ~DeviceWork() {
+    if (--depth == 0) protect_all(PROT_NONE);
+  }
+  DeviceWork(const DeviceWork&) = delete;
+  DeviceWork& operator=(const DeviceWork&) = delete;
+
+  static inline int depth = 0;
+
+ private:
+  static void protect_all(int access) {
+    if (!is_protected()) return;
+    for (const auto& [segment, bytes] : segments) protect(segment, bytes, access);
   }
 };
 
@@ -63,29 +97,48 @@ CUstream_st* stream() { return nullptr; }
 void check_launch(const char*) {}
 
 void* allocate(size_t bytes) {
-  constexpr size_t alignment = 256;  // as cudaMalloc
+  void* segment = std::aligned_alloc(CachingAllocator::page_size, bytes);  // of which bytes are a multiple
+  check(segment != nullptr, "out of memory: {} bytes were asked for", bytes);
+  madvise(segment, bytes, MADV_HUGEPAGE);  // few pages, so that protecting them takes little time
+  segments.emplace(segment, bytes);
+  if (is_protected() && DeviceWork::depth == 0) protect(segment, bytes, PROT_NONE);
+  return segment;
+}
+void release(void* segment) {
+  protect(segment, segments.extract(segment).mapped(), PROT_READ | PROT_WRITE);
+  std::free(segment);
+}
+bool memory_is_host() { return true; }
+void* allocate_pinned(size_t bytes) {
+  constexpr size_t alignment = 256;
   void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   check(block != nullptr, "out of memory: {} bytes were asked for", bytes);
   return block;
 }
-void release(void* block) { std::free(block); }
-bool memory_is_host() { return true; }
-void* allocate_pinned(size_t bytes) { return allocate(bytes); }
-void release_pinned(void* block) { release(block); }
+void release_pinned(void* block) { std::free(block); }
+
+void EmulatedGraph::run() {
+  const DeviceWork scope;
+  for (const auto& one : work) one();
+}
 
 void emulated::enqueue(const std::function<void()>& work) {
-  if (recording)
+  if (recording) {
     recording->push_back(work);
-  else
-    work();
+    return;
+  }
+  const DeviceWork scope;
+  work();
 }
 
 void copy_from_host(void* to, const void* from, size_t bytes) {
   check_not_recording("a copy from the host");
+  const DeviceWork scope;
   if (bytes > 0) std::memcpy(to, from, bytes);
 }
 void copy_to_host(void* to, const void* from, size_t bytes) {
   wait();
+  const DeviceWork scope;
   if (bytes > 0) std::memcpy(to, from, bytes);
 }
 void copy_on_device(void* to, const void* from, size_t bytes) {
