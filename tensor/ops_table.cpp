@@ -136,6 +136,7 @@ TopK nearest_rows(const Tensor& queries, const Tensor& table, int64_t k, const T
   expect_matrix(op, "table", table, any, any, table);
   check_table_size(op, table.size(0));
   expect_matrix(op, "queries", queries, any, table.size(1), table);
+  check(table.size(1) > 0, "{}: the rows of the table have no elements", op);
   check_k(op, k, table.size(0));
   if (include.defined()) expect(op, "include", include, DType::i32, {queries.size(0)}, table);
   const Shape shape{queries.size(0), k};

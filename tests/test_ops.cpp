@@ -291,6 +291,10 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
        [=] {
          ops::nearest_rows(f32({2, 5}), table, 3);
        }},
+      {{"nearest_rows:", "no elements"},
+       [=] {
+         ops::nearest_rows(f32({2, 0}), f32({3, 0}), 3);
+       }},
       {{"nearest_rows:", "[3]", "[2]"},
        [=] {
          ops::nearest_rows(f32({2, 4}), table, 3, i32({3}));
