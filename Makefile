@@ -75,13 +75,13 @@ endif
 
 # ---- What is built -------------------------------------------------------------------------------------------------
 
-FLOORS := tensor tensor/cpu autograd layers data data/codecs la
+FLOORS := tensor tensor/cpu tensor/image tensor/io autograd layers layers/onnx data data/codecs evaluation la
 LIB_SOURCES := $(filter-out $(patsubst %,data/codecs/%.cpp,$(NO_CODECS)),$(sort $(wildcard $(FLOORS:%=%/*.cpp))))
 CUDA_SOURCES := $(filter-out %/absent.cpp,$(sort $(wildcard tensor/cuda/*.cpp)))
 KERNELS := $(sort $(wildcard tensor/cuda/*.cu))
 EMULATED_SOURCES := tensor/cuda/convolution.cpp tensor/cuda/cuda_backend.cpp $(sort $(wildcard tensor/cuda/emulated/*.cpp))
 APP_MAINS := $(sort $(wildcard apps/la_*.cpp))
-APP_SHARED := $(filter-out $(APP_MAINS),$(sort $(wildcard apps/*.cpp)))
+APP_SHARED := $(filter-out $(APP_MAINS),$(sort $(wildcard apps/*.cpp apps/*/*.cpp)))
 BENCH_MAINS := $(sort $(wildcard bench/bench_*.cpp))
 OP_CASES := $(sort $(wildcard tests/op_*.cpp tests/reference*.cpp))
 TEST_SOURCES := $(sort $(wildcard tests/*.cpp)) docs/example_layer.cpp
@@ -253,11 +253,12 @@ test-sanitize:
 campaign: $(PROGRAMS)
 	@PROGRAMS=$(BIN) bash tests/campaign.sh $(SECONDS)
 
-SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps tests tests/fuzz tests/cudnn bench docs,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
+SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps apps/options apps/run tests tests/fuzz tests/cudnn bench docs,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
 check: check-floors
 	@$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files are in order"
 check-floors:
 	@sh tests/check_floors.sh
+	@sh tests/test_check_floors.sh
 format:
 	@$(CLANG_FORMAT) -i $(SOURCES)
 

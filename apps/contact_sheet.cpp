@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "la/files.h"
 #include "tensor/error.h"
-#include "tensor/resize.h"
+#include "tensor/image/resize.h"
+#include "tensor/io/files.h"
 
 namespace la {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "tensor/picture.h"
+#include "tensor/image/picture.h"
 
 namespace la {
 

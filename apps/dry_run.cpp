@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "apps/report.h"
-#include "la/progress.h"
+#include "apps/run/progress.h"
 #include "la/trainer.h"
 #include "tensor/allocator.h"
 #include "tensor/clock.h"

@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "apps/report.h"
-#include "la/files.h"
+#include "tensor/io/files.h"
 #include "tensor/text.h"
 #include "tensor/version.h"
 
@@ -53,7 +53,7 @@ size_t put(Json& list, const Json& key, const Json& fields) {
 Json read_results(const std::string& path, const Json& empty, bool overwrite) {
   std::error_code ignored;
   if (!fs::is_regular_file(path, ignored)) return empty;
-  Json found = Json::parse(read_text_file(path), nullptr, false);
+  Json found = Json::parse(read_file(path), nullptr, false);
   const bool same = has(found, {{"data", empty["data"]}, {"path", empty["path"]}}) &&
                     found.contains("evaluations") && found["evaluations"].is_array();
   check(same || overwrite,

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "evaluation/readout.h"
 #include "la/model.h"
-#include "la/readout.h"
 
 namespace la {
 

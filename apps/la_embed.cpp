@@ -8,12 +8,12 @@
 
 #include "apps/contact_sheet.h"
 #include "apps/model_program.h"
+#include "apps/run/interrupt.h"
+#include "apps/run/progress.h"
 #include "autograd/functions.h"
 #include "data/loader.h"
-#include "la/features.h"
-#include "la/interrupt.h"
-#include "la/npy.h"
-#include "la/progress.h"
+#include "evaluation/features.h"
+#include "tensor/io/npy.h"
 #include "tensor/ops.h"
 #include "tensor/text.h"
 
@@ -99,7 +99,7 @@ std::vector<Tensor> outputs_for(Model& model, const std::vector<Module*>& layers
   const Device device = model.device();
   std::vector<Module*> modules = layers;
   modules.push_back(model.module.get());
-  const Variable images = cast(Variable(views.to(device)), model.dtype());
+  const Variable images = cast(Variable(views.to(device)), model.dtype);
   std::vector<Tensor> outputs = outputs_of(*model.module, modules, images);
   Tensor embedding = ops::l2_normalize(outputs.back()).y;
   outputs.pop_back();
@@ -126,7 +126,7 @@ void embed_all(Model& model, const Dataset& data, const EmbedOptions& options, W
   std::vector<Module*> layers;
   for (const std::string& name : options.layers) layers.push_back(&find_module(*model.module, name));
   Progress progress(stderr);
-  const Watch watch = progress.watch();
+  const ProgressCallback watch = progress.callback();
   for (int64_t begin = 0; begin < data.size(); begin += batch) {
     const int64_t end = std::min(begin + batch, data.size());
     const Tensor views = plain_views(data, model.view, begin, end);
@@ -138,7 +138,7 @@ void embed_all(Model& model, const Dataset& data, const EmbedOptions& options, W
       names.push_back(data.name(i));
       if (pictures != nullptr) pictures->push_back(i);
     }
-    print_complaints(data);
+    print_warnings(data);
     if (rows.empty()) continue;
     std::vector<Tensor> outputs = outputs_for(model, layers, options.whole, views);
     for (Tensor& output : outputs) output = readable_rows(output, rows);

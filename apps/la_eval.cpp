@@ -8,11 +8,11 @@
 
 #include "apps/eval_results.h"
 #include "apps/model_program.h"
+#include "apps/run/interrupt.h"
+#include "apps/run/progress.h"
 #include "data/subset.h"
-#include "la/evaluation.h"
-#include "la/interrupt.h"
-#include "la/progress.h"
-#include "la/readout.h"
+#include "evaluation/knn.h"
+#include "evaluation/readout.h"
 #include "tensor/clock.h"
 
 using namespace la;
@@ -34,14 +34,14 @@ void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& optio
   Progress progress(stderr);
   const auto embedded = [&](const Dataset& pictures) {
     const Tensor vectors =
-        embed(*model.module, pictures, model.view, model.dtype(), device, progress.watch());
+        embed(*model.module, pictures, model.view, model.dtype, device, progress.callback());
     return LabeledVectors{vectors, labels_of(pictures)};
   };
   const LabeledVectors train_vectors = embedded(*train);
-  print_complaints(*train);
+  print_warnings(*train);
   const auto test = data.test ? labeled_pictures(*data.test) : nullptr;
   const LabeledVectors test_vectors = test ? embedded(*test) : train_vectors;
-  if (test) print_complaints(*test);
+  if (test) print_warnings(*test);
   const auto accuracy = test ? knn_accuracy : leave_one_out_accuracy;
   for (const int64_t k : {1, 200})
     results.add_knn(
@@ -59,7 +59,7 @@ bool evaluate_readout(Model& model, const Dataset& train, const Dataset& test, c
       .wants_loss = [&] { return progress.due(); },
       .step =
           [&](const ReadoutProgress& p) {
-            print_complaints(train);
+            print_warnings(train);
             ++done;
             const auto left = static_cast<double>(p.steps * (options.epochs - p.epoch) - p.step - 1);
             const double seconds = now() - start;
@@ -72,7 +72,7 @@ bool evaluate_readout(Model& model, const Dataset& train, const Dataset& test, c
             return interrupted() == 0;
           }};
   const std::vector<StageReadout> stages = linear_readout(model, train, test, options, observer);
-  print_complaints(test);
+  print_warnings(test);
   if (stages.empty()) return false;
   results.add_readout(labels, options, stages);
   return true;

@@ -6,9 +6,9 @@
 
 #include "apps/model_program.h"
 #include "autograd/functions.h"
-#include "la/files.h"
-#include "la/onnx.h"
-#include "la/torch.h"
+#include "layers/onnx/onnx.h"
+#include "layers/onnx/torch.h"
+#include "tensor/io/files.h"
 
 using namespace la;
 
@@ -35,15 +35,24 @@ void check_outputs(const ExportOptions& options) {
     check_new_output(options.torch_file(name), options.force);
 }
 
+InputFormat input_of(const Model& model) {
+  return {.channels = model.channels,
+          .size = model.view.size,
+          .mean = model.view.mean,
+          .stddev = model.view.stddev,
+          .central_share = central_share,
+          .background_color = model.background_color};
+}
+
 void write_onnx(Model& model, const std::string& path) {
-  const std::string file = to_onnx(model);
+  const std::string file = to_onnx(*model.module, input_of(model));
   write_text_file(path, file);
   fmt::print("{}: {} with {} x {} pixels, embedding of {} dimensions, {:.1f} MiB\n", path, model.network,
              model.view.size, model.view.size, model.dim, static_cast<double>(file.size()) / (1 << 20));
 }
 
 void write_torch(Model& model, const ExportOptions& options) {
-  const TorchModel torch = to_torch(model);
+  const TorchModel torch = to_torch(*model.module, input_of(model));
   write_safetensors(options.torch_file(weights_file), torch.weights);
   write_text_file(options.torch_file(network_file), torch.network);
   write_text_file(options.torch_file(loader_file), torch.loader);
@@ -55,7 +64,7 @@ int export_model(const ExportOptions& options) {
   check_outputs(options);
   Model model = load_model(options.checkpoint, Device::cpu());
   const Variable black(Tensor::zeros({1, model.view.size, model.view.size, model.channels}));
-  check(is_finite((*model.module)(cast(black, model.dtype())).value()),
+  check(is_finite((*model.module)(cast(black, model.dtype)).value()),
         "{}: the network gives embeddings that are not finite", model.checkpoint);
   if (!options.onnx.empty()) write_onnx(model, options.onnx);
   if (!options.torch.empty()) write_torch(model, options);

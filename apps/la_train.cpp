@@ -8,20 +8,20 @@
 #include <sstream>
 
 #include "apps/dry_run.h"
-#include "apps/options.h"
+#include "apps/options/options.h"
 #include "apps/report.h"
+#include "apps/run/interrupt.h"
+#include "apps/run/progress.h"
+#include "apps/run/run_folder.h"
 #include "data/subset.h"
+#include "evaluation/knn.h"
 #include "la/checkpoint.h"
-#include "la/evaluation.h"
-#include "la/interrupt.h"
-#include "la/progress.h"
-#include "la/run_folder.h"
 #include "la/trainer.h"
 #include "layers/state_dict.h"
 #include "tensor/allocator.h"
 #include "tensor/clock.h"
+#include "tensor/io/seal.h"
 #include "tensor/ops.h"
-#include "tensor/seal.h"
 #include "tensor/text.h"
 #include "tensor/version.h"
 
@@ -127,7 +127,7 @@ class Run {
   void train_epoch();
   void save_if_interrupted();
   void end();
-  void say_complaints();
+  void say_warnings();
   void evaluate_epoch();
   void evaluate();
   void check_network();
@@ -172,10 +172,10 @@ void Run::keep_listing(const char* part, const Dataset* pictures) const {
 }
 
 /// Tells of the pictures that turned out to be bad since it was last called.
-void Run::say_complaints() {
+void Run::say_warnings() {
   for (const Dataset* pictures : {data_.train.get(), data_.test.get()})
     if (pictures != nullptr)
-      for (const std::string& complaint : pictures->take_complaints()) say("bad picture " + complaint);
+      for (const std::string& warning : pictures->take_warnings()) say("bad picture " + warning);
 }
 
 void Run::begin() {
@@ -199,7 +199,7 @@ void Run::begin() {
   }
   if (config_.bank_init == BankInit::forward) {
     say("filling the bank with the embeddings of the untrained network");
-    trainer_.fill_bank(progress_.watch());
+    trainer_.fill_bank(progress_.callback());
   }
 }
 
@@ -238,7 +238,7 @@ void Run::train_epoch() {
   const int epoch = trainer_.epoch();
   const Phase phase = trainer_.phase();
   const double cluster_start = now();
-  const std::vector<KMeansResult> clusterings = trainer_.begin_epoch(progress_.watch());
+  const std::vector<KMeansResult> clusterings = trainer_.begin_epoch(progress_.callback());
   if (!clusterings.empty()) report_clusterings(clusterings, now() - cluster_start);
 
   unreported_ = {.since = now()};
@@ -293,7 +293,7 @@ void Run::report_step(const StepReport& step, Phase phase, int epoch, int64_t st
   in_la_.add(unreported_.la_seconds, seconds);
   unreported_ = {.since = now()};
 
-  say_complaints();
+  say_warnings();
   const int64_t steps_left = steps * config_.epochs - trainer_.total_steps();
   const ProgressState state{
       .phase = phase == Phase::ir ? "IR" : "LA",
@@ -326,8 +326,9 @@ void Run::add_metrics(const nlohmann::ordered_json& fields, Phase phase) const {
 }
 
 void Run::evaluate() {
-  const Accuracy accuracy = evaluator_.evaluate(trainer_.network(), trainer_.bank(), progress_.watch());
-  say_complaints();
+  const Accuracy accuracy =
+      evaluator_.evaluate(trainer_.network(), trainer_.bank().vectors(), progress_.callback());
+  say_warnings();
   knn200_ = accuracy.knn200;
   say(fmt::format("  {}: {:.1f} %", evaluator_.knn_protocol(), 100 * accuracy.knn200));
   say(fmt::format("  {}: {:.1f} %", evaluator_.bank_protocol(), 100 * accuracy.knn1));

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "apps/arguments.h"
-#include "apps/preset_file.h"
-#include "la/files.h"
+#include "apps/options/arguments.h"
+#include "apps/options/preset_file.h"
+#include "tensor/io/files.h"
 
 namespace la {
 namespace {
@@ -132,9 +132,8 @@ void check_channels(const Model& model, const Dataset& pictures) {
         model.checkpoint, model.channels, pictures.channels());
 }
 
-void print_complaints(const Dataset& pictures) {
-  for (const std::string& complaint : pictures.take_complaints())
-    fmt::print(stderr, "bad picture {}\n", complaint);
+void print_warnings(const Dataset& pictures) {
+  for (const std::string& warning : pictures.take_warnings()) fmt::print(stderr, "bad picture {}\n", warning);
 }
 
 }  // namespace la

@@ -48,6 +48,6 @@ void check_new_output(const std::string& file, bool overwrite);
 void check_channels(const Model& model, const Dataset& pictures);
 
 /// Prints the pictures of a data set that turned out to be bad since it was last asked.
-void print_complaints(const Dataset& pictures);
+void print_warnings(const Dataset& pictures);
 
 }  // namespace la

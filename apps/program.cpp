@@ -5,7 +5,7 @@
 
 #include <cstdlib>
 
-#include "la/interrupt.h"
+#include "apps/run/interrupt.h"
 
 namespace la {
 

@@ -83,8 +83,8 @@ Variable max_pool2d(const Variable& x, const PoolGeometry& geometry) {
   MaxPoolResult pooled = ops::max_pool2d(x.value(), geometry);
   return record(
       "max_pool2d", pooled.y, {x},
-      [winner = pooled.winner, shape = x.shape(), geometry](const Tensor& dy) -> Gradients {
-        return {ops::max_pool2d_backward(dy, winner, shape, geometry)};
+      [argmax = pooled.argmax, shape = x.shape(), geometry](const Tensor& dy) -> Gradients {
+        return {ops::max_pool2d_backward(dy, argmax, shape, geometry)};
       },
       geometry);
 }
@@ -149,6 +149,15 @@ Variable mean(const Variable& x) {
                   const float share = 1.0f / static_cast<float>(shape.numel());
                   return Gradients{ops::scale_by(Tensor::full(shape, share, DType::f32, device), dy)};
                 });
+}
+
+// d loss_i / d logits_ij = softmax(logits_i)_j - [j = target_i]. The op writes it in place of what it is
+// given.
+Variable cross_entropy(const Variable& logits, const Tensor& target) {
+  const RowLosses rows = ops::softmax_cross_entropy(ops::copy(logits.value()), target, 1.0f);
+  const Tensor gradient = ops::scale(rows.gradient, 1.0f / static_cast<float>(logits.shape()[0]));
+  return record("cross_entropy", ops::mean(rows.loss), {logits},
+                [gradient](const Tensor& dy) -> Gradients { return {ops::scale_by(gradient, dy)}; });
 }
 
 }  // namespace la

@@ -51,5 +51,7 @@ Variable l2_normalize(const Variable& x);
 
 /// Mean of all elements, shape [1].
 Variable mean(const Variable& x);
+/// Mean over the batch of -log softmax(logits_i)_{target_i}: logits f32 [B, C], target i32 [B].
+Variable cross_entropy(const Variable& logits, const Tensor& target);
 
 }  // namespace la

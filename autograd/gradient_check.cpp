@@ -31,7 +31,7 @@ std::string check_gradients(const std::function<Variable(const std::vector<Varia
   std::vector<Variable> variables;
   for (const Tensor& x : inputs) variables.emplace_back(x, true);
   const Variable y = f(variables);
-  const Tensor w = ops::random_normal(y.shape(), {options.seed, Purpose::test, 0}, y.value().device());
+  const Tensor w = ops::random_normal(y.shape(), {options.seed, RandomStream::test, 0}, y.value().device());
   const std::vector<float> weights = w.to_vector<float>();
   // mean(w * y) * numel is w . y, whose gradient with respect to y is w.
   backward(scale(mean(multiply(cast(y, DType::f32), Variable(w))), static_cast<float>(w.numel())));
@@ -48,7 +48,7 @@ std::string check_gradients(const std::function<Variable(const std::vector<Varia
 
   std::string worst;
   double worst_excess = 1.0;
-  RandomStream random({options.seed, Purpose::test, 1});
+  RandomGenerator random({options.seed, RandomStream::test, 1});
   for (size_t input = 0; input < inputs.size(); ++input) {
     const Tensor& gradient = variables[input].grad();
     check(gradient.defined(), "gradient check: input {} got no gradient", input);

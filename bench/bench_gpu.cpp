@@ -122,7 +122,7 @@ void measure_training(const std::string& name, const Training& t) {
   const ViewFormat format{
       .size = static_cast<int>(t.size), .mean = {0.5f, 0.5f, 0.5f}, .stddev = {0.2f, 0.2f, 0.2f}};
   const Variable fixed(ops::random_normal({t.batch, t.size, t.size, channels}, {.seed = 1}, gpu));
-  RepeatedWork step(gpu, true);
+  CapturedStep step(gpu, true);
   const double seconds = seconds_of(
       [&] {
         step.run([&] {
@@ -145,9 +145,9 @@ constexpr int64_t bank_size = 1'281'167, dim = 128, batch = 256, background = 40
 /// Unit vectors in clouds: what a trained bank looks like.
 Tensor clustered_vectors(int64_t n, uint64_t seed) {
   constexpr int64_t clouds = 10'000;
-  const Tensor centers = ops::random_normal({clouds, dim}, {1, Purpose::test, 0}, gpu);
-  const Tensor cloud = ops::random_below({n}, clouds, {seed, Purpose::test, 1}, gpu);
-  const Tensor spread = ops::random_normal({n, dim}, {seed, Purpose::test, 2}, gpu);
+  const Tensor centers = ops::random_normal({clouds, dim}, {1, RandomStream::test, 0}, gpu);
+  const Tensor cloud = ops::random_below({n}, clouds, {seed, RandomStream::test, 1}, gpu);
+  const Tensor spread = ops::random_normal({n, dim}, {seed, RandomStream::test, 2}, gpu);
   return ops::l2_normalize(ops::add(ops::gather_rows(centers, cloud), spread)).y;
 }
 
@@ -155,14 +155,14 @@ Tensor clustered_vectors(int64_t n, uint64_t seed) {
 void measure_la_step() {
   MemoryBank bank(bank_size, dim, 0.5f, 1, gpu);
   bank.assign_all(clustered_vectors(bank_size, 1));
-  const Tensor labels = ops::random_below({labelings, bank_size}, clusters, {3, Purpose::test, 0}, gpu);
+  const Tensor labels = ops::random_below({labelings, bank_size}, clusters, {3, RandomStream::test, 0}, gpu);
   std::vector<int32_t> rows;
   for (int32_t i = 0; i < batch; ++i) rows.push_back(i * 4999);
   const Tensor own = Tensor::from(rows, {batch}, gpu);
   const Variable v(
       ops::l2_normalize(ops::add(ops::gather_rows(bank.vectors(), own), clustered_vectors(batch, 2))).y,
       true);
-  RepeatedWork step(gpu, true);
+  CapturedStep step(gpu, true);
   const double seconds = seconds_of(
       [&] {
         step.run([&] {

@@ -69,9 +69,9 @@ class Times {
 
 /// Unit vectors in `clusters` clouds, in random order: what a trained bank looks like.
 Tensor clustered_vectors(int64_t n, uint64_t seed) {
-  const Tensor centers = ops::random_normal({clusters, dim}, {1, Purpose::test, 0});
-  const Tensor cloud = ops::random_below({n}, clusters, {seed, Purpose::test, 1});
-  const Tensor spread = ops::random_normal({n, dim}, {seed, Purpose::test, 2});
+  const Tensor centers = ops::random_normal({clusters, dim}, {1, RandomStream::test, 0});
+  const Tensor cloud = ops::random_below({n}, clusters, {seed, RandomStream::test, 1});
+  const Tensor spread = ops::random_normal({n, dim}, {seed, RandomStream::test, 2});
   return ops::l2_normalize(ops::add(ops::gather_rows(centers, cloud), spread)).y;
 }
 
@@ -84,7 +84,7 @@ void write_vectors(const char* path, const Tensor& bank, const Tensor& others) {
 
 /// What Local Aggregation adds to a training step, and the bank product alone for comparison.
 void time_step(const Tensor& bank, const Tensor& v, const Tensor& own) {
-  const Tensor labels = ops::random_below({pictures, labelings}, clusters, {3, Purpose::test, 0});
+  const Tensor labels = ops::random_below({pictures, labelings}, clusters, {3, RandomStream::test, 0});
   const Tensor product({batch, pictures});
   Times times;
   for (int repeat = 0; repeat < 30; ++repeat) {
@@ -92,13 +92,13 @@ void time_step(const Tensor& bank, const Tensor& v, const Tensor& own) {
     Tensor close;
     RowLosses losses;
     times.measure("nearest_rows", [&] { near = ops::nearest_rows(v, bank, background, own); });
-    times.measure("share_label", [&] { close = ops::share_label(labels, own, near.indices); });
+    times.measure("same_cluster_mask", [&] { close = ops::same_cluster_mask(labels, own, near.indices); });
     times.measure("softmax_ratio_loss",
                   [&] { losses = ops::softmax_ratio_loss(near.values, close, factor); });
     times.measure("gather_sum", [&] { ops::gather_sum(losses.gradient, near.indices, bank); });
-    times.measure("blend_normalized_rows", [&] { ops::blend_normalized_rows(bank, own, v, 0.5f); });
+    times.measure("ema_update_rows", [&] { ops::ema_update_rows(bank, own, v, 0.5f); });
     times.sum("la_step",
-              {"nearest_rows", "share_label", "softmax_ratio_loss", "gather_sum", "blend_normalized_rows"});
+              {"nearest_rows", "same_cluster_mask", "softmax_ratio_loss", "gather_sum", "ema_update_rows"});
     times.measure("bank_product", [&] { ops::matmul_into(product, v, bank, {.transpose_b = true}); });
   }
   times.print();
@@ -107,7 +107,7 @@ void time_step(const Tensor& bank, const Tensor& v, const Tensor& own) {
 /// The warm start: the full softmax over all pictures, and noise-contrastive estimation.
 void time_instance_recognition(const Tensor& bank, const Tensor& v, const Tensor& own) {
   const Tensor scores({batch, pictures});
-  const Tensor candidates = ops::random_below({batch, 1 + noise}, pictures, {4, Purpose::test, 0});
+  const Tensor candidates = ops::random_below({batch, 1 + noise}, pictures, {4, RandomStream::test, 0});
   Times times;
   for (int repeat = 0; repeat < 15; ++repeat) {
     ops::matmul_into(scores, v, bank, {.transpose_b = true});

@@ -53,7 +53,7 @@ Milliseconds report(const std::string& name, double work, std::string_view unit,
 }
 
 Tensor random_tensor(const Shape& shape, DType dtype, uint64_t seed) {
-  return ops::cast(ops::random_normal(shape, {seed, Purpose::test, 0}), dtype);
+  return ops::cast(ops::random_normal(shape, {seed, RandomStream::test, 0}), dtype);
 }
 
 /// A convolution and how often it occurs in its network.

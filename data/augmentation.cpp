@@ -12,7 +12,7 @@ namespace {
 
 /// A crop of random area and aspect. After ten tries that do not fit, the largest centered one of allowed
 /// aspect.
-Crop random_crop(const AugmentationOptions& o, float height, float width, RandomStream& random) {
+Crop random_crop(const AugmentationOptions& o, float height, float width, RandomGenerator& random) {
   if (o.fixed_crop) {
     const float side = central_share * std::min(height, width);
     return {random.uniform(0.0f, width - side), random.uniform(0.0f, height - side), side, side};
@@ -34,8 +34,8 @@ Crop random_crop(const AugmentationOptions& o, float height, float width, Random
 
 ViewPlan plan_augmentation(const AugmentationOptions& o, int picture_height, int picture_width, uint64_t seed,
                            int64_t epoch, int64_t index) {
-  RandomStream random(
-      {seed, Purpose::augmentation, static_cast<uint64_t>(epoch) << 40 | static_cast<uint64_t>(index)});
+  RandomGenerator random(
+      {seed, RandomStream::augmentation, static_cast<uint64_t>(epoch) << 40 | static_cast<uint64_t>(index)});
   const Crop crop =
       random_crop(o, static_cast<float>(picture_height), static_cast<float>(picture_width), random);
   ViewPlan plan{.crop = crop,

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "data/dataset.h"
-#include "tensor/view.h"
+#include "tensor/image/view.h"
 
 namespace la {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "data/decode.h"
-#include "tensor/picture.h"
+#include "tensor/image/picture.h"
 #include "tensor/tensor.h"
 
 namespace la {
@@ -42,7 +42,7 @@ class Dataset {
   /// Whether picture i is known to be bad.
   virtual bool is_bad(int64_t) const { return false; }
   /// What was wrong with those that were found since the last call: a line for each.
-  virtual std::vector<std::string> take_complaints() const { return {}; }
+  virtual std::vector<std::string> take_warnings() const { return {}; }
   /// The list of files as text, for DataOptions::listings; empty where there are none.
   virtual std::string listing() const { return ""; }
 };

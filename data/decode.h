@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "data/codecs/codec.h"
-#include "tensor/resize.h"
+#include "tensor/image/resize.h"
 
 namespace la {
 

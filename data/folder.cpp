@@ -19,7 +19,7 @@
 #include "data/formats.h"
 #include "data/leakage.h"
 #include "data/picture_list.h"
-#include "tensor/seal.h"
+#include "tensor/io/seal.h"
 #include "tensor/text.h"
 
 namespace la {
@@ -101,9 +101,9 @@ class PictureFiles final : public Dataset {
     const std::lock_guard lock(mutex_);
     return bad_.contains(i);
   }
-  std::vector<std::string> take_complaints() const override {
+  std::vector<std::string> take_warnings() const override {
     const std::lock_guard lock(mutex_);
-    return std::exchange(complaints_, {});
+    return std::exchange(warnings_, {});
   }
 
  private:
@@ -134,7 +134,7 @@ class PictureFiles final : public Dataset {
 
   /// Sets too_many_ if it was one too many.
   void judge_bad(const std::string& path, const char* why) const {
-    complaints_.push_back(printable(fmt::format("{}: {}", path, why)));
+    warnings_.push_back(printable(fmt::format("{}: {}", path, why)));
     constexpr size_t few = 5;  // that may be bad in a small folder
     const auto share = static_cast<size_t>(max_bad_ * static_cast<double>(size()));
     if (max_bad_ == 0)
@@ -152,7 +152,7 @@ class PictureFiles final : public Dataset {
 
   mutable std::mutex mutex_;  // guards what follows
   mutable std::set<int64_t> bad_;
-  mutable std::vector<std::string> complaints_;
+  mutable std::vector<std::string> warnings_;
   mutable std::string too_many_;  // what is wrong once too many are bad: the same in all threads
 };
 

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "data/formats.h"
-#include "tensor/checksum.h"
+#include "tensor/io/checksum.h"
 
 namespace la {
 namespace {

@@ -38,7 +38,7 @@ bool write_view(const Dataset& data, int64_t i, const AugmentationOptions& optio
 std::vector<int32_t> epoch_order(int64_t n, uint64_t seed, int64_t epoch) {
   std::vector<int32_t> order(static_cast<size_t>(n));
   std::iota(order.begin(), order.end(), 0);
-  RandomStream random({seed, Purpose::shuffle, static_cast<uint64_t>(epoch)});
+  RandomGenerator random({seed, RandomStream::shuffle, static_cast<uint64_t>(epoch)});
   for (size_t i = order.size(); i > 1; --i)
     std::swap(order[i - 1], order[random.below(static_cast<uint32_t>(i))]);
   return order;

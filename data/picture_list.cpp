@@ -202,7 +202,7 @@ PictureList PictureList::split_off(double share, uint64_t seed) {
   for (int64_t i = 0; i < size(); ++i) of_class[labels[static_cast<size_t>(i)]].push_back(i);
   std::set<int64_t> taken;
   for (auto& [label, members] : of_class) {
-    RandomStream random({seed, Purpose::split, static_cast<uint64_t>(label + 1)});
+    RandomGenerator random({seed, RandomStream::split, static_cast<uint64_t>(label + 1)});
     const auto n = static_cast<int64_t>(members.size());
     const int64_t least = n > 1 ? 1 : 0;
     const auto wanted = std::clamp<int64_t>(std::llround(share * static_cast<double>(n)), least, n - 1);

@@ -33,7 +33,7 @@ std::unique_ptr<Dataset> share_of_labels(const Dataset& all, double share, uint6
     if (all.label(i) != unlabeled) of_class[all.label(i)].push_back(i);
   std::vector<int64_t> rows;
   for (auto& [label, members] : of_class) {
-    RandomStream random({seed, Purpose::low_shot, static_cast<uint64_t>(label)});
+    RandomGenerator random({seed, RandomStream::low_shot, static_cast<uint64_t>(label)});
     const auto wanted =
         static_cast<size_t>(std::max(1.0, std::round(share * static_cast<double>(members.size()))));
     for (size_t i = 0; i < wanted; ++i)

@@ -20,7 +20,7 @@ class Subset final : public Dataset {
   std::string description() const override;
   size_t memory_bytes() const override { return 0; }
   bool is_bad(int64_t i) const override { return all_.is_bad(row(i)); }
-  std::vector<std::string> take_complaints() const override { return all_.take_complaints(); }
+  std::vector<std::string> take_warnings() const override { return all_.take_warnings(); }
 
  private:
   int64_t row(int64_t i) const { return rows_.at(static_cast<size_t>(i)); }

@@ -4,7 +4,7 @@
 #include <charconv>
 #include <filesystem>
 
-#include "la/files.h"
+#include "tensor/io/files.h"
 
 namespace la {
 namespace {

@@ -8,7 +8,7 @@
 #include <optional>
 #include <string>
 
-#include "la/safetensors.h"
+#include "tensor/io/safetensors.h"
 
 namespace la {
 

@@ -12,7 +12,7 @@ namespace {
 std::vector<int32_t> choose_distinct(int64_t n, int64_t count, const RandomKey& key) {
   std::vector<int32_t> numbers(static_cast<size_t>(n));
   std::iota(numbers.begin(), numbers.end(), 0);
-  RandomStream random(key);
+  RandomGenerator random(key);
   for (int64_t i = 0; i < count; ++i)
     std::swap(numbers[i], numbers[i + random.below(static_cast<uint32_t>(n - i))]);
   numbers.resize(static_cast<size_t>(count));
@@ -51,7 +51,7 @@ double imbalance_of(const std::vector<int32_t>& counts, int64_t n) {
 
 }  // namespace
 
-KMeansResult kmeans(const Tensor& x, const KMeansOptions& options, const Watch& watch) {
+KMeansResult kmeans(const Tensor& x, const KMeansOptions& options, const ProgressCallback& progress) {
   const int64_t n = x.size(0), m = options.clusters;
   check(m >= 1 && m <= n, "k-means: {} clusters of {} vectors; expected 1 to {}", m, n, n);
   check(options.iterations >= 1, "k-means: expected at least 1 iteration, got {}", options.iterations);
@@ -66,7 +66,7 @@ KMeansResult kmeans(const Tensor& x, const KMeansOptions& options, const Watch& 
     result.centroids = options.spherical ? ops::l2_normalize(clusters.means).y : clusters.means;
     result.splits += split_largest(result.centroids, clusters.counts.to_vector<int32_t>(), split_key);
     split_key.seed += 1;
-    if (watch) watch("k-means iterations", iteration + 1, options.iterations);
+    if (progress) progress("k-means iterations", iteration + 1, options.iterations);
   }
 
   const Assignment assignment = ops::nearest_centroid(x, result.centroids);

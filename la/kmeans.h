@@ -3,7 +3,7 @@
 // subsampled.
 #pragma once
 
-#include "la/progress.h"
+#include "tensor/progress_callback.h"
 #include "tensor/random.h"
 #include "tensor/tensor.h"
 
@@ -13,7 +13,7 @@ struct KMeansOptions {
   int64_t clusters = 600;  // m
   int iterations = 20;
   bool spherical = false;  // centroids are put back on the unit sphere
-  RandomKey key = {.purpose = Purpose::clustering};
+  RandomKey key = {.stream = RandomStream::clustering};
 };
 
 struct KMeansResult {
@@ -26,7 +26,7 @@ struct KMeansResult {
 };
 
 /// Clusters the rows of x [N, D], starting from m different rows chosen at random. The same key gives the
-/// same labels, whatever the number of threads. `watch` is told after each iteration.
-KMeansResult kmeans(const Tensor& x, const KMeansOptions& options, const Watch& watch = {});
+/// same labels, whatever the number of threads. `progress` is told after each iteration.
+KMeansResult kmeans(const Tensor& x, const KMeansOptions& options, const ProgressCallback& progress = {});
 
 }  // namespace la

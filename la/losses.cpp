@@ -32,18 +32,13 @@ Variable local_aggregation_loss(const Variable& v, const MemoryBank& bank, const
   return mean_over_batch("local_aggregation_loss", v, rows, through_rows_of(bank, background.indices));
 }
 
-Variable instance_softmax_loss(const Variable& v, const MemoryBank& bank, const Tensor& pictures,
+Variable instance_softmax_loss(const Variable& v, const MemoryBank& bank, const Tensor& indices,
                                float temperature) {
   const Tensor scores = ops::matmul(v.value(), bank.vectors(), {.transpose_b = true});  // [B, N]
-  const RowLosses rows = ops::softmax_cross_entropy(scores, pictures, 1.0f / temperature);
+  const RowLosses rows = ops::softmax_cross_entropy(scores, indices, 1.0f / temperature);
   return mean_over_batch("instance_softmax_loss", v, rows, [table = bank.vectors()](const Tensor& gradient) {
     return ops::matmul(gradient, table);
   });
-}
-
-Variable cross_entropy(const Variable& logits, const Tensor& target) {
-  const RowLosses rows = ops::softmax_cross_entropy(logits.value(), target, 1.0f);
-  return mean_over_batch("cross_entropy", logits, rows, [](const Tensor& gradient) { return gradient; });
 }
 
 // h is the sigmoid of log P(j | v) - log(m / N), so that the loss is a logistic regression.
@@ -56,11 +51,11 @@ Variable instance_nce_loss(const Variable& v, const MemoryBank& bank, const Tens
   return mean_over_batch("instance_nce_loss", v, rows, through_rows_of(bank, candidates));
 }
 
-Tensor nce_candidates(const Tensor& pictures, int64_t m, int64_t bank_size, uint64_t seed,
+Tensor nce_candidates(const Tensor& indices, int64_t m, int64_t bank_size, uint64_t seed,
                       const Tensor& step) {
-  const Tensor candidates = ops::random_below({pictures.numel(), 1 + m}, bank_size,
-                                              {.seed = seed, .purpose = Purpose::noise_samples}, step);
-  ops::set_column(candidates, 0, pictures);
+  const Tensor candidates = ops::random_below({indices.numel(), 1 + m}, bank_size,
+                                              {.seed = seed, .stream = RandomStream::noise_samples}, step);
+  ops::set_column(candidates, 0, indices);
   return candidates;
 }
 

@@ -20,8 +20,8 @@ Variable local_aggregation_loss(const Variable& v, const MemoryBank& bank, const
                                 const Tensor& close, float temperature);
 
 /// Instance recognition (Wu, Xiong, Yu, Lin 2018): L = -log P(i | v_i), with the full sum over the bank.
-/// pictures: i32 [B].
-Variable instance_softmax_loss(const Variable& v, const MemoryBank& bank, const Tensor& pictures,
+/// indices: i32 [B], which pictures they are.
+Variable instance_softmax_loss(const Variable& v, const MemoryBank& bank, const Tensor& indices,
                                float temperature);
 
 /// Instance recognition by noise-contrastive estimation: tell picture i from m pictures drawn uniformly, with
@@ -33,8 +33,7 @@ Variable instance_nce_loss(const Variable& v, const MemoryBank& bank, const Tens
 
 /// For each picture of i32 [B]: itself, then m noise pictures. i32 [B, 1 + m]. step, i64 of one element, keys
 /// the random numbers.
-Tensor nce_candidates(const Tensor& pictures, int64_t m, int64_t bank_size, uint64_t seed,
-                      const Tensor& step);
+Tensor nce_candidates(const Tensor& indices, int64_t m, int64_t bank_size, uint64_t seed, const Tensor& step);
 
 /// The constant Z of the original program, 2876934.2 for the 1,281,167 pictures of ImageNet, scaled to N. It
 /// fits tau = 0.07 in 128 dimensions: N exp(1 / (2 D tau^2)) is the mean over random vectors.
@@ -42,9 +41,5 @@ double original_nce_constant(int64_t bank_size);
 /// Z estimated from a batch: N times the mean of exp(v-bar_j . v / tau) over its noise.
 double estimate_nce_constant(const Tensor& v, const MemoryBank& bank, const Tensor& candidates,
                              float temperature);
-
-/// Mean over the batch of -log softmax(logits_i)_{target_i}: logits f32 [B, C], which are overwritten, target
-/// i32 [B].
-Variable cross_entropy(const Variable& logits, const Tensor& target);
 
 }  // namespace la

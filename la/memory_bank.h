@@ -12,11 +12,11 @@ class MemoryBank {
   /// N vectors drawn at random on the unit sphere in R^D. momentum: t of the update rule.
   MemoryBank(int64_t size, int64_t dim, float momentum, uint64_t seed, Device device = {});
 
-  /// v-bar_i <- normalize(t v-bar_i + (1 - t) v_i) for the pictures i32 [B] and their embeddings v f32 [B,
-  /// D].
-  void update(const Tensor& pictures, const Tensor& v);
+  /// v-bar_i <- normalize(t v-bar_i + (1 - t) v_i) for the pictures named by indices i32 [B], which are all
+  /// different, and their embeddings v f32 [B, D].
+  void update(const Tensor& indices, const Tensor& v);
   /// v-bar_i <- v_i.
-  void assign(const Tensor& pictures, const Tensor& v);
+  void assign(const Tensor& indices, const Tensor& v);
   /// The same for all pictures: v f32 [N, D].
   void assign_all(const Tensor& v);
 

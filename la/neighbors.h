@@ -7,14 +7,14 @@
 
 namespace la {
 
-/// B_i for the pictures i32 [R] with embeddings v f32 [R, D]: the k vectors of the bank nearest to v_i,
-/// exactly, with their similarities v . v-bar. It always contains i itself. [R, k], in ascending order of
-/// index.
-TopK background_neighbors(const MemoryBank& bank, const Tensor& v, const Tensor& pictures, int64_t k);
+/// B_i of the pictures named by indices i32 [R], whose embeddings are v f32 [R, D]: the k vectors of the bank
+/// nearest to v_i, exactly, with their similarities v . v-bar. It always contains i itself. [R, k], in
+/// ascending order of index.
+TopK background_neighbors(const MemoryBank& bank, const Tensor& v, const Tensor& indices, int64_t k);
 
 /// C_i intersected with B_i, as a mask u8 [R, k] over B_i: the background neighbors that are in i's cluster
 /// in at least one of the H clusterings (labels i32 [N, H]). It always contains i itself.
-Tensor close_by_clusters(const Tensor& labels, const Tensor& pictures, const TopK& background);
+Tensor close_by_clusters(const Tensor& labels, const Tensor& indices, const TopK& background);
 
 /// The paper's ablation: C_i is the `count` nearest of B_i. The same kind of mask.
 Tensor close_by_distance(const TopK& background, int64_t count);

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "autograd/functions.h"
-#include "la/evaluation.h"
+#include "evaluation/knn.h"
 #include "la/losses.h"
 #include "la/neighbors.h"
 #include "layers/networks.h"
@@ -71,12 +71,12 @@ Trainer::Trainer(const Config& config, const Dataset& data, const AugmentationOp
       data_(data),
       view_(augmentation),
       device_(device),
-      feed_(make_feed(data, augmentation,
-                      {.batch = config.batch,
-                       .threads = config.loader_threads,
-                       .seed = config.seed,
-                       .dtype = precision(),
-                       .device = device})),
+      loader_(make_device_loader(data, augmentation,
+                                 {.batch = config.batch,
+                                  .threads = config.loader_threads,
+                                  .seed = config.seed,
+                                  .dtype = precision(),
+                                  .device = device})),
       network_(make_initialized(config, data, augmentation.size, device)),
       sgd_(make_sgd(*network_, config)),
       schedule_(make_schedule(config)),
@@ -88,35 +88,36 @@ Trainer::Trainer(const Config& config, const Dataset& data, const AugmentationOp
   if (config.nce_constant == NceConstant::original) nce_constant_ = original_nce_constant(data.size());
 }
 
-void Trainer::fill_bank(const Watch& watch) {
+void Trainer::fill_bank(const ProgressCallback& progress) {
   NoGrad no_grad;
-  feed_->start_epoch(0, 0);
+  loader_->start_epoch(0, 0);
   for (int64_t step = 0; step < steps_per_epoch(); ++step) {
-    feed_->next();
-    bank_.assign(feed_->pictures(), l2_normalize((*network_)(Variable(feed_->images()))).value());
-    if (watch) watch("pictures embedded", (step + 1) * config_.batch, steps_per_epoch() * config_.batch);
+    loader_->next();
+    bank_.assign(loader_->indices(), l2_normalize((*network_)(Variable(loader_->images()))).value());
+    if (progress)
+      progress("pictures embedded", (step + 1) * config_.batch, steps_per_epoch() * config_.batch);
   }
 }
 
-std::vector<KMeansResult> Trainer::begin_epoch(const Watch& watch) {
-  feed_->start_epoch(epoch_, step_);
+std::vector<KMeansResult> Trainer::begin_epoch(const ProgressCallback& progress) {
+  loader_->start_epoch(epoch_, step_);
   if (step_ > 0) return {};  // in the middle of an epoch, whose clusters were restored
   loss_sum_ = 0;
   losses_read_ = losses_made_ = 0;
   if (phase() == Phase::ir || config_.close_neighbors != CloseNeighborKind::kmeans) return {};
   const bool due = (epoch_ - config_.warm_start_epochs) % config_.cluster_every == 0;
-  return due || !cluster_labels_.defined() ? cluster_bank(watch) : std::vector<KMeansResult>();
+  return due || !cluster_labels_.defined() ? cluster_bank(progress) : std::vector<KMeansResult>();
 }
 
-std::vector<KMeansResult> Trainer::cluster_bank(const Watch& watch) {
+std::vector<KMeansResult> Trainer::cluster_bank(const ProgressCallback& progress) {
   const ProfileRange range("clustering");
-  if (config_.bank_refresh) bank_.assign_all(embed(*network_, data_, view_, precision(), device_, watch));
+  if (config_.bank_refresh) bank_.assign_all(embed(*network_, data_, view_, precision(), device_, progress));
   if (!cluster_labels_.defined())
     cluster_labels_ = Tensor({bank_.size(), config_.clusterings}, DType::i32, device_);
   std::vector<KMeansResult> results;
   for (int h = 0; h < config_.clusterings; ++h) {
-    const auto watch_all = [&](std::string_view what, int64_t done, int64_t iterations) {
-      if (watch) watch(what, h * iterations + done, config_.clusterings * iterations);
+    const auto progress_of_all = [&](std::string_view what, int64_t done, int64_t iterations) {
+      if (progress) progress(what, h * iterations + done, config_.clusterings * iterations);
     };
     const auto number =
         static_cast<uint64_t>(epoch_) * static_cast<uint64_t>(config_.clusterings) + static_cast<uint64_t>(h);
@@ -124,17 +125,17 @@ std::vector<KMeansResult> Trainer::cluster_bank(const Watch& watch) {
                              {.clusters = config_.clusters,
                               .iterations = config_.cluster_iterations,
                               .spherical = config_.spherical,
-                              .key = {config_.seed, Purpose::clustering, number}},
-                             watch_all));
+                              .key = {config_.seed, RandomStream::clustering, number}},
+                             progress_of_all));
     ops::set_column(cluster_labels_, h, results.back().labels);
   }
   return results;
 }
 
 bool Trainer::train_step(StepReport& report) {
-  const double waited = feed_->seconds_waited();
-  feed_->next();
-  report.waiting_seconds = feed_->seconds_waited() - waited;
+  const double waited = loader_->seconds_waited();
+  loader_->next();
+  report.waiting_seconds = loader_->seconds_waited() - waited;
   report.learning_rate = learning_rate();
   sgd_.set_learning_rate(report.learning_rate);
   total_steps_.copy_from_host(std::array{total_steps()}.data());
@@ -172,7 +173,7 @@ void Trainer::compute_step() {
 /// The embeddings of the step's pictures.
 Variable Trainer::embed_views() {
   const ProfileRange range("forward");
-  return l2_normalize((*network_)(Variable(feed_->images())));
+  return l2_normalize((*network_)(Variable(loader_->images())));
 }
 
 /// The loss, which is kept; then the bank takes the embeddings in.
@@ -181,26 +182,26 @@ Variable Trainer::compare_with_bank(const Variable& v) {
   const double begin = now();
   const Variable loss = phase() == Phase::ir ? instance_loss(v) : aggregation_loss(v);
   ops::scatter_rows(losses_, step_of_epoch_, loss.value());
-  bank_.update(feed_->pictures(), v.value());
+  bank_.update(loader_->indices(), v.value());
   if (device_.is_cpu()) la_seconds_ = now() - begin;
   return loss;
 }
 
 Variable Trainer::instance_loss(const Variable& v) {
-  const Tensor pictures = feed_->pictures();
+  const Tensor indices = loader_->indices();
   if (config_.ir_loss == IrLoss::softmax)
-    return instance_softmax_loss(v, bank_, pictures, config_.temperature);
-  const Tensor candidates = nce_candidates(pictures, config_.noise, bank_.size(), config_.seed, total_steps_);
+    return instance_softmax_loss(v, bank_, indices, config_.temperature);
+  const Tensor candidates = nce_candidates(indices, config_.noise, bank_.size(), config_.seed, total_steps_);
   if (nce_constant_ == 0)
     nce_constant_ = estimate_nce_constant(v.value(), bank_, candidates, config_.temperature);
   return instance_nce_loss(v, bank_, candidates, nce_constant_, config_.temperature);
 }
 
 Variable Trainer::aggregation_loss(const Variable& v) const {
-  const Tensor pictures = feed_->pictures();
-  const TopK background = background_neighbors(bank_, v.value(), pictures, config_.background);
+  const Tensor indices = loader_->indices();
+  const TopK background = background_neighbors(bank_, v.value(), indices, config_.background);
   const Tensor close = config_.close_neighbors == CloseNeighborKind::kmeans
-                           ? close_by_clusters(cluster_labels_, pictures, background)
+                           ? close_by_clusters(cluster_labels_, indices, background)
                            : close_by_distance(background, config_.close_count);
   return local_aggregation_loss(v, bank_, background, close, config_.temperature);
 }

@@ -13,14 +13,14 @@
 #include <vector>
 
 #include "autograd/sgd.h"
-#include "data/feed.h"
+#include "data/device_loader.h"
 #include "la/config.h"
 #include "la/kmeans.h"
 #include "la/memory_bank.h"
-#include "la/progress.h"
-#include "la/safetensors.h"
 #include "layers/module.h"
-#include "tensor/repeated_work.h"
+#include "tensor/captured_step.h"
+#include "tensor/io/safetensors.h"
+#include "tensor/progress_callback.h"
 
 namespace la {
 
@@ -56,7 +56,7 @@ class Trainer {
   int64_t step() const { return step_; }
   /// Steps since the start of the run.
   int64_t total_steps() const { return epoch_ * steps_per_epoch() + step_; }
-  int64_t steps_per_epoch() const { return feed_->steps_per_epoch(); }
+  int64_t steps_per_epoch() const { return loader_->steps_per_epoch(); }
   bool finished() const { return epoch_ >= config_.epochs; }
   Phase phase() const { return epoch_ < config_.warm_start_epochs ? Phase::ir : Phase::la; }
   /// Mean loss over the completed steps of the epoch under way, or over the last epoch at its end. Waits for
@@ -66,11 +66,11 @@ class Trainer {
   /// Fills the bank with the embeddings of the untrained network (the option bank_init = forward), from one
   /// pass over the first epoch's batches in training mode. What is left over beyond whole batches keeps its
   /// random vectors.
-  void fill_bank(const Watch& watch = {});
+  void fill_bank(const ProgressCallback& progress = {});
 
   /// Begins an epoch, or goes on with one that was restored. An LA epoch begins with new clusters where they
-  /// are due; returns how each clustering went. Where `watch` ended that, it can be called again.
-  std::vector<KMeansResult> begin_epoch(const Watch& watch = {});
+  /// are due; returns how each clustering went. Where `progress` ended that, it can be called again.
+  std::vector<KMeansResult> begin_epoch(const ProgressCallback& progress = {});
   /// One step of the epoch; false once all of them are done, which completes it. A GPU may still be at work
   /// when it returns.
   bool train_step(StepReport& report);
@@ -81,7 +81,7 @@ class Trainer {
   void restore(const SafetensorsFile& checkpoint);
 
  private:
-  std::vector<KMeansResult> cluster_bank(const Watch& watch);
+  std::vector<KMeansResult> cluster_bank(const ProgressCallback& progress);
   void compute_step();
   Variable embed_views();
   Variable compare_with_bank(const Variable& v);
@@ -95,7 +95,7 @@ class Trainer {
   const Dataset& data_;
   AugmentationOptions view_;
   Device device_;
-  std::unique_ptr<Feed> feed_;
+  std::unique_ptr<DeviceLoader> loader_;
   std::unique_ptr<Module> network_;
   Sgd sgd_;
   Schedule schedule_;
@@ -106,7 +106,7 @@ class Trainer {
   int64_t step_ = 0;
 
   // A step as the device does it: what changes from step to step lies in tensors.
-  RepeatedWork work_;
+  CapturedStep work_;
   Phase work_phase_ = Phase::ir;
   Tensor total_steps_;    // i64 [1]
   Tensor step_of_epoch_;  // i32 [1]

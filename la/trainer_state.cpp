@@ -59,11 +59,11 @@ void Trainer::restore(const SafetensorsFile& checkpoint) {
   } catch (const Error& error) {
     fail("{}: is of another run: {}", checkpoint.path, error.what());
   }
-  epoch_ = metadata_number<int>(checkpoint, "epoch");
-  step_ = metadata_number<int64_t>(checkpoint, "step");
-  loss_sum_ = metadata_number<double>(checkpoint, "loss_sum");
-  losses_read_ = losses_made_ = metadata_number<int64_t>(checkpoint, "loss_steps");
-  nce_constant_ = metadata_number<double>(checkpoint, "nce_constant");
+  epoch_ = checkpoint.number<int>("epoch");
+  step_ = checkpoint.number<int64_t>("step");
+  loss_sum_ = checkpoint.number<double>("loss_sum");
+  losses_read_ = losses_made_ = checkpoint.number<int64_t>("loss_steps");
+  nce_constant_ = checkpoint.number<double>("nce_constant");
   check(losses_read_ >= 0 && losses_read_ <= steps_per_epoch(), "{}: \"loss_steps\" is {}; expected 0 to {}",
         checkpoint.path, losses_read_, steps_per_epoch());
   check(epoch_ >= 0 && epoch_ <= config_.epochs && step_ >= 0 && step_ < steps_per_epoch(),

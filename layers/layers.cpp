@@ -63,7 +63,7 @@ Variable Dropout::forward(const Variable& x) {
   if (!training()) return x;
   const Tensor call = ops::copy(calls_);  // for the backward pass too, when the counter has gone on
   ops::increment(calls_);
-  return dropout(x, p_, {seed_, Purpose::dropout, 0}, call);
+  return dropout(x, p_, {seed_, RandomStream::dropout, 0}, call);
 }
 
 Sequential& Sequential::append(std::unique_ptr<Module> module) {

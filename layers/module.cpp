@@ -49,7 +49,12 @@ void Module::initialize(uint64_t seed) {
   set_initialized();
   uint64_t number = 0;
   for (const Parameter& p : parameters())
-    (*p.initializer)(p.variable->value(), {seed, Purpose::parameters, number++});
+    (*p.initializer)(p.variable->value(), {seed, RandomStream::parameters, number++});
+}
+
+Device Module::device() {
+  const std::vector<Parameter> all = parameters();
+  return all.empty() ? Device::cpu() : all.front().variable->value().device();
 }
 
 void Module::to(Device device) {

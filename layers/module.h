@@ -69,6 +69,8 @@ class Module {
   void set_initialized();
   /// Moves parameters and buffers; optimizers must be made afterwards.
   void to(Device device);
+  /// Where its parameters lie; the CPU if it has none.
+  Device device();
   /// Calls `observer` with every output of this module; an empty one ends that.
   void observe(Observer observer) { observer_ = std::move(observer); }
 

@@ -91,7 +91,7 @@ class CachingAllocator {
   MemoryStats stats_;
 };
 
-/// The memory of work that is recorded, to run again and again (repeated_work.h): all blocks that are handed
+/// The memory of work that is recorded, to run again and again (captured_step.h): all blocks that are handed
 /// out between its construction and close(). They are nobody else's from close() to its destruction, although
 /// the work has freed most of them.
 class Reservation {

@@ -7,11 +7,11 @@
 #include <string>
 
 #include "tensor/allocator.h"
+#include "tensor/captured_step.h"
+#include "tensor/image/view.h"
 #include "tensor/op_types.h"
 #include "tensor/random.h"
-#include "tensor/repeated_work.h"
 #include "tensor/uploader.h"
-#include "tensor/view.h"
 
 namespace la {
 

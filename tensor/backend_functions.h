@@ -38,7 +38,7 @@ LA_FUNCTION(conv2d_backward_weight,
             (const Tensor& dy, const Tensor& x, const ConvGeometry& geometry, const Tensor& dweight))
 LA_FUNCTION(max_pool2d, (const Tensor& x, const PoolGeometry& geometry, const MaxPoolResult& out))
 LA_FUNCTION(max_pool2d_backward,
-            (const Tensor& dy, const Tensor& winner, const PoolGeometry& geometry, const Tensor& dx))
+            (const Tensor& dy, const Tensor& argmax, const PoolGeometry& geometry, const Tensor& dx))
 LA_FUNCTION(avg_pool2d, (const Tensor& x, const PoolGeometry& geometry, const Tensor& y))
 LA_FUNCTION(avg_pool2d_backward, (const Tensor& dy, const PoolGeometry& geometry, const Tensor& dx))
 LA_FUNCTION(global_avg_pool, (const Tensor& x, const Tensor& y))
@@ -57,8 +57,7 @@ LA_FUNCTION(batch_norm_backward,
 LA_FUNCTION(gather_rows, (const Tensor& table, const Tensor& rows, const Tensor& y))
 LA_FUNCTION(scatter_rows, (const Tensor& rows, const Tensor& source, const Tensor& table))
 LA_FUNCTION(set_column, (const Tensor& values, int64_t column, const Tensor& matrix))
-LA_FUNCTION(blend_normalized_rows,
-            (const Tensor& rows, const Tensor& source, float keep, const Tensor& table))
+LA_FUNCTION(ema_update_rows, (const Tensor& rows, const Tensor& source, float keep, const Tensor& table))
 LA_FUNCTION(gather_dot, (const Tensor& queries, const Tensor& table, const Tensor& indices, const Tensor& y))
 LA_FUNCTION(gather_sum,
             (const Tensor& coefficients, const Tensor& indices, const Tensor& table, const Tensor& y))
@@ -67,8 +66,9 @@ LA_FUNCTION(gather_sum,
 LA_FUNCTION(top_k, (const Tensor& scores, const TopK& out))
 LA_FUNCTION(nearest_rows,
             (const Tensor& queries, const Tensor& table, const Tensor& include, const TopK& out))
-LA_FUNCTION(mark_columns, (const Tensor& columns, const Tensor& mask))
-LA_FUNCTION(share_label, (const Tensor& labels, const Tensor& own, const Tensor& indices, const Tensor& mask))
+LA_FUNCTION(columns_to_mask, (const Tensor& columns, const Tensor& mask))
+LA_FUNCTION(same_cluster_mask,
+            (const Tensor& labels, const Tensor& own, const Tensor& indices, const Tensor& mask))
 
 // Losses over rows. The gradient of softmax_cross_entropy is the array of the scores.
 LA_FUNCTION(softmax_ratio_loss,

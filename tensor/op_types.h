@@ -61,7 +61,7 @@ struct BatchNormGradients {
 
 struct MaxPoolResult {
   Tensor y;
-  Tensor winner;  // u8, shape of y: position of the maximum inside its window, row by row
+  Tensor argmax;  // u8, shape of y: position of the maximum inside its window, row by row
 };
 
 /// The k largest of each row.

@@ -6,9 +6,9 @@
 // weights [O, KH, KW, I]. "float" stands for f32 or bf16; indices and labels are i32.
 #pragma once
 
+#include "tensor/image/view.h"
 #include "tensor/op_types.h"
 #include "tensor/random.h"
-#include "tensor/view.h"
 
 namespace la::ops {
 
@@ -97,7 +97,7 @@ Tensor conv2d_backward_weight(const Tensor& dy, const Tensor& x, const Shape& we
                               const ConvGeometry& geometry);
 
 MaxPoolResult max_pool2d(const Tensor& x, const PoolGeometry& geometry);
-Tensor max_pool2d_backward(const Tensor& dy, const Tensor& winner, const Shape& x_shape,
+Tensor max_pool2d_backward(const Tensor& dy, const Tensor& argmax, const Shape& x_shape,
                            const PoolGeometry& geometry);
 /// Mean of each window; positions outside the picture are not counted.
 Tensor avg_pool2d(const Tensor& x, const PoolGeometry& geometry);
@@ -131,7 +131,7 @@ void scatter_rows(const Tensor& table, const Tensor& rows, const Tensor& source)
 /// matrix[i][column] <- values[i]: i32 [R, C] and [R].
 void set_column(const Tensor& matrix, int64_t column, const Tensor& values);
 /// table[rows[i]] <- normalize(keep * table[rows[i]] + (1 - keep) * source[i]); the rows are distinct.
-void blend_normalized_rows(const Tensor& table, const Tensor& rows, const Tensor& source, float keep);
+void ema_update_rows(const Tensor& table, const Tensor& rows, const Tensor& source, float keep);
 /// scores_ij = queries_i . table[indices_ij]: [R, D], [N, D], [R, K] -> [R, K].
 Tensor gather_dot(const Tensor& queries, const Tensor& table, const Tensor& indices);
 /// y_i = sum_j coefficients_ij * table[indices_ij]: [R, K], [R, K], [N, D] -> [R, D]. Ascending indices are
@@ -150,10 +150,10 @@ TopK top_k(const Tensor& scores, int64_t k);
 /// of the farthest.
 TopK nearest_rows(const Tensor& queries, const Tensor& table, int64_t k, const Tensor& include = {});
 /// mask u8 [R, width]: 1 at the columns named in columns i32 [R, K], else 0.
-Tensor mark_columns(const Tensor& columns, int64_t width);
+Tensor columns_to_mask(const Tensor& columns, int64_t width);
 /// mask u8 [R, K]: 1 where, in at least one of the H labelings (labels i32 [N, H]), row indices_ij of the
 /// table has the same label as row own_i.
-Tensor share_label(const Tensor& labels, const Tensor& own, const Tensor& indices);
+Tensor same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices);
 
 // --- Losses over rows of scores (f32)
 // -------------------------------------------------------------------------------------

@@ -125,15 +125,15 @@ MaxPoolResult max_pool2d(const Tensor& x, const PoolGeometry& geometry) {
   return out;
 }
 
-Tensor max_pool2d_backward(const Tensor& dy, const Tensor& winner, const Shape& x_shape,
+Tensor max_pool2d_backward(const Tensor& dy, const Tensor& argmax, const Shape& x_shape,
                            const PoolGeometry& geometry) {
   constexpr const char* op = "max_pool2d_backward";
   check_float(op, "dy", dy);
   check_shape(op, "dy", dy, pool_shape(op, x_shape, geometry));
-  check_dtype(op, "the winner", winner, DType::u8);
-  check_shape(op, "the winner", winner, dy.shape());
+  check_dtype(op, "the argmax", argmax, DType::u8);
+  check_shape(op, "the argmax", argmax, dy.shape());
   Tensor dx(x_shape, dy.dtype(), dy.device());
-  backend(dy.device()).max_pool2d_backward(dy, winner, geometry, dx);
+  backend(dy.device()).max_pool2d_backward(dy, argmax, geometry, dx);
   return dx;
 }
 

@@ -4,7 +4,7 @@
 
 namespace la {
 
-/// A range from construction to destruction. What is recorded within one (RepeatedWork) shows it only then.
+/// A range from construction to destruction. What is recorded within one (CapturedStep) shows it only then.
 class ProfileRange {
  public:
   explicit ProfileRange(const char* name);

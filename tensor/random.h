@@ -1,5 +1,5 @@
 // Random numbers: Philox 4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3",
-// SC 2011). A number is a pure function of (seed, purpose, index, position), so the same seed gives the same
+// SC 2011). A number is a pure function of (seed, stream, index, position), so the same seed gives the same
 // initial weights, crops and noise samples on every device, whatever the number of threads.
 #pragma once
 
@@ -10,8 +10,8 @@
 
 namespace la {
 
-/// What a random number is for; numbers of different purposes are independent.
-enum class Purpose : uint32_t {
+/// What a random number is for; numbers of different streams are independent.
+enum class RandomStream : uint32_t {
   parameters = 1,
   bank,
   shuffle,
@@ -27,7 +27,7 @@ enum class Purpose : uint32_t {
 /// Names one random sequence: `index` is, for example, a picture, a step or a parameter's number.
 struct RandomKey {
   uint64_t seed = 0;
-  Purpose purpose = Purpose::test;
+  RandomStream stream = RandomStream::test;
   uint64_t index = 0;
 };
 
@@ -36,10 +36,10 @@ struct Random4 {
 };
 
 /// Four independent 32-bit numbers: block number `position` of the sequence `key`.
-/// The counter is (position, purpose, index low, index high); the Philox key is the seed. Positions reach
+/// The counter is (position, stream, index low, index high); the Philox key is the seed. Positions reach
 /// 2^32.
 LA_HD Random4 philox(const RandomKey& key, uint32_t position) {
-  uint32_t c0 = position, c1 = static_cast<uint32_t>(key.purpose);
+  uint32_t c0 = position, c1 = static_cast<uint32_t>(key.stream);
   uint32_t c2 = static_cast<uint32_t>(key.index), c3 = static_cast<uint32_t>(key.index >> 32);
   uint32_t k0 = static_cast<uint32_t>(key.seed), k1 = static_cast<uint32_t>(key.seed >> 32);
   for (int round = 0; round < 10; ++round) {
@@ -71,9 +71,9 @@ LA_HD float normal_from(uint32_t a, uint32_t b) {
 }
 
 /// A sequence read one number after the other, for host code.
-class RandomStream {
+class RandomGenerator {
  public:
-  explicit RandomStream(RandomKey key) : key_(key) {}
+  explicit RandomGenerator(RandomKey key) : key_(key) {}
 
   uint32_t bits() {
     if (used_ == 4) {

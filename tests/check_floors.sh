@@ -1,35 +1,37 @@
 #!/bin/sh
-# The order of the floors: a file includes only from its own folder and from floors below it, and only tensor/ includes
-# the backends' headers.
+# check_floors.sh [ROOT]: the order of the floors. A file includes only from its own floor and from those below it, sub-folders
+# included, and only tensor/ knows the backends.
+cd "${1:-$(dirname "$0")/..}" || exit 2
 status=0
 
-# allowed FOLDER FLOOR...: complains about includes in FOLDER of other floors than those named.
-allowed() {
-  folder=$1
-  shift
-  pattern=$(echo "$@" | tr ' ' '|')
-  bad=$(grep -nE '^#include "[a-z]+/' "$folder"/*.h "$folder"/*.cpp "$folder"/*.cu 2>/dev/null | grep -vE "#include \"($pattern)/[^/]*\"")
-  if [ -n "$bad" ]; then
-    echo "$folder/ may include only from: $*" >&2
-    echo "$bad" >&2
-    status=1
-  fi
+# The includes of our own headers in a folder and all below it, as file:line:#include "...".
+includes() { grep -rnE '^ *# *include *"' --include='*.h' --include='*.cpp' --include='*.cu' "$1" 2> /dev/null; }
+
+complain() {
+  echo "$1" >&2
+  echo "$2" >&2
+  status=1
 }
 
-allowed tensor/cpu tensor tensor/cpu
-allowed tensor/cuda tensor tensor/cuda tensor/cuda/emulated
-allowed autograd autograd tensor
-allowed layers layers autograd tensor
-allowed data data data/codecs tensor
-allowed data/codecs data/codecs tensor
-allowed la la layers autograd data tensor
-allowed apps apps la layers autograd data tensor
+# allowed FLOOR BELOW...: complains about includes in FLOOR of other floors than itself and those named.
+allowed() {
+  floor=$1
+  floors=$(echo "$@" | tr ' ' '|')
+  bad=$(includes "$floor" | grep -vE "# *include *\"($floors)/")
+  [ -z "$bad" ] || complain "$floor/ may include only from: $*" "$bad"
+}
 
-backends=$(grep -nE '#include "tensor/backend.h"|#include "tensor/(cpu|cuda)/' autograd/* layers/* data/*.* data/codecs/* la/* apps/* 2>/dev/null)
-if [ -n "$backends" ]; then
-  echo "only tensor/ knows the backends:" >&2
-  echo "$backends" >&2
-  status=1
-fi
+allowed tensor
+allowed autograd tensor
+allowed layers autograd tensor
+allowed data tensor
+allowed evaluation layers autograd data tensor
+allowed la evaluation layers autograd data tensor
+allowed apps la evaluation layers autograd data tensor
+
+for floor in autograd layers data evaluation la apps; do
+  backends=$(includes $floor | grep -E '"tensor/(backend|backend_functions|cpu/.*|cuda/.*)\.?h?"?')
+  [ -z "$backends" ] || complain "only tensor/ knows the backends:" "$backends"
+done
 [ $status = 0 ] && echo "floors: every include points to its own floor or below"
 exit $status

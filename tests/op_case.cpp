@@ -89,7 +89,7 @@ bool margins_are_intact(const Tensor& x) {
 Arrays make_inputs(const OpCase& c) {
   Arrays arrays;
   for (const Input& input : c.inputs) {
-    RandomStream random({.seed = 1, .index = arrays.size()});
+    RandomGenerator random({.seed = 1, .index = arrays.size()});
     Array x(input.shape, input.dtype);
     for (int64_t i = 0; i < x.numel(); ++i) x[i] = round_to(x.dtype, input.element(i, random));
     arrays.push_back(x);
@@ -213,33 +213,33 @@ Bounded directional_derivative(const OpCase& c, const Arrays& arrays, size_t inp
 }  // namespace
 
 Input normal(Shape shape, DType dtype, float deviation, float mean) {
-  return {shape, dtype, [=](int64_t, RandomStream& random) { return mean + deviation * random.normal(); }};
+  return {shape, dtype, [=](int64_t, RandomGenerator& random) { return mean + deviation * random.normal(); }};
 }
 Input with_nan(Shape shape, DType dtype) {
-  return {shape, dtype, [](int64_t i, RandomStream& random) {
+  return {shape, dtype, [](int64_t i, RandomGenerator& random) {
             const double x = random.normal();
             return i % 11 == 3 ? std::numeric_limits<double>::quiet_NaN() : x;
           }};
 }
 Input coarse(Shape shape, DType dtype) {
-  return {shape, dtype, [](int64_t i, RandomStream& random) {
+  return {shape, dtype, [](int64_t i, RandomGenerator& random) {
             const double x = (static_cast<double>(random.below(17)) - 8) / 8;
             return x == 0 && i % 2 == 0 ? -0.0 : x;
           }};
 }
 Input uniform(Shape shape, float low, float high, DType dtype) {
-  return {shape, dtype, [=](int64_t, RandomStream& random) { return random.uniform(low, high); }};
+  return {shape, dtype, [=](int64_t, RandomGenerator& random) { return random.uniform(low, high); }};
 }
 Input below(Shape shape, int64_t n, DType dtype) {
   return {shape, dtype,
-          [n](int64_t, RandomStream& random) { return random.below(static_cast<uint32_t>(n)); }};
+          [n](int64_t, RandomGenerator& random) { return random.below(static_cast<uint32_t>(n)); }};
 }
 Input distinct(int64_t count, int64_t n) {
   check(count <= n, "{} different integers below {}", count, n);
-  return {{count}, DType::i32, [=](int64_t i, RandomStream&) { return n - 1 - i * (n / count); }};
+  return {{count}, DType::i32, [=](int64_t i, RandomGenerator&) { return n - 1 - i * (n / count); }};
 }
 Input constant(Shape shape, double value, DType dtype) {
-  return {shape, dtype, [value](int64_t, RandomStream&) { return value; }};
+  return {shape, dtype, [value](int64_t, RandomGenerator&) { return value; }};
 }
 
 std::string OpCase::name() const {
@@ -283,7 +283,7 @@ std::string check_gradient_on(const OpCase& c, Device device) {
   for (size_t o = 0; o < outputs.size(); ++o) {
     if (c.gradient.inputs.at(o) < 0) continue;
     const std::vector<double> gradient = to_doubles(outputs[o]);
-    RandomStream random({.seed = 2, .index = o});
+    RandomGenerator random({.seed = 2, .index = o});
     std::vector<double> direction;
     for (size_t i = 0; i < gradient.size(); ++i) direction.push_back(random.below(2) == 0 ? -1 : 1);
     const auto input = static_cast<size_t>(c.gradient.inputs[o]);

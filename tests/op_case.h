@@ -20,7 +20,7 @@ using Tensors = std::vector<Tensor>;
 struct Input {
   Shape shape;
   DType dtype = DType::f32;
-  std::function<double(int64_t i, RandomStream& random)> element;
+  std::function<double(int64_t i, RandomGenerator& random)> element;
 };
 /// Normally distributed with that standard deviation around that mean.
 Input normal(Shape shape, DType dtype = DType::f32, float deviation = 1, float mean = 0);

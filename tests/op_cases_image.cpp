@@ -10,7 +10,7 @@ namespace {
 /// order.
 std::vector<ViewPlan> any_plans(int64_t count, float height, float width) {
   std::vector<ViewPlan> plans;
-  RandomStream random({.seed = 31});
+  RandomGenerator random({.seed = 31});
   for (int64_t i = 0; i < count; ++i) {
     ViewPlan plan;
     Crop& crop = plan.crop;

@@ -92,7 +92,7 @@ OpCase max_pool2d_case(const Input& x, const PoolGeometry& g) {
           .inputs = {x},
           .run = [=](const Tensors& in) -> Tensors {
             const MaxPoolResult out = ops::max_pool2d(in[0], g);
-            return {out.y, out.winner};
+            return {out.y, out.argmax};
           },
           .reference = [=](const Arrays& in) { return reference::max_pool2d(in[0], g); }};
 }
@@ -115,11 +115,11 @@ OpCase max_pool2d_backward_case(const Input& x, const PoolGeometry& g) {
           .options = describe(g),
           .inputs = {normal(pooled(x.shape, g), x.dtype), x},
           .run = [=](const Tensors& in) -> Tensors {
-            return {ops::max_pool2d_backward(in[0], ops::max_pool2d(in[1], g).winner, in[1].shape(), g)};
+            return {ops::max_pool2d_backward(in[0], ops::max_pool2d(in[1], g).argmax, in[1].shape(), g)};
           },
           .reference = [=](const Arrays& in) -> Arrays {
-            const Array winner = reference::max_pool2d(in[1], g)[1];
-            return {reference::max_pool2d_backward(in[0], winner, in[1].shape, g)};
+            const Array argmax = reference::max_pool2d(in[1], g)[1];
+            return {reference::max_pool2d_backward(in[0], argmax, in[1].shape, g)};
           },
           .gradient = {[=](const Arrays& in) { return reference::max_pool2d(in[1], g)[0]; }, {1}}};
 }

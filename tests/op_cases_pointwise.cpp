@@ -128,7 +128,8 @@ OpCase cast_case(const Shape& shape, DType from, DType to) {
 template <class Element>
 OpCase random_case(const char* op, const Shape& shape, DType dtype,
                    Tensor (*run)(const Shape&, const RandomKey&, Device), Element element) {
-  const RandomKey key{.seed = 0x123456789abcdef0, .purpose = Purpose::dropout, .index = 0xfedcba9876543210};
+  const RandomKey key{
+      .seed = 0x123456789abcdef0, .stream = RandomStream::dropout, .index = 0xfedcba9876543210};
   return {.op = op,
           .inputs = {constant(shape, 0)},
           .run = [=](const Tensors& in) -> Tensors { return {run(in[0].shape(), key, in[0].device())}; },
@@ -142,7 +143,7 @@ OpCase random_case(const char* op, const Shape& shape, DType dtype,
 /// With a step that the device holds.
 OpCase random_below_step_case(const Shape& shape, int64_t step) {
   constexpr int64_t n = 1000;
-  const RandomKey key{.seed = 5, .purpose = Purpose::noise_samples, .index = 0xffffffff};
+  const RandomKey key{.seed = 5, .stream = RandomStream::noise_samples, .index = 0xffffffff};
   return {
       .op = "random_below",
       .options = fmt::format("step={}", step),
@@ -160,7 +161,7 @@ OpCase random_below_step_case(const Shape& shape, int64_t step) {
 
 /// step: 0 for none.
 OpCase dropout_case(const Shape& shape, DType dtype, float p, int64_t step = 0) {
-  const RandomKey key{.seed = 3, .purpose = Purpose::dropout, .index = 11};
+  const RandomKey key{.seed = 3, .stream = RandomStream::dropout, .index = 11};
   const auto formula = [=](const Arrays& in) -> Arrays {
     RandomKey later = key;
     later.index += static_cast<uint64_t>(step);

@@ -15,7 +15,7 @@ struct OwnPicture {
 
   OwnPicture(int height, int width, int channels, uint64_t seed = 1)
       : pixels(static_cast<size_t>(height * width * channels)) {
-    RandomStream random({.seed = seed});
+    RandomGenerator random({.seed = seed});
     for (uint8_t& pixel : pixels) pixel = static_cast<uint8_t>(random.below(256));
     picture = {pixels.data(), height, width, channels, nullptr};
   }

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "tensor/picture.h"
+#include "tensor/image/picture.h"
 
 namespace la {
 

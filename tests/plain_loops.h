@@ -14,7 +14,7 @@
 namespace la {
 
 inline std::vector<float> random_floats(int64_t n, uint64_t seed) {
-  RandomStream random({seed, Purpose::test, 0});
+  RandomGenerator random({seed, RandomStream::test, 0});
   std::vector<float> x(static_cast<size_t>(n));
   for (float& value : x) value = random.uniform(-1.0f, 1.0f);
   return x;
@@ -22,14 +22,14 @@ inline std::vector<float> random_floats(int64_t n, uint64_t seed) {
 
 /// Multiples of 1/8 in [-1, 1]: many equal scores.
 inline std::vector<float> coarse_floats(int64_t n, uint64_t seed) {
-  RandomStream random({seed, Purpose::test, 1});
+  RandomGenerator random({seed, RandomStream::test, 1});
   std::vector<float> x(static_cast<size_t>(n));
   for (float& value : x) value = (static_cast<float>(random.below(17)) - 8.0f) / 8.0f;
   return x;
 }
 
 inline std::vector<int32_t> random_indices(int64_t count, int64_t n, uint64_t seed) {
-  RandomStream random({seed, Purpose::test, 2});
+  RandomGenerator random({seed, RandomStream::test, 2});
   std::vector<int32_t> x(static_cast<size_t>(count));
   for (int32_t& value : x) value = static_cast<int32_t>(random.below(static_cast<uint32_t>(n)));
   return x;

@@ -35,7 +35,7 @@ PhiloxBlock philox4x32_10(PhiloxBlock counter, uint32_t key_low, uint32_t key_hi
 }
 
 uint32_t random_bits(const RandomKey& key, int64_t i) {
-  const PhiloxBlock counter{{static_cast<uint32_t>(i / 4), static_cast<uint32_t>(key.purpose),
+  const PhiloxBlock counter{{static_cast<uint32_t>(i / 4), static_cast<uint32_t>(key.stream),
                              static_cast<uint32_t>(key.index), static_cast<uint32_t>(key.index >> 32)}};
   return philox4x32_10(counter, static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32))
       .word[i % 4];

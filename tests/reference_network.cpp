@@ -99,27 +99,27 @@ Array conv2d_backward_weight(const Array& dy, const Array& x, const Shape& weigh
 }
 
 Arrays max_pool2d(const Array& x, const PoolGeometry& g) {
-  Array y(pooled_shape(x.shape, g), x.dtype), winner(y.shape, DType::u8);
-  std::fill(winner.values.begin(), winner.values.end(), Bounded(-1));
+  Array y(pooled_shape(x.shape, g), x.dtype), argmax(y.shape, DType::u8);
+  std::fill(argmax.values.begin(), argmax.values.end(), Bounded(-1));
   for_each_window(x.shape, g,
                   [&](int64_t n, int64_t oh, int64_t ow, int64_t kh, int64_t kw, int64_t h, int64_t w) {
                     for (int64_t c = 0; c < x.size(3); ++c) {
-                      const bool first = winner.at(n, oh, ow, c).value < 0;
+                      const bool first = argmax.at(n, oh, ow, c).value < 0;
                       const double value = x.at(n, h, w, c).value, best = y.at(n, oh, ow, c).value;
                       if (!first && (value <= best || std::isnan(best))) continue;  // the first NaN stays
                       y.at(n, oh, ow, c) = x.at(n, h, w, c);
-                      winner.at(n, oh, ow, c) = static_cast<double>(kh * g.kernel + kw);
+                      argmax.at(n, oh, ow, c) = static_cast<double>(kh * g.kernel + kw);
                     }
                   });
-  return {y, winner};
+  return {y, argmax};
 }
 
-Array max_pool2d_backward(const Array& dy, const Array& winner, const Shape& x_shape, const PoolGeometry& g) {
+Array max_pool2d_backward(const Array& dy, const Array& argmax, const Shape& x_shape, const PoolGeometry& g) {
   ImageSums dx(x_shape);
   for_each_window(x_shape, g,
                   [&](int64_t n, int64_t oh, int64_t ow, int64_t kh, int64_t kw, int64_t h, int64_t w) {
                     for (int64_t c = 0; c < x_shape[3]; ++c)
-                      if (winner.at(n, oh, ow, c).value == static_cast<double>(kh * g.kernel + kw))
+                      if (argmax.at(n, oh, ow, c).value == static_cast<double>(kh * g.kernel + kw))
                         dx.at(n, h, w, c).add(dy.at(n, oh, ow, c));
                   });
   return dx.total(dy.dtype);

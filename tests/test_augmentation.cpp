@@ -6,9 +6,9 @@
 #include <tuple>
 
 #include "data/augmentation.h"
-#include "tensor/pixel.h"
+#include "tensor/image/pixel.h"
+#include "tensor/image/resize.h"
 #include "tensor/random.h"
-#include "tensor/resize.h"
 #include "tests/bounded.h"
 #include "tests/own_picture.h"
 

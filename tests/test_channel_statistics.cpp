@@ -13,7 +13,7 @@ using namespace la;
 TEST_CASE("channel statistics are the means and standard deviations of the pixels") {
   for (const int64_t channels : {1, 3}) {
     constexpr int64_t n = 7, height = 5, width = 9;
-    RandomStream random({.seed = 2});
+    RandomGenerator random({.seed = 2});
     std::vector<uint8_t> pixels;
     for (int64_t i = 0; i < n * height * width * channels; ++i)
       pixels.push_back(static_cast<uint8_t>(random.below(static_cast<uint32_t>(60 + 80 * (i % channels)))));

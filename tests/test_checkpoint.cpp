@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <limits>
 
-#include "la/files.h"
+#include "tensor/io/files.h"
 #include "tests/temporary_folder.h"
 
 namespace la {
@@ -19,7 +19,7 @@ std::string save(const TemporaryFolder& folder, int epoch, int64_t step) {
 }
 
 void damage(const std::string& path) {
-  std::string bytes = read_text_file(path);
+  std::string bytes = read_file(path);
   bytes.back() = static_cast<char>(bytes.back() ^ 1);
   write_bytes(path, bytes);
 }

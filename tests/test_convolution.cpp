@@ -76,7 +76,7 @@ void check_samples(const Case& c, DType dtype, Device device) {
   const Results results = run(c, x, weight, dy);
   const Numbers y(results.y), dx(results.dx), dweight(results.dweight), a(x), b(weight), g(dy);
 
-  RandomStream stream({.seed = 4});
+  RandomGenerator stream({.seed = 4});
   const auto below = [&](int64_t n) { return static_cast<int64_t>(stream.below(static_cast<uint32_t>(n))); };
   for (int sample = 0; sample < samples; ++sample) {
     const int64_t out = below(c.weight[0]), in = below(c.weight[3]), image = below(c.x[0]);

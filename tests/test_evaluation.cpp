@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "la/evaluation.h"
+#include "evaluation/knn.h"
 #include "tensor/ops.h"
 
 namespace la {

@@ -11,9 +11,9 @@
 #include <filesystem>
 #include <thread>
 
-#include "la/files.h"
-#include "la/interrupt.h"
-#include "la/npy.h"
+#include "apps/run/interrupt.h"
+#include "tensor/io/files.h"
+#include "tensor/io/npy.h"
 #include "tests/temporary_folder.h"
 
 using namespace la;
@@ -34,7 +34,7 @@ TEST_CASE("a file is written to where its links lead") {
     CHECK(fs::is_symlink(folder.file("a")));
     CHECK(fs::is_symlink(folder.file("disk/b")));
     CHECK(fs::is_regular_file(fs::symlink_status(folder.file("disk/c"))));
-    CHECK(read_text_file(folder.file("disk/c")) == text);
+    CHECK(read_file(folder.file("disk/c")) == text);
   }
   fs::create_symlink("round", folder.file("round"));
   CHECK_THROWS_AS(AtomicFile(folder.file("round")), Error);
@@ -46,7 +46,7 @@ TEST_CASE("a pipe gets the whole file, also one whose beginning is written last"
   const std::string pipe = folder.file("pipe");
   REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
   std::string received;
-  std::thread reader([&] { received = read_text_file(pipe); });
+  std::thread reader([&] { received = read_file(pipe); });
   NpyWriter writer(pipe, {2});
   for (int i = 0; i < 3; ++i) writer.append(Tensor::zeros({10000, 2}));
   writer.finish();

@@ -9,9 +9,9 @@
 
 #include "data/loader.h"
 #include "data/picture_list.h"
-#include "la/evaluation.h"
-#include "la/files.h"
-#include "tensor/seal.h"
+#include "evaluation/knn.h"
+#include "tensor/io/files.h"
+#include "tensor/io/seal.h"
 #include "tests/own_picture.h"
 #include "tests/picture_files.h"
 #include "tests/temporary_folder.h"
@@ -231,7 +231,7 @@ TEST_CASE("a list of an earlier run is used instead of the folder") {
   REQUIRE(data.train->size() == 3);
   CHECK(data.train->name(0) == folder.file("00.png"));
 
-  std::string changed = read_text_file(run.file("pictures-train.txt"));
+  std::string changed = read_file(run.file("pictures-train.txt"));
   changed.replace(changed.find("01.png"), 2, "00");
   write_bytes(run.file("pictures-train.txt"), changed);
   CHECK_THROWS_WITH_AS(open_data({.path = folder.path(), .listings = run.path()}),
@@ -357,12 +357,12 @@ TEST_CASE("bad pictures are told of once, and others take their places in the ba
   for (const int32_t i : seen.indices) CHECK((i != 4 && i != 17 && i != gone));
   for (const int64_t i : {4, 17, gone}) CHECK(data->is_bad(i));
   CHECK_FALSE(data->is_bad(5));
-  std::vector<std::string> complaints = data->take_complaints();
-  std::sort(complaints.begin(), complaints.end());
-  REQUIRE(complaints.size() == 3);
-  CHECK(complaints[0].starts_with(folder.file("04.png") + ": "));
-  CHECK(complaints[2] == folder.file("gone.jpg") + ": it cannot be read: No such file or directory");
-  CHECK(data->take_complaints().empty());
+  std::vector<std::string> warnings = data->take_warnings();
+  std::sort(warnings.begin(), warnings.end());
+  REQUIRE(warnings.size() == 3);
+  CHECK(warnings[0].starts_with(folder.file("04.png") + ": "));
+  CHECK(warnings[2] == folder.file("gone.jpg") + ": it cannot be read: No such file or directory");
+  CHECK(data->take_warnings().empty());
 
   // What is known of the bad ones, and how many threads there are, changes nothing.
   for (const auto& other : {data, std::shared_ptr<const Dataset>(open())}) {
@@ -419,15 +419,15 @@ TEST_CASE("a pipe, or a file without end, is a bad picture and is not waited for
   CHECK_THROWS_WITH_AS(read_picture(vast), doctest::Contains("nothing but zeros"), Error);
 }
 
-TEST_CASE("names of files do nothing to a terminal, in errors and in complaints") {
+TEST_CASE("names of files do nothing to a terminal, in errors and in warnings") {
   const TemporaryFolder folder;
   make_file(folder.file("\x1b[31mred\n.png"), "no picture");
   make_picture(folder.file("2.png"));
   const DataSource data = open_data({.path = folder.path()});
   epoch_of(*data.train, 1, 1);
-  const std::vector<std::string> complaints = data.train->take_complaints();
-  REQUIRE(complaints.size() == 1);
-  CHECK(complaints[0].starts_with(folder.path() + "/\\x1b[31mred\\n.png: "));
+  const std::vector<std::string> warnings = data.train->take_warnings();
+  REQUIRE(warnings.size() == 1);
+  CHECK(warnings[0].starts_with(folder.path() + "/\\x1b[31mred\\n.png: "));
   CHECK_THROWS_WITH_AS(read_picture(folder.file("\x1b[31mred\n.png")),
                        doctest::Contains("\\x1b[31mred\\n.png: "), Error);
 }

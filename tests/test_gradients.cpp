@@ -22,7 +22,7 @@ struct FunctionCase {
   float step = 1e-2f;  // a ReLU behind a batch norm takes a smaller one, so as not to step over its kink
 };
 
-const RandomKey dropout_key{.seed = 1, .purpose = Purpose::dropout};
+const RandomKey dropout_key{.seed = 1, .stream = RandomStream::dropout};
 constexpr ConvGeometry convolution{.stride = 2, .padding = 1};
 constexpr PoolGeometry pool{.kernel = 3, .stride = 2, .padding = 1};
 
@@ -33,6 +33,8 @@ Variable batch_norm_of(const Variables& in, const Variable& residual, bool use_r
                              Tensor::full(channels, 1)};
   return batch_norm(in[0], in[1], in[2], state, residual, {.relu = use_relu});
 }
+
+Tensor targets() { return Tensor::from(std::vector<int32_t>{5, 0, 7}, {3}); }
 
 const FunctionCase all_cases[] = {
     {"relu", {{5, 7}}, [](const Variables& in) { return relu(in[0]); }},
@@ -75,6 +77,10 @@ const FunctionCase all_cases[] = {
      [](const Variables& in) { return batch_norm_of(in, in[3], false); }},
     {"l2_normalize", {{3, 8}}, [](const Variables& in) { return l2_normalize(in[0]); }},
     {"mean", {{3, 8}}, [](const Variables& in) { return mean(in[0]); }},
+    {"cross_entropy", {{3, 8}}, [](const Variables& in) { return cross_entropy(in[0], targets()); }},
+    {"a cross entropy of what another function keeps",  // which it must not change
+     {{3, 8}},
+     [](const Variables& in) { return cross_entropy(sigmoid(in[0]), targets()); }},
     {"a value used twice",
      {{2, 4, 4, 3}, {3, 3, 3, 3}},
      [](const Variables& in) {

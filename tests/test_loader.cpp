@@ -6,7 +6,7 @@
 #include <chrono>
 #include <set>
 
-#include "data/feed.h"
+#include "data/device_loader.h"
 #include "data/loader.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
@@ -22,7 +22,7 @@ constexpr int side = 6;
 AugmentationOptions view_options() { return {.size = side, .mean = {0.5f}, .stddev = {0.25f}}; }
 
 PictureArray noise(int64_t pictures) {
-  RandomStream random({.seed = 3});
+  RandomGenerator random({.seed = 3});
   std::vector<uint8_t> pixels;
   for (int64_t i = 0; i < pictures * side * side; ++i)
     pixels.push_back(static_cast<uint8_t>(random.below(256)));
@@ -102,19 +102,19 @@ TEST_CASE("the pictures of a batch are views of its indices") {
 
 namespace {
 
-/// What a feed brings is what the loader gives, up to `bound`.
-void check_feed(Feed& feed, const Dataset& data, DType dtype, float bound) {
-  REQUIRE(feed.steps_per_epoch() == 6);
+/// What the loader of a device brings is what the loader gives, up to `bound`.
+void check_device_loader(DeviceLoader& device_loader, const Dataset& data, DType dtype, float bound) {
+  REQUIRE(device_loader.steps_per_epoch() == 6);
   Loader loader(data, view_options(), {.batch = 8, .threads = 2, .seed = 7, .dtype = dtype});
   for (const int64_t first_step : {0, 4}) {
-    feed.start_epoch(2, first_step);
+    device_loader.start_epoch(2, first_step);
     loader.start_epoch(2, first_step);
-    for (int64_t step = first_step; step < feed.steps_per_epoch(); ++step) {
-      feed.next();
+    for (int64_t step = first_step; step < device_loader.steps_per_epoch(); ++step) {
+      device_loader.next();
       const Batch expected = loader.next();
-      CHECK(feed.pictures().to_vector<int32_t>() == expected.indices.to_vector<int32_t>());
-      REQUIRE(feed.images().dtype() == dtype);
-      const auto images = ops::cast(feed.images(), DType::f32).to_vector<float>(),
+      CHECK(device_loader.indices().to_vector<int32_t>() == expected.indices.to_vector<int32_t>());
+      REQUIRE(device_loader.images().dtype() == dtype);
+      const auto images = ops::cast(device_loader.images(), DType::f32).to_vector<float>(),
                  views = ops::cast(expected.images, DType::f32).to_vector<float>();
       REQUIRE(images.size() == views.size());
       int wrong = 0;
@@ -126,8 +126,7 @@ void check_feed(Feed& feed, const Dataset& data, DType dtype, float bound) {
 
 }  // namespace
 
-TEST_CASE("a feed brings the pictures and views of the loader to every device" *
-          doctest::test_suite("devices")) {
+TEST_CASE("every device is brought the indices and views of the loader" * doctest::test_suite("devices")) {
   const PictureArray data = noise(53);
   const BrokenPicture not_in_memory(data, -1);  // none is broken; its pictures do not stay on the device
   for (Device device : available_devices())
@@ -138,9 +137,9 @@ TEST_CASE("a feed brings the pictures and views of the loader to every device" *
       // which round otherwise differ by 2^-6 at most.
       const float bound =
           2 * 200 * 0x1p-24f / view_options().stddev[0] + (dtype == DType::bf16 ? 0x1p-6f : 0.0f);
-      check_feed(*make_feed(data, view_options(), options), data, dtype, bound);
+      check_device_loader(*make_device_loader(data, view_options(), options), data, dtype, bound);
       CHECK(!fits_on_device(not_in_memory, device));
-      check_feed(*make_feed(not_in_memory, view_options(), options), data, dtype, 0.0f);
+      check_device_loader(*make_device_loader(not_in_memory, view_options(), options), data, dtype, 0.0f);
     }
 }
 

@@ -7,9 +7,9 @@
 #include <sstream>
 
 #include "autograd/functions.h"
-#include "la/safetensors.h"
 #include "layers/networks.h"
 #include "layers/state_dict.h"
+#include "tensor/io/safetensors.h"
 #include "tensor/ops.h"
 #include "tests/op_case.h"
 

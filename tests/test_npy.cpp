@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "la/npy.h"
+#include "tensor/io/npy.h"
 #include "tensor/random.h"
 #include "tests/temporary_folder.h"
 
@@ -31,7 +31,7 @@ TEST_CASE("an array is written as numpy's format says") {
   const TemporaryFolder folder;
   const std::string path = folder.file("a.npy");
   write_rows(path, {3}, {2, 1});
-  const std::string bytes = read_text_file(path);
+  const std::string bytes = read_file(path);
   // Magic, version 1.0, the length of the header in two bytes, low first; all of it a multiple of 64.
   CHECK(bytes.substr(0, 8) == std::string("\x93NUMPY\x01\0", 8));
   const size_t length = static_cast<unsigned char>(bytes[8]) + 256u * static_cast<unsigned char>(bytes[9]);
@@ -65,7 +65,7 @@ TEST_CASE("damaged arrays are an error that names the file") {
   const TemporaryFolder folder;
   const std::string path = folder.file("a.npy"), broken = folder.file("b.npy");
   write_rows(path, {2}, {3});
-  const std::string bytes = read_text_file(path);
+  const std::string bytes = read_file(path);
   const auto refused = [&](const std::string& contents) {
     write_bytes(broken, contents);
     CHECK_THROWS_WITH_AS(read_npy(broken), doctest::Contains(broken.c_str()), Error);
@@ -82,7 +82,7 @@ TEST_CASE("damaged arrays are an error that names the file") {
   refused(with("(3, 2), }                    ", "(3000000000, 2000000000), }   "));
   refused(with("(3, 2), }          ", "(3,1,1,1,1,1,2), }"));
 
-  RandomStream random({.seed = 8});
+  RandomGenerator random({.seed = 8});
   for (int i = 0; i < 500; ++i) {
     std::string text = bytes;
     for (int b = 0; b < 2; ++b) text[random.below(140)] = static_cast<char>(random.below(256));

@@ -6,9 +6,9 @@
 #include <map>
 #include <set>
 
-#include "la/onnx.h"
 #include "layers/layers.h"
 #include "layers/networks.h"
+#include "layers/onnx/onnx.h"
 
 using namespace la;
 
@@ -60,13 +60,16 @@ struct Fields {
   }
 };
 
-Model make_model(const std::string& network, int size) {
-  Model model;
-  model.network = network;
-  model.dim = 16;
-  model.module = make_network(network, {.image_size = size, .dim = model.dim});
+struct Exported {
+  std::unique_ptr<Module> module;
+  InputFormat input;
+};
+
+Exported make_model(const std::string& network, int size) {
+  Exported model;
+  model.module = make_network(network, {.image_size = size, .dim = 16});
   model.module->initialize(1);
-  model.view = {.size = size, .mean = {0.1f, 0.2f, 0.3f}, .stddev = {0.5f, 0.6f, 0.7f}};
+  model.input = {.size = size, .mean = {0.1f, 0.2f, 0.3f}, .stddev = {0.5f, 0.6f, 0.7f}};
   return model;
 }
 
@@ -102,8 +105,8 @@ std::map<std::string, Constant> initializers_of(const Fields& graph) {
 TEST_CASE("an ONNX model is whole: every value is made before it is used, and all weights are there") {
   for (const char* name : {"resnet20", "preact-resnet18", "alexnet"}) {
     CAPTURE(name);
-    Model model = make_model(name, 64);
-    const Fields file(to_onnx(model));
+    Exported model = make_model(name, 64);
+    const Fields file(to_onnx(*model.module, model.input));
     CHECK(file.numbers.find(1)->second == 8);  // version of the format
     const Fields opset(file.one(8)), graph(file.one(7));
     CHECK(opset.numbers.find(2)->second == 17);
@@ -138,11 +141,11 @@ TEST_CASE("an ONNX model is whole: every value is made before it is used, and al
 }
 
 TEST_CASE("an ONNX model has convolution weights as [O, I, H, W]") {
-  Model model = make_model("resnet20", 32);
+  Exported model = make_model("resnet20", 32);
   const Tensor& weight =
       model.module->parameters().front().variable->value();  // [16, 3, 3, 3] as [O, H, W, I]
   REQUIRE(weight.shape() == Shape{16, 3, 3, 3});
-  const Fields graph(Fields(to_onnx(model)).one(7));
+  const Fields graph(Fields(to_onnx(*model.module, model.input)).one(7));
   std::string name;
   for (const std::string& bytes : graph.all(1))
     if (const Fields node(bytes); name.empty() && node.one(4) == "Conv") name = node.all(1).at(1);
@@ -167,9 +170,9 @@ struct Unknown : Module {
 }  // namespace
 
 TEST_CASE("what ONNX has no form for is an error that names it") {
-  Model model = make_model("resnet20", 32);
+  Exported model = make_model("resnet20", 32);
   model.module = std::make_unique<Unknown>();
   model.module->initialize(1);
-  model.view.size = 2;
-  CHECK_THROWS_WITH_AS(to_onnx(model), doctest::Contains("dropout"), Error);
+  model.input.size = 2;
+  CHECK_THROWS_WITH_AS(to_onnx(*model.module, model.input), doctest::Contains("dropout"), Error);
 }

@@ -274,9 +274,9 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
        [=] {
          ops::scatter_rows(table, i32({2}), f32({3, 4}));
        }},
-      {{"blend_normalized_rows:", "[2, 5]", "[2, 4]"},
+      {{"ema_update_rows:", "[2, 5]", "[2, 4]"},
        [=] {
-         ops::blend_normalized_rows(table, i32({2}), f32({2, 5}), 0.5f);
+         ops::ema_update_rows(table, i32({2}), f32({2, 5}), 0.5f);
        }},
       {{"gather_dot:", "[2, 5]", "4]"},
        [=] {
@@ -307,13 +307,13 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
        [=] {
          ops::make_views(Tensor({4, 5, 5, 3}, DType::u8), i32({2}), Tensor({3, 40}, DType::u8), {});
        }},
-      {{"mark_columns:", "f32", "i32"},
+      {{"columns_to_mask:", "f32", "i32"},
        [=] {
-         ops::mark_columns(f32({2, 2}), 3);
+         ops::columns_to_mask(f32({2, 2}), 3);
        }},
-      {{"share_label:", "[3]", "[2]"},
+      {{"same_cluster_mask:", "[3]", "[2]"},
        [=] {
-         ops::share_label(i32({1, 9}), i32({3}), i32({2, 4}));
+         ops::same_cluster_mask(i32({1, 9}), i32({3}), i32({2, 4}));
        }},
       {{"softmax_ratio_loss:", "[2, 4]", "[2, 5]"},
        [=] {

@@ -1,4 +1,4 @@
-#include "apps/options.h"
+#include "apps/options/options.h"
 
 #include <doctest/doctest.h>
 
@@ -6,11 +6,11 @@
 #include <map>
 #include <sstream>
 
-#include "apps/arguments.h"
-#include "apps/option_table.h"
-#include "apps/preset_file.h"
-#include "la/files.h"
-#include "tensor/seal.h"
+#include "apps/options/arguments.h"
+#include "apps/options/option_table.h"
+#include "apps/options/preset_file.h"
+#include "tensor/io/files.h"
+#include "tensor/io/seal.h"
 #include "tests/temporary_folder.h"
 
 namespace la {

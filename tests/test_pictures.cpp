@@ -165,7 +165,7 @@ TEST_CASE("pictures stand upright, as a whole and in part") {
 TEST_CASE("a part of a picture is what the whole shows there, at any scale") {
   constexpr int height = 480, width = 640;
   const OwnPicture own = smooth_picture(height, width, 3);
-  RandomStream random({.seed = 5});
+  RandomGenerator random({.seed = 5});
   std::set<int> heights;
   for (const bool subsampled : {false, true}) {
     const std::string file = jpeg_bytes(own.picture, {.quality = 95, .subsampled = subsampled});
@@ -372,7 +372,7 @@ TEST_CASE("files that would end their library, never end or leave pixels without
 
 TEST_CASE("damage anywhere in a file is survived") {
   const OwnPicture own = smooth_picture(24, 24, 3), grey(8, 8, 1);
-  RandomStream random({.seed = 6});
+  RandomGenerator random({.seed = 6});
   std::vector<std::string> files{jpeg_bytes(own.picture, {.orientation = 6}), png_bytes(own.picture),
                                  gif_bytes(grey.picture), bmp_bytes(own.picture), tga_bytes(own.picture)};
   for (const std::string& path : pictures_of_all_kinds()) files.push_back(read_file(path));

@@ -10,7 +10,7 @@
 #include <set>
 
 #include "data/decode.h"
-#include "la/npy.h"
+#include "tensor/io/npy.h"
 #include "tests/own_picture.h"
 #include "tests/picture_files.h"
 #include "tests/temporary_folder.h"
@@ -137,7 +137,7 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   CHECK(v.shape() == Shape{good, 16});
   CHECK(read_npy(work.file("v.stem.npy")).shape() == Shape{good, 24, 24, 16});
   CHECK(read_npy(work.file("v.layer2.0.conv1.npy")).shape() == Shape{good, 12, 12, 32});
-  const std::vector<std::string> names = lines_of(read_text_file(work.file("v.txt")));
+  const std::vector<std::string> names = lines_of(read_file(work.file("v.txt")));
   REQUIRE(names.size() == static_cast<size_t>(good));
   CHECK(std::set(names.begin(), names.end()).size() == names.size());
   for (int64_t i = 0; i < good; ++i) {
@@ -183,7 +183,7 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
                        "--device cpu --out {}",
                        run, folder.path(), work.file("eval.json")));
   CHECK_MESSAGE(evaluated.status == 0, evaluated.output);
-  const auto results = nlohmann::json::parse(read_text_file(work.file("eval.json")));
+  const auto results = nlohmann::json::parse(read_file(work.file("eval.json")));
   REQUIRE(results["evaluations"].size() == 1);
   const nlohmann::json& json = results["evaluations"][0];
   CHECK(json["knn"].size() == 2);
@@ -202,7 +202,7 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
       fmt::format("la_eval {} --data {} --knn-only --max-bad 0.1 --device cpu --out {}", run, folder.path(),
                   work.file("eval.json"));
   CHECK(call(again_by_neighbors).status == 0);
-  const auto added = nlohmann::json::parse(read_text_file(work.file("eval.json")));
+  const auto added = nlohmann::json::parse(read_file(work.file("eval.json")));
   REQUIRE(added["evaluations"].size() == 1);
   CHECK(added["evaluations"][0]["knn"] == json["knn"]);
   CHECK(added["evaluations"][0]["readout"] == json["readout"]);
@@ -217,7 +217,7 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   CHECK_MESSAGE(exported.status == 0, exported.output);
   CHECK(fs::file_size(work.file("m.onnx")) > 1'000'000);
   CHECK(fs::file_size(work.file("torch/weights.safetensors")) > 1'000'000);
-  const auto network = nlohmann::json::parse(read_text_file(work.file("torch/network.json")));
+  const auto network = nlohmann::json::parse(read_file(work.file("torch/network.json")));
   CHECK(network["calls"].back()[0] == "l2_normalize");
   CHECK(call(fmt::format("la_export {} --torch {}", run, work.file("torch"))).says("--force overwrites it"));
 

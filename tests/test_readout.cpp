@@ -6,8 +6,8 @@
 #include <set>
 
 #include "data/subset.h"
-#include "la/features.h"
-#include "la/readout.h"
+#include "evaluation/features.h"
+#include "evaluation/readout.h"
 #include "layers/layers.h"
 #include "layers/networks.h"
 #include "tests/temporary_folder.h"

@@ -2,7 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "data/augmentation.h"
-#include "tensor/resize.h"
+#include "tensor/image/resize.h"
 #include "tests/bounded.h"
 #include "tests/own_picture.h"
 

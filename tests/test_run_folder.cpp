@@ -1,4 +1,4 @@
-#include "la/run_folder.h"
+#include "apps/run/run_folder.h"
 
 #include <doctest/doctest.h>
 #include <pty.h>
@@ -11,8 +11,8 @@
 #include <filesystem>
 #include <memory>
 
-#include "la/interrupt.h"
-#include "la/progress.h"
+#include "apps/run/interrupt.h"
+#include "apps/run/progress.h"
 #include "tests/temporary_folder.h"
 
 namespace la {
@@ -38,7 +38,7 @@ Config config_for(const std::string& run) {
 
 std::string metrics_after(const RunFolder& run, int epoch, int64_t step, int64_t damaged = 0) {
   CHECK(run.truncate_metrics(epoch, step) == damaged);
-  return read_text_file(run.metrics_path());
+  return read_file(run.metrics_path());
 }
 
 }  // namespace
@@ -52,8 +52,8 @@ TEST_CASE("run folder: a named one is made, and never reused") {
     run.log("one");
     run.log("two");
   }
-  CHECK(read_text_file(path + "/config.toml") == "dim = 3\n");
-  CHECK(read_text_file(path + "/log.txt") == "one\ntwo\n");
+  CHECK(read_file(path + "/config.toml") == "dim = 3\n");
+  CHECK(read_file(path + "/log.txt") == "one\ntwo\n");
   CHECK_THROWS_WITH_AS(RunFolder::create(config_for(path)), doctest::Contains("exists already"), Error);
   CHECK(RunFolder::open(path).path() == path);
   CHECK_THROWS_WITH_AS(RunFolder::open(folder.file("absent")), doctest::Contains("no run folder"), Error);
@@ -103,7 +103,7 @@ TEST_CASE("run folder: metrics are lines of JSON, and those after a checkpoint a
   const std::string first = "{\"epoch\":1,\"step\":0,\"loss\":2.5}\n";
   const std::string second = "{\"epoch\":1,\"step\":20,\"loss\":null}\n";
   const std::string third = "{\"epoch\":2,\"step\":5}\n";
-  CHECK(read_text_file(run.metrics_path()) == first + second + third);
+  CHECK(read_file(run.metrics_path()) == first + second + third);
 
   SUBCASE("none is after") { CHECK(metrics_after(run, 2, 5) == first + second + third); }
   SUBCASE("a later epoch with a smaller step is after") {
@@ -115,12 +115,12 @@ TEST_CASE("run folder: metrics are lines of JSON, and those after a checkpoint a
     append_line(run.metrics_path(), "[1]");
     append_line(run.metrics_path(), "{\"loss\":1}");
     append_line(run.metrics_path(), "");
-    write_bytes(run.metrics_path(), read_text_file(run.metrics_path()) + "{\"epoch\":1,\"step\":1}");
+    write_bytes(run.metrics_path(), read_file(run.metrics_path()) + "{\"epoch\":1,\"step\":1}");
     CHECK(metrics_after(run, 2, 5, 3) == first + second + third);
   }
-  const std::string before = read_text_file(run.metrics_path());
+  const std::string before = read_file(run.metrics_path());
   run.append_metrics({{"epoch", 7}, {"step", 7}});
-  CHECK(read_text_file(run.metrics_path()) == before + "{\"epoch\":7,\"step\":7}\n");
+  CHECK(read_file(run.metrics_path()) == before + "{\"epoch\":7,\"step\":7}\n");
 }
 
 TEST_CASE("progress: a terminal shows one line that fits, and nothing of it in the end") {
@@ -189,7 +189,7 @@ TEST_CASE("progress: in a file a plain line now and then, at the end of an epoch
   CHECK(log[4].find("4m 12s left") != std::string::npos);
   std::string expected;
   for (const std::string& line : log) expected += line + "\n";
-  CHECK(read_text_file(folder.file("out")) == expected);
+  CHECK(read_file(folder.file("out")) == expected);
 }
 
 TEST_CASE("progress: work on pictures tells how many, how fast and how long") {
@@ -204,13 +204,13 @@ TEST_CASE("progress: the rate of one kind of work is not that of the work before
   double now = 1000;
   {
     Progress progress(file, {}, [&] { return now; });
-    const Watch watch = progress.watch();
+    const ProgressCallback watch = progress.callback();
     for (int i = 1; i <= 4; ++i, now += 10) watch("pictures embedded", i * 100, 400);
     for (int i = 1; i <= 4; ++i, now += 20) watch("pictures embedded", i * 100, 400);  // again, half as fast
     for (int i = 1; i <= 4; ++i, now += 50) watch("k-means iterations", i, 4);
   }
   std::fclose(file);
-  const std::string shown = read_text_file(folder.file("out"));
+  const std::string shown = read_file(folder.file("out"));
   CAPTURE(shown);
   CHECK(shown.find("pictures embedded 400/400, 13/s, 0s left") !=
         std::string::npos);  // 30 seconds for 4 calls

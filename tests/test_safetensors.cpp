@@ -1,4 +1,4 @@
-#include "la/safetensors.h"
+#include "tensor/io/safetensors.h"
 
 #include <doctest/doctest.h>
 #include <sys/resource.h>
@@ -10,7 +10,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "la/files.h"
+#include "tensor/io/files.h"
 #include "tests/temporary_folder.h"
 
 namespace la {
@@ -68,7 +68,7 @@ TEST_CASE("safetensors: the bytes are those of the format") {
   const TemporaryFolder folder;
   const std::string path = folder.file("a.safetensors");
   write_safetensors(path, one_of_each());
-  const std::string bytes = read_text_file(path);
+  const std::string bytes = read_file(path);
 
   uint64_t length = 0;
   std::memcpy(&length, bytes.data(), 8);
@@ -99,13 +99,13 @@ TEST_CASE("safetensors: the order of the tensors does not change the bytes") {
   write_safetensors(folder.file("a"), tensors, {{"k", "v"}});
   std::reverse(tensors.begin(), tensors.end());
   write_safetensors(folder.file("b"), tensors, {{"k", "v"}});
-  CHECK(read_text_file(folder.file("a")) == read_text_file(folder.file("b")));
+  CHECK(read_file(folder.file("a")) == read_file(folder.file("b")));
 }
 
 TEST_CASE("safetensors: a file that is cut off anywhere is an Error") {
   const TemporaryFolder folder;
   write_safetensors(folder.file("whole"), one_of_each(), {{"epoch", "3"}});
-  const std::string bytes = read_text_file(folder.file("whole"));
+  const std::string bytes = read_file(folder.file("whole"));
   const std::string path = folder.file("cut");
   for (size_t size = 0; size < bytes.size(); ++size) {
     write_bytes(path, bytes.substr(0, size));
@@ -122,7 +122,7 @@ TEST_CASE("safetensors: a file with any bit flipped is an Error") {
       folder.file("whole"),
       {{"w", Tensor::from(std::vector<float>{1, 2}, {2})}, {"u", Tensor::zeros({1}, DType::u8)}},
       {{"epoch", "3"}});
-  const std::string bytes = read_text_file(folder.file("whole"));
+  const std::string bytes = read_file(folder.file("whole"));
   const std::string path = folder.file("flipped");
   for (size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
     std::string flipped = bytes;

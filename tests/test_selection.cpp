@@ -180,15 +180,15 @@ TEST_CASE("top_k: from the largest down, ties to the lower index") {
   }
 }
 
-TEST_CASE("share_label and mark_columns") {
+TEST_CASE("same_cluster_mask and columns_to_mask") {
   for (Device device : available_devices()) {
     const int64_t labelings = 3, n = 500, queries = 9, k = 77;
     const auto labels = random_indices(labelings * n, 6, 10), own = random_indices(queries, n, 11),
                indices = random_indices(queries * k, n, 12);
-    const auto mask =
-        ops::share_label(Tensor::from(labels, {n, labelings}, device), Tensor::from(own, {queries}, device),
-                         Tensor::from(indices, {queries, k}, device))
-            .to_vector<uint8_t>();
+    const auto mask = ops::same_cluster_mask(Tensor::from(labels, {n, labelings}, device),
+                                             Tensor::from(own, {queries}, device),
+                                             Tensor::from(indices, {queries, k}, device))
+                          .to_vector<uint8_t>();
     for (int64_t i = 0; i < queries; ++i)
       for (int64_t j = 0; j < k; ++j) {
         bool same = false;
@@ -197,12 +197,12 @@ TEST_CASE("share_label and mark_columns") {
         CHECK(mask[i * k + j] == (same ? 1 : 0));
       }
 
-    const auto marks = ops::mark_columns(Tensor::from(std::vector<int32_t>{2, 0, 1, 1}, {2, 2}, device), 3)
+    const auto marks = ops::columns_to_mask(Tensor::from(std::vector<int32_t>{2, 0, 1, 1}, {2, 2}, device), 3)
                            .to_vector<uint8_t>();
     CHECK(marks == std::vector<uint8_t>{1, 0, 1, 0, 1, 0});
     CHECK_THROWS_WITH_AS(
-        ops::mark_columns(Tensor::from(std::vector<int32_t>{3}, {1, 1}, device), 3).to_vector<uint8_t>(),
-        doctest::Contains("mark_columns: index 3"), Error);
+        ops::columns_to_mask(Tensor::from(std::vector<int32_t>{3}, {1, 1}, device), 3).to_vector<uint8_t>(),
+        doctest::Contains("columns_to_mask: index 3"), Error);
   }
 }
 

@@ -214,7 +214,7 @@ TEST_CASE("allocator: what is cached is given back before memory is found to be 
 
 TEST_CASE("allocator: blocks of random sizes never overlap, and all come together in the end") {
   TestSystem system;
-  RandomStream random({.seed = 1});
+  RandomGenerator random({.seed = 1});
   std::map<char*, size_t> blocks;
   std::unique_ptr<Reservation> reservation;
   for (int i = 0; i < 20000; ++i) {
@@ -314,7 +314,7 @@ TEST_CASE("philox4x32-10: the known answers of Random123") {
   };
   for (const auto& [counter, key, result] : answers) {
     const RandomKey name{.seed = uint64_t{key[1]} << 32 | key[0],
-                         .purpose = static_cast<Purpose>(counter[1]),
+                         .stream = static_cast<RandomStream>(counter[1]),
                          .index = uint64_t{counter[3]} << 32 | counter[2]};
     const Random4 got = philox(name, counter[0]);
     const auto expected =
@@ -327,8 +327,8 @@ TEST_CASE("philox4x32-10: the known answers of Random123") {
 }
 
 TEST_CASE("a random stream is the sequence of its key, and its numbers lie where they should") {
-  const RandomKey key{.seed = 5, .purpose = Purpose::test, .index = uint64_t{1} << 40};
-  RandomStream stream(key), same(key), other({.seed = 6});
+  const RandomKey key{.seed = 5, .stream = RandomStream::test, .index = uint64_t{1} << 40};
+  RandomGenerator stream(key), same(key), other({.seed = 6});
   for (int64_t i = 0; i < 21; ++i) {
     CHECK(stream.bits() == reference::random_bits(key, i));
     if (i % 4 == 0) CHECK(same.bits() != other.bits());

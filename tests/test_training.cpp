@@ -16,13 +16,13 @@
 #include <set>
 
 #include "autograd/functions.h"
+#include "evaluation/knn.h"
 #include "la/checkpoint.h"
-#include "la/evaluation.h"
 #include "la/trainer.h"
 #include "layers/layers.h"
+#include "tensor/captured_step.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
-#include "tensor/repeated_work.h"
 #include "tests/idx_files.h"
 #include "tests/op_case.h"
 #include "tests/temporary_folder.h"
@@ -35,7 +35,7 @@ namespace {
 constexpr int side = 12, classes = 6;
 
 /// A picture of class c: a bright bar whose direction is the class, at a random place, with noise.
-std::vector<uint8_t> bar_picture(int c, RandomStream& random) {
+std::vector<uint8_t> bar_picture(int c, RandomGenerator& random) {
   const double angle = 3.14159265358979 * c / classes, offset = random.uniform(-2.5f, 2.5f);
   const double gain = random.uniform(120.0f, 220.0f);
   std::vector<uint8_t> pixels;
@@ -52,7 +52,7 @@ std::vector<uint8_t> bar_picture(int c, RandomStream& random) {
 
 /// Writes bars of each class in turn as IDX files.
 void write_bars(const std::string& folder, const std::string& prefix, int count, uint64_t seed) {
-  RandomStream random({.seed = seed});
+  RandomGenerator random({.seed = seed});
   std::vector<uint8_t> pixels, labels;
   for (int i = 0; i < count; ++i) {
     const std::vector<uint8_t> picture = bar_picture(i % classes, random);
@@ -166,7 +166,7 @@ void check_learning(Device device) {
   const Evaluator evaluator(data.train.get(), data.test.get(), view, trainer.precision());
   REQUIRE(evaluator.available());
   trainer.fill_bank();
-  const Accuracy before = evaluator.evaluate(trainer.network(), trainer.bank());
+  const Accuracy before = evaluator.evaluate(trainer.network(), trainer.bank().vectors());
   int clusterings = 0;
   while (!trainer.finished()) {
     const Phase phase = trainer.phase();
@@ -176,7 +176,7 @@ void check_learning(Device device) {
     for (StepReport step; trainer.train_step(step);) CHECK(std::isfinite(trainer.epoch_loss()));
   }
   CHECK(clusterings == 6);
-  const Accuracy after = evaluator.evaluate(trainer.network(), trainer.bank());
+  const Accuracy after = evaluator.evaluate(trainer.network(), trainer.bank().vectors());
   CHECK(after.knn200 > before.knn200);
   CHECK(after.knn1 > before.knn1);
   CHECK(after.knn1 > 0.8);  // chance is 1 in 6
@@ -256,7 +256,7 @@ TEST_CASE("dropout leaves out others in each run of a recording" * doctest::test
       dropout.to(device);
       const Variable x(Tensor::full({64}, 1.0f, DType::f32, device), true);
       const Tensor y({64}, DType::f32, device), dx({64}, DType::f32, device);
-      RepeatedWork work(device, record);
+      CapturedStep work(device, record);
       std::vector<std::vector<float>> results;
       for (int run = 0; run < runs; ++run) {
         work.run([&] {
@@ -322,7 +322,7 @@ TEST_CASE("a run that is killed at any moment and resumed ends with the same byt
   const fs::path undisturbed = folder.path() + "/undisturbed", disturbed = folder.path() + "/disturbed";
   REQUIRE(wait_for(start(folder.path(), undisturbed, false)) == 0);
 
-  RandomStream random({.seed = 11});
+  RandomGenerator random({.seed = 11});
   int kills = 0;
   for (const int signal : {SIGKILL, SIGTERM, SIGKILL, SIGINT, SIGKILL, SIGKILL}) {
     const bool resume = fs::exists(disturbed / "config.toml");

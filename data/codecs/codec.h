@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "tensor/error.h"
-#include "tensor/picture.h"
+#include "tensor/image/picture.h"
 
 namespace la {
 

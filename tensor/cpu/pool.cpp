@@ -50,13 +50,13 @@ void CpuBackend::max_pool2d(const Tensor& x, const PoolGeometry& g, const MaxPoo
   dispatch_float(x.dtype(), [&]<class T>(T) {
     const T* from = x.data<T>();
     T* to = out.y.data<T>();
-    uint8_t* winners = out.winner.data<uint8_t>();
+    uint8_t* winners = out.argmax.data<uint8_t>();
     for_each_picture(x.size(0), [&](int64_t n) {
       std::vector<float> best(static_cast<size_t>(channels));
       std::vector<int32_t> best_place(static_cast<size_t>(channels));
       for_each_window(n, x.shape(), out.y.shape(), g, [&](int64_t at, Window rows, Window columns) {
         float* maximum = best.data();
-        int32_t* winner = best_place.data();
+        int32_t* argmax = best_place.data();
         std::fill(best.begin(), best.end(), -std::numeric_limits<float>::infinity());
         const auto place_of = [&](int64_t h, int64_t w) {
           return static_cast<int32_t>((h - rows.origin) * g.kernel + w - columns.origin);
@@ -71,7 +71,7 @@ void CpuBackend::max_pool2d(const Tensor& x, const PoolGeometry& g, const MaxPoo
               const float value = value_of(pixel[c]);
               // A NaN wins, and then stays.
               const bool better = !(value <= maximum[c]) & (maximum[c] == maximum[c]);
-              winner[c] = better ? place : winner[c];
+              argmax[c] = better ? place : argmax[c];
               maximum[c] = better ? value : maximum[c];
             }
           }
@@ -79,19 +79,19 @@ void CpuBackend::max_pool2d(const Tensor& x, const PoolGeometry& g, const MaxPoo
 #pragma GCC ivdep
         for (int64_t c = 0; c < channels; ++c) {
           to[at * channels + c] = T(maximum[c]);
-          winners[at * channels + c] = static_cast<uint8_t>(winner[c]);
+          winners[at * channels + c] = static_cast<uint8_t>(argmax[c]);
         }
       });
     });
   });
 }
 
-void CpuBackend::max_pool2d_backward(const Tensor& dy, const Tensor& winner, const PoolGeometry& g,
+void CpuBackend::max_pool2d_backward(const Tensor& dy, const Tensor& argmax, const PoolGeometry& g,
                                      const Tensor& dx) {
   const int64_t channels = dx.size(3), height = dx.size(1), width = dx.size(2);
   dispatch_float(dy.dtype(), [&]<class T>(T) {
     const T* from = dy.data<T>();
-    const uint8_t* winners = winner.data<uint8_t>();
+    const uint8_t* winners = argmax.data<uint8_t>();
     T* to = dx.data<T>();
     for_each_picture(dx.size(0), [&](int64_t n) {
       const Tensor sums = Tensor::zeros({height, width, channels});

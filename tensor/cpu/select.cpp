@@ -24,9 +24,9 @@ void CpuBackend::top_k(const Tensor& scores, const TopK& out) {
   });
 }
 
-void CpuBackend::mark_columns(const Tensor& columns, const Tensor& mask) {
+void CpuBackend::columns_to_mask(const Tensor& columns, const Tensor& mask) {
   const int64_t count = columns.size(1), width = mask.size(1);
-  check_indices("mark_columns", columns, width);
+  check_indices("columns_to_mask", columns, width);
   parallel_for(mask.size(0), 1, [&](int64_t begin, int64_t end) {
     uint8_t* marks = mask.data<uint8_t>();
     const int32_t* column = columns.data<int32_t>();
@@ -36,11 +36,11 @@ void CpuBackend::mark_columns(const Tensor& columns, const Tensor& mask) {
   });
 }
 
-void CpuBackend::share_label(const Tensor& labels, const Tensor& own, const Tensor& indices,
-                             const Tensor& mask) {
+void CpuBackend::same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices,
+                                   const Tensor& mask) {
   const int64_t n = labels.size(0), labelings = labels.size(1), width = indices.size(1);
-  check_indices("share_label", own, n);
-  check_indices("share_label", indices, n);
+  check_indices("same_cluster_mask", own, n);
+  check_indices("same_cluster_mask", indices, n);
   parallel_for(mask.size(0), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int32_t* index = indices.data<int32_t>() + i * width;

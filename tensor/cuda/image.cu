@@ -1,10 +1,10 @@
 // Views of pictures on the GPU: cropping, resizing, changing and normalizing the colors of u8 pictures. The
-// arithmetic of a pixel is that of the CPU (tensor/resize.h, tensor/pixel.h).
+// arithmetic of a pixel is that of the CPU (tensor/image).
 #include <cstring>
 
 #include "tensor/cuda/cuda_backend.h"
 #include "tensor/cuda/kernel.h"
-#include "tensor/pixel.h"
+#include "tensor/image/pixel.h"
 
 namespace la {
 namespace {

@@ -151,7 +151,7 @@ struct alignas(sizeof(T) * width) Pack {
   }
 
  private:
-  /// A GPU would fail at an address that the host reads without complaint.
+  /// A GPU would fail at an address that the host reads without warning.
   __device__ static void check_alignment([[maybe_unused]] const T* address) {
 #ifndef __CUDACC__
     check(reinterpret_cast<uintptr_t>(address) % alignof(Pack) == 0,

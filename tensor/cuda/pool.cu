@@ -105,9 +105,9 @@ struct Sums {
   }
 };
 
-/// Reads x about once, writes y and winner once. A NaN wins, and then stays.
+/// Reads x about once, writes y and argmax once. A NaN wins, and then stays.
 template <int width, class W, class T>
-__global__ void max_pool2d_kernel(W w, int64_t channels, const T* x, T* y, uint8_t* winner) {
+__global__ void max_pool2d_kernel(W w, int64_t channels, const T* x, T* y, uint8_t* argmax) {
   for_each_pack<width>(w.out, channels, [&](const Place& at) {
     const Range rows = w.window(at.row, w.in.height), columns = w.window(at.column, w.in.width);
     float maximum[width];
@@ -134,14 +134,14 @@ __global__ void max_pool2d_kernel(W w, int64_t channels, const T* x, T* y, uint8
     for (int e = 0; e < width; ++e) result.value[e] = T(maximum[e]);
     const int64_t to = offset_of(at.picture, at.row, at.column, w.out, channels, at.channel);
     result.store(y + to);
-    winners.store(winner + to);
+    winners.store(argmax + to);
   });
 }
 
-/// dx = the sum of dy of the windows that this position has won. Reads dy and winner about once, writes dx
+/// dx = the sum of dy of the windows that this position has won. Reads dy and argmax about once, writes dx
 /// once.
 template <int width, class W, class T>
-__global__ void max_pool2d_backward_kernel(W w, int64_t channels, const T* dy, const uint8_t* winner, T* dx) {
+__global__ void max_pool2d_backward_kernel(W w, int64_t channels, const T* dy, const uint8_t* argmax, T* dx) {
   for_each_pack<width>(w.in, channels, [&](const Place& at) {
     const Range rows = w.windows_of(at.row, w.out.height), columns = w.windows_of(at.column, w.out.width);
     struct Loaded {
@@ -150,7 +150,7 @@ __global__ void max_pool2d_backward_kernel(W w, int64_t channels, const T* dy, c
     };
     const auto load = [&](int h, int c) {
       const int64_t from = offset_of(at.picture, h, c, w.out, channels, at.channel);
-      return Loaded{Pack<T, width>::load(dy + from), Pack<uint8_t, width>::load(winner + from)};
+      return Loaded{Pack<T, width>::load(dy + from), Pack<uint8_t, width>::load(argmax + from)};
     };
     Sums<width> sums;
     for_each_position<2>(rows, columns, load, [&](int h, int c, const Loaded& from) {
@@ -245,19 +245,19 @@ LaunchShape block_for_each_row(const Tensor& map) {
 void CudaBackend::max_pool2d(const Tensor& x, const PoolGeometry& g, const MaxPoolResult& out) {
   dispatch(x, out.y, [&]<class T, class Width>(T, Width) {
     dispatch_windows(x, out.y, g, [&]<class W>(W windows) {
-      uint8_t* winner = out.winner.data<uint8_t>();
-      const bool packed = reinterpret_cast<uintptr_t>(winner) % Width::value == 0;
+      uint8_t* argmax = out.argmax.data<uint8_t>();
+      const bool packed = reinterpret_cast<uintptr_t>(argmax) % Width::value == 0;
       launch("max_pool2d", packed ? max_pool2d_kernel<Width::value, W, T> : max_pool2d_kernel<1, W, T>,
-             block_for_each_row(out.y), windows, x.size(3), x.data<T>(), out.y.data<T>(), winner);
+             block_for_each_row(out.y), windows, x.size(3), x.data<T>(), out.y.data<T>(), argmax);
     });
   });
 }
 
-void CudaBackend::max_pool2d_backward(const Tensor& dy, const Tensor& winner, const PoolGeometry& g,
+void CudaBackend::max_pool2d_backward(const Tensor& dy, const Tensor& argmax, const PoolGeometry& g,
                                       const Tensor& dx) {
   dispatch(dy, dx, [&]<class T, class Width>(T, Width) {
     dispatch_windows(dx, dy, g, [&]<class W>(W windows) {
-      const uint8_t* winners = winner.data<uint8_t>();
+      const uint8_t* winners = argmax.data<uint8_t>();
       const bool packed = reinterpret_cast<uintptr_t>(winners) % Width::value == 0;
       launch("max_pool2d_backward",
              packed ? max_pool2d_backward_kernel<Width::value, W, T> : max_pool2d_backward_kernel<1, W, T>,

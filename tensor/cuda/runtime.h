@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-#include "tensor/repeated_work.h"
+#include "tensor/captured_step.h"
 
 struct CUstream_st;
 

@@ -12,8 +12,8 @@ using namespace cuda;
 constexpr int threads = 256;
 
 /// mask[i, columns_ij] <- 1. Writes only; no two threads write different values to one place.
-__global__ void mark_columns_kernel(int64_t n, int64_t count, int64_t width, const int32_t* columns,
-                                    Reporter report, uint8_t* mask) {
+__global__ void columns_to_mask_kernel(int64_t n, int64_t count, int64_t width, const int32_t* columns,
+                                       Reporter report, uint8_t* mask) {
   for (int64_t i = global_thread(); i < n; i += global_threads()) {
     const int64_t column = columns[i];
     if (column < 0 || column >= width)
@@ -36,8 +36,8 @@ struct Labels {
 
 /// mask_ij = whether row indices_ij has the label of row own_i in any labeling; one thread each. Reads up to
 /// H labels for each index, which lie side by side.
-__global__ void share_label_kernel(int64_t count, int64_t width, Labels labels, const int32_t* own,
-                                   const int32_t* indices, Reporter report, uint8_t* mask) {
+__global__ void same_cluster_mask_kernel(int64_t count, int64_t width, Labels labels, const int32_t* own,
+                                         const int32_t* indices, Reporter report, uint8_t* mask) {
   for (int64_t i = global_thread(); i < count; i += global_threads()) {
     const int64_t mine = own[i / width], other = indices[i];
     const bool wrong_own = mine < 0 || mine >= labels.n, wrong = other < 0 || other >= labels.n;
@@ -60,18 +60,19 @@ void CudaBackend::top_k(const Tensor& scores, const TopK& out) {
   }
 }
 
-void CudaBackend::mark_columns(const Tensor& columns, const Tensor& mask) {
+void CudaBackend::columns_to_mask(const Tensor& columns, const Tensor& mask) {
   fill(0.0f, mask);
-  launch("mark_columns", mark_columns_kernel, {blocks_for(columns.numel(), threads), threads},
+  launch("columns_to_mask", columns_to_mask_kernel, {blocks_for(columns.numel(), threads), threads},
          columns.numel(), columns.size(1), mask.size(1), columns.data<int32_t>(),
-         Reporter("mark_columns: index {} is not in 0 to {}"), mask.data<uint8_t>());
+         Reporter("columns_to_mask: index {} is not in 0 to {}"), mask.data<uint8_t>());
 }
 
-void CudaBackend::share_label(const Tensor& labels, const Tensor& own, const Tensor& indices,
-                              const Tensor& mask) {
-  launch("share_label", share_label_kernel, {blocks_for(mask.numel(), threads), threads}, mask.numel(),
-         mask.size(1), Labels{labels.data<int32_t>(), labels.size(0), labels.size(1)}, own.data<int32_t>(),
-         indices.data<int32_t>(), Reporter("share_label: index {} is not in 0 to {}"), mask.data<uint8_t>());
+void CudaBackend::same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices,
+                                    const Tensor& mask) {
+  launch("same_cluster_mask", same_cluster_mask_kernel, {blocks_for(mask.numel(), threads), threads},
+         mask.numel(), mask.size(1), Labels{labels.data<int32_t>(), labels.size(0), labels.size(1)},
+         own.data<int32_t>(), indices.data<int32_t>(),
+         Reporter("same_cluster_mask: index {} is not in 0 to {}"), mask.data<uint8_t>());
 }
 
 }  // namespace la

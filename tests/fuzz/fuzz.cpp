@@ -13,12 +13,12 @@
 #include <functional>
 #include <map>
 
-#include "apps/preset_file.h"
+#include "apps/options/preset_file.h"
 #include "data/dataset.h"
 #include "data/decode.h"
 #include "data/picture_list.h"
-#include "la/npy.h"
-#include "la/safetensors.h"
+#include "tensor/io/npy.h"
+#include "tensor/io/safetensors.h"
 #include "tensor/random.h"
 #include "tests/temporary_folder.h"
 
@@ -45,7 +45,7 @@ std::string idx_pictures() {
 std::map<std::string, std::vector<std::string>> pictures_by_kind() {
   std::map<std::string, std::vector<std::string>> files;
   for (const auto& entry : std::filesystem::directory_iterator("tests/pictures")) {
-    const std::string bytes = read_text_file(entry.path());
+    const std::string bytes = read_file(entry.path());
     std::string kind = find_codec(as_bytes(bytes)).name;
     for (char& c : kind) c = static_cast<char>(std::tolower(c));
     files[kind].push_back(bytes);
@@ -75,14 +75,14 @@ std::vector<Target> make_targets(const TemporaryFolder& folder) {
   write_safetensors(folder.file("seed"),
                     {{"a.b", Tensor::zeros({2, 3})}, {"c", Tensor::zeros({4}, DType::i64)}},
                     {{"key", "value \"quoted\""}});
-  targets.push_back({"safetensors", {read_text_file(folder.file("seed"))}, [&](const std::string& file) {
+  targets.push_back({"safetensors", {read_file(folder.file("seed"))}, [&](const std::string& file) {
                        write_bytes(folder.file("x.safetensors"), file);
                        read_safetensors(folder.file("x.safetensors"));
                      }});
   NpyWriter npy(folder.file("seed.npy"), {3});
   npy.append(Tensor::zeros({2, 3}));
   npy.finish();
-  targets.push_back({"npy", {read_text_file(folder.file("seed.npy"))}, [&](const std::string& file) {
+  targets.push_back({"npy", {read_file(folder.file("seed.npy"))}, [&](const std::string& file) {
                        write_bytes(folder.file("x.npy"), file);
                        read_npy(folder.file("x.npy"));
                      }});
@@ -103,7 +103,7 @@ std::vector<Target> make_targets(const TemporaryFolder& folder) {
 }
 
 /// One change: bytes set, numbers made extreme, parts removed, repeated or taken from another file.
-void change(std::string& file, const std::vector<std::string>& seeds, RandomStream& random) {
+void change(std::string& file, const std::vector<std::string>& seeds, RandomGenerator& random) {
   const auto below = [&](size_t n) { return static_cast<size_t>(random.below(static_cast<uint32_t>(n))); };
   const size_t at = below(file.size() + 1), rest = file.size() - at,
                length = below(std::min<size_t>(rest, 64) + 1);
@@ -178,7 +178,7 @@ int main(int argc, char** argv) {
   for (const Target& target : make_targets(folder)) {
     for (const std::string& intact : target.seeds) target.read(intact);  // an Error here ends the program
     for (int run = 0; run < runs; ++run) {
-      RandomStream random({.seed = seed, .index = static_cast<uint64_t>(run)});
+      RandomGenerator random({.seed = seed, .index = static_cast<uint64_t>(run)});
       std::string file = target.seeds[random.below(static_cast<uint32_t>(target.seeds.size()))];
       for (uint32_t changes = 1 + random.below(4); changes > 0; --changes) change(file, target.seeds, random);
       run_one(target, file);

@@ -1,0 +1,152 @@
+#include "apps/run/run_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "tensor/error.h"
+
+namespace la {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+void make_folders(const fs::path& path) {
+  if (path.empty()) return;
+  std::error_code error;
+  fs::create_directories(path, error);
+  check(!error, "cannot make the folder '{}': {}", path.string(), error.message());
+}
+
+/// True if the folder was made by this very call, false if something of that name existed.
+bool make_folder(const std::string& path) {
+  if (::mkdir(path.c_str(), 0777) == 0) return true;
+  check(errno == EEXIST, "cannot make the run folder '{}': {}", path, std::strerror(errno));
+  return false;
+}
+
+/// Whether it is a folder in which nothing is but what a run leaves there before it has a configuration.
+bool has_no_run(const std::string& path) {
+  std::error_code error;
+  for (fs::directory_iterator at(path, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename();
+    if (name != "lock" && !name.starts_with("pictures-") && !name.ends_with(AtomicFile::temporary_suffix))
+      return false;
+  }
+  return !error;
+}
+
+/// Letters, digits, '.', '_' and '-' of a text; the rest becomes '-'.
+std::string plain(std::string text) {
+  for (char& c : text)
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_') c = '-';
+  return text;
+}
+
+/// runs/<data>-<network>-, from the last folder of the data's path.
+std::string name_prefix(const Config& config) {
+  fs::path data = fs::path(config.data).lexically_normal();
+  if (!data.has_filename()) data = data.parent_path();
+  return fmt::format("runs/{}-{}-", plain(data.filename()), plain(config.network));
+}
+
+/// Epoch and step of a line of metrics.jsonl; the largest numbers if it has none.
+std::pair<int64_t, int64_t> place_of(const ordered_json& line) {
+  const auto number = [&](const char* key) {
+    if (!line.is_object()) return INT64_MAX;
+    const auto found = line.find(key);
+    return found != line.end() && found->is_number_integer() ? found->get<int64_t>() : INT64_MAX;
+  };
+  return {number("epoch"), number("step")};
+}
+
+/// Calls f(line, object) for each line of metrics.jsonl, with its end; the object is discarded if the line is
+/// no whole one.
+template <class F>
+void for_each_line(const std::string& path, F f) {
+  if (!fs::exists(path)) return;
+  const std::string text = read_file(path);
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t newline = text.find('\n', begin);
+    const size_t end = newline == text.npos ? text.size() : newline + 1;
+    const std::string line = text.substr(begin, end - begin);
+    f(line, newline == text.npos ? ordered_json(ordered_json::value_t::discarded)
+                                 : ordered_json::parse(line, nullptr, false));
+    begin = end;
+  }
+}
+
+}  // namespace
+
+RunFolder::RunFolder(std::string path) : path_(std::move(path)), lock_(path_ + "/lock", O_RDWR | O_CREAT) {
+  if (::flock(lock_.descriptor(), LOCK_EX | LOCK_NB) == 0) return;
+  check(errno != EWOULDBLOCK, "another program is training in the run folder '{}'", path_);
+  fail("cannot lock the run folder '{}': {}", path_, std::strerror(errno));
+}
+
+void RunFolder::check_absent(const Config& config) {
+  std::error_code ignored;
+  check(config.run.empty() || !fs::exists(config.run, ignored) || has_no_run(config.run),
+        "the run folder '{}' exists already: choose another --run, or continue it with --resume", config.run);
+}
+
+RunFolder RunFolder::create(const Config& config) {
+  if (!config.run.empty()) {
+    const fs::path path = fs::path(config.run).lexically_normal();
+    make_folders(path.has_filename() ? path.parent_path() : path.parent_path().parent_path());
+    check_absent(config);
+    make_folder(config.run);  // if it is there, it is locked before anything is written to it
+    RunFolder folder(config.run);
+    check_absent(config);  // somebody else may have begun there meanwhile
+    return folder;
+  }
+  const std::string prefix = name_prefix(config);
+  make_folders(fs::path(prefix).parent_path());
+  for (int number = 1;; ++number)
+    if (const std::string path = prefix + std::to_string(number); make_folder(path)) return RunFolder(path);
+}
+
+RunFolder RunFolder::open(const std::string& path) {
+  check(fs::is_directory(path), "there is no run folder '{}'", path);
+  return RunFolder(path);
+}
+
+void RunFolder::write_config(std::string_view toml) const { write_text_file(config_path(), toml); }
+
+void RunFolder::log(std::string_view line) const { append_line(log_path(), std::string(line)); }
+
+void RunFolder::append_metrics(const ordered_json& object) const {
+  append_line(metrics_path(), object.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+}
+
+bool RunFolder::has_metric(std::string_view key, int epoch, int64_t step) const {
+  bool found = false;
+  for_each_line(metrics_path(), [&](const std::string&, const ordered_json& object) {
+    found = found || (place_of(object) == std::pair(int64_t{epoch}, step) && object.contains(key));
+  });
+  return found;
+}
+
+int64_t RunFolder::truncate_metrics(int epoch, int64_t step) const {
+  std::string kept;
+  int64_t dropped = 0, damaged = 0;
+  for_each_line(metrics_path(), [&](const std::string& line, const ordered_json& object) {
+    const auto place = place_of(object);
+    if (place <= std::pair(int64_t{epoch}, step)) {
+      kept += line;
+      return;
+    }
+    ++dropped;
+    damaged += place.second == INT64_MAX && line.ends_with('\n') ? 1 : 0;
+  });
+  if (dropped > 0) write_text_file(metrics_path(), kept);
+  return damaged;
+}
+
+}  // namespace la

@@ -1,0 +1,54 @@
+// RunFolder: the folder of one training run: its configuration (config.toml), messages (log.txt),
+// measurements (metrics.jsonl, one JSON object a line) and checkpoints. It is locked for as long as the
+// object lives.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "la/config.h"
+#include "tensor/io/files.h"
+
+namespace la {
+
+class RunFolder {
+ public:
+  /// Makes a new folder: config.run, or if that is empty runs/<data>-<network>-<number> with the first number
+  /// that is free. Two programs that start at once get different ones. Throws an Error if config.run exists
+  /// already.
+  static RunFolder create(const Config& config);
+  /// An Error if config.run is the name of something that exists; a folder without a run may, which is empty,
+  /// or was left behind before the run had a configuration.
+  static void check_absent(const Config& config);
+  /// Opens the folder of an earlier run; an Error if it is not there or another program trains in it.
+  static RunFolder open(const std::string& path);
+
+  const std::string& path() const { return path_; }
+  std::string config_path() const { return path_ + "/config.toml"; }
+  std::string log_path() const { return path_ + "/log.txt"; }
+  std::string metrics_path() const { return path_ + "/metrics.jsonl"; }
+
+  /// Writes config.toml.
+  void write_config(std::string_view toml) const;
+  /// Appends a line to log.txt.
+  void log(std::string_view line) const;
+  /// Appends one line to metrics.jsonl; it is in the file when this returns. Each object needs "epoch" and
+  /// "step", counted as in the checkpoints (la/checkpoint.h).
+  void append_metrics(const nlohmann::ordered_json& object) const;
+  /// Whether a line for that epoch and step has this number.
+  bool has_metric(std::string_view key, int epoch, int64_t step) const;
+  /// Drops the lines that lie after (epoch, step), and what is no whole line, so that a run that continues
+  /// from that checkpoint writes no line twice. Epoch -1 drops them all. Returns how many were damaged: lines
+  /// that are whole, but say nothing of epoch and step.
+  int64_t truncate_metrics(int epoch, int64_t step) const;
+
+ private:
+  explicit RunFolder(std::string path);  // an existing folder
+
+  std::string path_;
+  OpenFile lock_;
+};
+
+}  // namespace la

@@ -1,0 +1,95 @@
+// How good the embeddings are: the share of test pictures whose label their nearest training pictures
+// predict.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/augmentation.h"
+#include "data/dataset.h"
+#include "layers/module.h"
+#include "tensor/progress_callback.h"
+#include "tensor/tensor.h"
+
+namespace la {
+
+/// Embeddings v of all pictures of a data set, f32 [N, D] on the unit sphere, computed in batches without
+/// augmentation by the network in evaluation mode. `precision` is that of the network's activations.
+/// `progress` is told after each batch.
+Tensor embed(Module& network, const Dataset& dataset, const AugmentationOptions& view, DType precision,
+             Device device, const ProgressCallback& progress = {});
+
+/// The pixels of all pictures as the network sees them, scaled to length 1: f32 [N, S * S * C]. What an
+/// embedding must beat.
+Tensor pixel_vectors(const Dataset& dataset, const AugmentationOptions& view);
+
+/// The labels of all pictures; -1 where a picture has none, or is bad.
+std::vector<int32_t> labels_of(const Dataset& dataset);
+
+/// Vectors on the unit sphere with their labels (-1: unknown).
+struct LabeledVectors {
+  Tensor vectors;  // f32 [N, D]
+  std::vector<int32_t> labels;
+};
+
+struct KnnOptions {
+  int64_t neighbors = 200;    // k
+  float temperature = 0.07f;  // each neighbor votes for its label with weight exp(similarity / temperature)
+};
+
+/// The share of `test` whose label wins the vote of their k nearest vectors of `train`. Vectors without a
+/// label take no part; a tie goes to the lowest label.
+double knn_accuracy(const LabeledVectors& train, const LabeledVectors& test, const KnnOptions& options);
+
+/// The same where there are no test vectors: the label of each vector is predicted by the others
+/// (leave-one-out), from `guess`, which is another vector for each of the same things, such as their
+/// embeddings where `all` is the memory bank. Of more than 50,000 so many are tried, evenly spread.
+double leave_one_out_accuracy(const LabeledVectors& all, const LabeledVectors& guess,
+                              const KnnOptions& options);
+
+struct Accuracy {
+  double knn200 = 0;  // k = 200, embeddings of the training pictures recomputed
+  double knn1 = 0;    // the label of the nearest vector of the memory bank
+};
+
+/// Evaluates a network on a test set, and says by which protocol; without a test set, on the training
+/// pictures, each against the others.
+class Evaluator {
+ public:
+  /// `test` may be null; `view` says how a picture is shown to the network.
+  Evaluator(const Dataset* train, const Dataset* test, const AugmentationOptions& view, DType precision);
+
+  /// Whether there are labels to compare with; why_not() says what is missing.
+  bool available() const { return why_not().empty(); }
+  std::string why_not() const;
+
+  /// bank: of each training picture a vector, f32 [N, D].
+  Accuracy evaluate(Module& network, const Tensor& bank, const ProgressCallback& progress = {}) const;
+  /// Whether the pixels of all labeled pictures, as the network sees them, take at most 2 GiB.
+  bool pixels_fit() const;
+  /// kNN on the pixels, by the protocol of knn200.
+  double pixel_accuracy() const;
+
+  /// The protocols in words, as they stand beside each accuracy.
+  std::string knn_protocol() const;
+  std::string pixel_protocol() const;
+  std::string bank_protocol() const;
+
+ private:
+  std::string protocol(const char* vectors) const;
+  bool leaves_one_out() const { return test_ == nullptr; }
+  /// "10000 test images"
+  std::string tested() const;
+
+  const Dataset* train_;
+  const Dataset* test_;
+  std::shared_ptr<const Dataset> labeled_train_,
+      labeled_test_;  // their pictures that have a label; may be null
+  AugmentationOptions view_;
+  DType precision_;
+  KnnOptions knn_;
+};
+
+}  // namespace la

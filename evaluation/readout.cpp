@@ -1,0 +1,331 @@
+#include "evaluation/readout.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+
+#include "autograd/functions.h"
+#include "autograd/sgd.h"
+#include "data/device_loader.h"
+#include "data/loader.h"
+#include "data/subset.h"
+#include "evaluation/features.h"
+#include "layers/layers.h"
+#include "layers/state_dict.h"
+#include "tensor/io/safetensors.h"
+#include "tensor/ops.h"
+
+namespace la {
+namespace {
+
+constexpr int64_t evaluation_batch = 64;
+constexpr int crops = 10;
+/// Of the vectors of embedding and pixels, by trial: with much shorter ones the readout learns too slowly,
+/// with much longer ones not at all.
+constexpr float baseline_length = 30;
+
+/// The original trains on random crops of at least a fifth of the picture and their mirror images, with the
+/// colors as they are.
+AugmentationOptions training_views(const AugmentationOptions& view, bool fixed_crop) {
+  AugmentationOptions options = view;
+  options.fixed_crop = fixed_crop;
+  options.crop_min_area = 0.2f;
+  options.flip = 0.5f;
+  options.jitter = 0.0f;
+  options.grayscale = 0.0f;
+  return options;
+}
+
+/// One linear map for each stage.
+class Readouts : public Module {
+ public:
+  Readouts(const std::vector<std::string>& names, const std::vector<Tensor>& features, int64_t classes) {
+    for (size_t i = 0; i < names.size(); ++i) {
+      maps_.push_back(std::make_unique<Linear>(features[i].size(1), classes));
+      std::string name = names[i];
+      std::replace(name.begin(), name.end(), '.', '_');
+      add(name, *maps_.back());
+    }
+  }
+  Variable forward(const Variable&) override { fail("each readout has its own features"); }
+  Variable logits(size_t stage, const Tensor& features) { return (*maps_[stage])(Variable(features)); }
+  size_t size() const { return maps_.size(); }
+
+ private:
+  std::vector<std::unique_ptr<Linear>> maps_;
+};
+
+std::vector<std::string> all_stages(Module& network) {
+  std::vector<std::string> names{pixels_readout};
+  for (const auto& [name, module] : network.stages()) names.push_back(name);
+  names.push_back(embedding_readout);
+  return names;
+}
+
+/// Of any stage but the pixels.
+Module& module_of(Module& network, const std::string& stage) {
+  return stage == embedding_readout ? network : find_module(network, stage);
+}
+
+/// Counts of right answers.
+class Score {
+ public:
+  /// probabilities: f32 [B, classes], or anything that grows with them.
+  void add(const Tensor& probabilities, const std::vector<int32_t>& labels) {
+    const int64_t k = std::min<int64_t>(5, probabilities.size(1));
+    const std::vector<int32_t> likeliest = ops::top_k(probabilities, k).indices.to_vector<int32_t>();
+    for (size_t i = 0; i < labels.size(); ++i) {
+      if (labels[i] == unlabeled) continue;
+      const auto begin = likeliest.begin() + static_cast<int64_t>(i) * k;
+      const auto place = std::find(begin, begin + k, labels[i]) - begin;
+      first_ += place == 0;
+      among_ += place < k;
+      ++count_;
+    }
+  }
+  ReadoutAccuracy accuracy() const {
+    const auto n = static_cast<double>(std::max<int64_t>(count_, 1));
+    return {static_cast<double>(first_) / n, static_cast<double>(among_) / n};
+  }
+
+ private:
+  int64_t first_ = 0, among_ = 0, count_ = 0;
+};
+
+class Training {
+ public:
+  Training(Model& model, const Dataset& train, const Dataset& test, const ReadoutOptions& options)
+      : model_(model),
+        train_(labeled_pictures(train)),
+        test_(labeled_pictures(test)),
+        options_(options),
+        device_(model.device()) {
+    check(train_->size() > 0 && test_->size() > 0,
+          "linear readout: {} training and {} test pictures have labels", train_->size(), test_->size());
+    check(train_->channels() == model.channels && test_->channels() == model.channels,
+          "the network sees pictures of {} channels, the data have {}", model.channels, train_->channels());
+    options_.batch = static_cast<int>(std::min<int64_t>(options_.batch, train_->size()));
+    if (options_.stages.empty()) options_.stages = all_stages(*model.module);
+    for (const std::string& name : options_.stages)
+      if (name != pixels_readout) modules_.push_back(&module_of(*model.module, name));
+    int classes = 1;
+    for (const Dataset* data : {train_.get(), test_.get()})
+      for (int64_t i = 0; i < data->size(); ++i) classes = std::max(classes, data->label(i) + 1);
+
+    const std::vector<Tensor> features = features_of(plain_views(*test_, model.view, 0, 1).to(device_));
+    for (const Tensor& f : features) shapes_.push_back({f.size(1)});
+    readouts_ = std::make_unique<Readouts>(options_.stages, features, classes);
+    readouts_->initialize(options_.seed);
+    readouts_->to(device_);
+    std::vector<Sgd::Slot> slots;
+    for (const auto& p : readouts_->parameters())
+      slots.push_back({*p.variable, p.decays ? options_.weight_decay : 0.0f});
+    sgd_ = std::make_unique<Sgd>(std::move(slots), options_.momentum);
+  }
+
+  std::vector<StageReadout> operator()(const ReadoutObserver& observer) {
+    const auto loader = make_device_loader(*train_, training_views(model_.view, options_.fixed_crop),
+                                           {.batch = options_.batch,
+                                            .threads = options_.loader_threads,
+                                            .seed = options_.seed,
+                                            .device = device_});
+    const Schedule schedule{.kind = Schedule::Kind::step,
+                            .base = options_.learning_rate,
+                            .epochs = static_cast<double>(options_.epochs),
+                            .drops = drops()};
+    for (int epoch = restore(); epoch < options_.epochs; ++epoch) {
+      loader->start_epoch(epoch, 0);
+      const int64_t steps = loader->steps_per_epoch();
+      for (int64_t step = 0; step < steps; ++step) {
+        ReadoutProgress progress{.epoch = epoch, .step = step, .steps = steps};
+        progress.learning_rate = schedule.at(epoch + static_cast<double>(step) / static_cast<double>(steps));
+        sgd_->set_learning_rate(progress.learning_rate);
+        loader->next();
+        progress.loss = train_step(*loader, observer.wants_loss());
+        if (!observer.step(progress)) return {};
+      }
+      save(epoch + 1);
+    }
+    return measure();
+  }
+
+ private:
+  std::vector<double> drops() const {
+    if (options_.drops.empty()) return {options_.epochs * 3 / 7.0, options_.epochs * 6 / 7.0};
+    return {options_.drops.begin(), options_.drops.end()};
+  }
+
+  /// Of each stage, f32 [B, features].
+  std::vector<Tensor> features_of(const Tensor& images) {
+    NoGrad no_grad;
+    const std::vector<Tensor> outputs =
+        outputs_of(*model_.module, modules_, cast(Variable(images), model_.dtype));
+    std::vector<Tensor> features;
+    auto output = outputs.begin();
+    for (const std::string& name : options_.stages) {
+      const bool pixels = name == pixels_readout, embedding = name == embedding_readout;
+      const Tensor all = readout_features(pixels ? images : *output++);
+      if (pixels)
+        features.push_back(ops::scale(all, baseline_length / std::sqrt(static_cast<float>(all.size(1)))));
+      else
+        features.push_back(embedding ? ops::scale(ops::l2_normalize(all).y, baseline_length) : all);
+    }
+    return features;
+  }
+
+  double train_step(const DeviceLoader& loader, bool read_loss) {
+    const std::vector<int32_t> indices = loader.indices().to_vector<int32_t>();
+    std::vector<int32_t> labels;
+    for (const int32_t i : indices) labels.push_back(train_->label(i));
+    const Tensor target = Tensor::from(labels, {static_cast<int64_t>(labels.size())}, device_);
+    const std::vector<Tensor> features = features_of(loader.images());
+    double sum = 0;
+    for (size_t s = 0; s < readouts_->size(); ++s) {
+      const Variable loss = cross_entropy(readouts_->logits(s, features[s]), target);
+      if (read_loss) sum += loss.value().item();
+      backward(loss);
+    }
+    sgd_->step();
+    const double loss = sum / static_cast<double>(readouts_->size());
+    check(std::isfinite(loss), "linear readout: the loss became {}", loss);
+    return read_loss ? loss : std::numeric_limits<double>::quiet_NaN();
+  }
+
+  std::vector<StageReadout> measure() {
+    std::vector<Score> one(readouts_->size()), ten(readouts_->size());
+    for (int64_t begin = 0; begin < test_->size(); begin += evaluation_batch) {
+      const int64_t end = std::min(begin + evaluation_batch, test_->size());
+      const std::vector<Tensor> plain = logits_of(plain_views(*test_, model_.view, begin, end));
+      const std::vector<int32_t> labels = labels_between(begin, end);
+      for (size_t s = 0; s < one.size(); ++s) one[s].add(plain[s], labels);
+      if (!options_.ten_crop) continue;
+      const std::vector<Tensor> mean = mean_over_ten_crops(begin, end);
+      for (size_t s = 0; s < ten.size(); ++s) ten[s].add(mean[s], labels);
+    }
+    std::vector<StageReadout> results;
+    for (size_t s = 0; s < one.size(); ++s)
+      results.push_back({options_.stages[s], shapes_[s], one[s].accuracy(), ten[s].accuracy()});
+    return results;
+  }
+
+  /// After the views are made, so that bad pictures are known.
+  std::vector<int32_t> labels_between(int64_t begin, int64_t end) const {
+    std::vector<int32_t> labels;
+    for (int64_t i = begin; i < end; ++i) labels.push_back(test_->is_bad(i) ? unlabeled : test_->label(i));
+    return labels;
+  }
+
+  /// f32 [B, classes] of each stage.
+  std::vector<Tensor> logits_of(const Tensor& images) {
+    NoGrad no_grad;
+    const std::vector<Tensor> features = features_of(images.to(device_));
+    std::vector<Tensor> logits;
+    for (size_t s = 0; s < features.size(); ++s) logits.push_back(readouts_->logits(s, features[s]).value());
+    return logits;
+  }
+
+  std::vector<Tensor> mean_over_ten_crops(int64_t begin, int64_t end) {
+    std::vector<Tensor> sums;
+    for (int crop = 0; crop < crops; ++crop) {
+      const auto plan = [crop](int64_t, int height, int width) { return plan_ten_crop(crop, height, width); };
+      const std::vector<Tensor> logits = logits_of(views(*test_, model_.view, begin, end, plan));
+      for (size_t s = 0; s < logits.size(); ++s) {
+        const Tensor probabilities = softmax(logits[s].to(Device::cpu()));
+        if (crop == 0)
+          sums.push_back(probabilities);
+        else
+          ops::add_in_place(sums[s], probabilities);
+      }
+    }
+    return sums;
+  }
+
+  /// Of each row of an f32 tensor in host memory.
+  static Tensor softmax(const Tensor& logits) {
+    const Tensor result(logits.shape());
+    const int64_t classes = logits.size(1);
+    for (int64_t row = 0; row < logits.size(0); ++row) {
+      const float* from = logits.data<float>() + row * classes;
+      float* to = result.data<float>() + row * classes;
+      const float largest = *std::max_element(from, from + classes);
+      double sum = 0;
+      for (int64_t c = 0; c < classes; ++c) sum += to[c] = std::exp(from[c] - largest);
+      for (int64_t c = 0; c < classes; ++c) to[c] = static_cast<float>(to[c] / sum);
+    }
+    return result;
+  }
+
+  /// What must be the same for a state to go on from.
+  std::string identity() const {
+    const ReadoutOptions& o = options_;
+    return fmt::format("{} {} {} {} {} {} {} {} {} {} {}", model_.checkpoint, train_->description(),
+                       fmt::join(o.stages, ","), o.epochs, fmt::join(drops(), ","), o.batch, o.learning_rate,
+                       o.momentum, o.weight_decay, o.fixed_crop, o.seed);
+  }
+
+  void save(int epochs_done) const {
+    if (options_.state.empty()) return;
+    std::vector<NamedTensor> tensors;
+    const auto parameters = readouts_->parameters();
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      tensors.push_back(
+          {parameters[i].name, to_torch_layout(parameters[i], parameters[i].variable->value())});
+      tensors.push_back(
+          {"velocity." + parameters[i].name, to_torch_layout(parameters[i], sgd_->velocities()[i])});
+    }
+    write_safetensors(options_.state, tensors,
+                      {{"readout", identity()}, {"epochs_done", fmt::format("{}", epochs_done)}});
+  }
+
+  /// The epochs that are done already.
+  int restore() {
+    if (options_.state.empty() || !std::filesystem::exists(options_.state)) return 0;
+    const SafetensorsFile file = read_safetensors(options_.state, Checksum::required);
+    const auto found = file.metadata.find("readout");
+    if (found == file.metadata.end() || found->second != identity()) return 0;
+    std::map<std::string, Tensor> tensors;
+    for (const NamedTensor& t : file.tensors) tensors.emplace(t.name, t.tensor);
+    const auto parameters = readouts_->parameters();
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      load_tensor(tensors, parameters[i].name, parameters[i], parameters[i].variable->value());
+      load_tensor(tensors, "velocity." + parameters[i].name, parameters[i], sgd_->velocities()[i]);
+    }
+    return file.number<int>("epochs_done");
+  }
+
+  Model& model_;
+  std::unique_ptr<Dataset> train_, test_;
+  ReadoutOptions options_;
+  Device device_;
+  std::vector<Module*> modules_;
+  std::vector<Shape> shapes_;
+  std::unique_ptr<Readouts> readouts_;
+  std::unique_ptr<Sgd> sgd_;
+};
+
+}  // namespace
+
+void check_stages(Module& network, const std::vector<std::string>& stages) try {
+  for (const std::string& name : stages)
+    if (name != pixels_readout) module_of(network, name);
+} catch (const Error& error) {
+  fail("{}; besides, {} and {} can be read out", error.what(), pixels_readout, embedding_readout);
+}
+
+Tensor readout_features(const Tensor& output) {
+  if (output.rank() == 2) return output;
+  check(output.rank() == 4, "features of shape {}, expected [N, H, W, C] or [N, C]", output.shape());
+  constexpr int64_t most = 200'000;
+  const int64_t n = output.size(0), features = output.numel() / n;
+  const int window = features > 4 * most ? 4 : features > most ? 2 : 1;
+  if (window == 1) return output.reshape({n, -1});
+  return ops::avg_pool2d(output, {.kernel = window, .stride = window}).reshape({n, -1});
+}
+
+std::vector<StageReadout> linear_readout(Model& model, const Dataset& train, const Dataset& test,
+                                         const ReadoutOptions& options, const ReadoutObserver& observer) {
+  return Training(model, train, test, options)(observer);
+}
+
+}  // namespace la

@@ -1,0 +1,21 @@
+#include "layers/onnx/traced_network.h"
+
+#include "autograd/functions.h"
+
+namespace la {
+
+TracedNetwork trace(Module& network, const InputFormat& input) {
+  TracedNetwork traced{
+      .images = Tensor::zeros({1, input.size, input.size, input.channels}, DType::f32, network.device()),
+      .calls = {}};
+  const NoGrad no_grad;
+  network.set_training(false);
+  Trace trace;
+  l2_normalize(network(Variable(traced.images)));
+  traced.calls = std::move(trace.calls);
+  return traced;
+}
+
+std::string identity_of(const Tensor& x) { return fmt::format("{} {}", x.raw(), x.shape()); }
+
+}  // namespace la
