@@ -166,7 +166,7 @@ int main(int argc, char** argv) {
         ->check(CLI::PositiveNumber);
     app.add_flag("--fixed-crop", readout.fixed_crop,
                  "train on squares of 7/8 of the shorter side, not on crops of random size and shape");
-    app.add_option("--batch", readout.batch, "pictures a step")
+    app.add_option("--batch", readout.batch, "pictures per step")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
     app.add_option("--learning-rate", readout.learning_rate, "of the readout")

@@ -1,5 +1,4 @@
-// la_export: writes a trained network in forms that other programs run. `la_export --help` lists the
-// options.
+// la_export: writes a trained network in forms that other programs run. `la_export --help` lists the options.
 #include <fmt/format.h>
 
 #include <filesystem>

@@ -151,8 +151,8 @@ Variable mean(const Variable& x) {
                 });
 }
 
-// d loss_i / d logits_ij = softmax(logits_i)_j - [j = target_i]. The op writes it in place of what it is
-// given.
+// d loss_i / d logits_ij = softmax(logits_i)_j - [j = target_i]. The op writes it in place of
+// what it is given.
 Variable cross_entropy(const Variable& logits, const Tensor& target) {
   const RowLosses rows = ops::softmax_cross_entropy(ops::copy(logits.value()), target, 1.0f);
   const Tensor gradient = ops::scale(rows.gradient, 1.0f / static_cast<float>(logits.shape()[0]));

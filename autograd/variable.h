@@ -1,7 +1,7 @@
-// Variable: a tensor that remembers how it was made, so that backward() can compute gradients (reverse-mode
-// automatic differentiation). A differentiable function computes its result, and records it together with a
-// closure that maps the gradient of the result to the gradients of the inputs; see functions.cpp for the
-// pattern.
+// Variable: a tensor that remembers how it was made, so that backward() can compute gradients
+// (reverse-mode automatic differentiation). A differentiable function computes its result, and records it
+// together with a closure that maps the gradient of the result to the gradients of the inputs; see
+// functions.cpp for the pattern.
 #pragma once
 
 #include <functional>

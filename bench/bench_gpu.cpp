@@ -55,7 +55,7 @@ void print(const std::string& name, double value, const char* unit) {
 
 void print_line(const std::string& text) { std::printf("# %s\n", text.c_str()); }
 
-// --- Yardsticks -------------------------------------------------------------------------------------------
+// ---- Yardsticks -------------------------------------------------------------------------------------------
 
 void measure_copy() {
   const Tensor from = Tensor::full({int64_t{1} << 28}, 1.0f, DType::f32, gpu),
@@ -74,7 +74,7 @@ void measure_matmul() {
   print("matmul_bf16", 2.0 * n * n * n / seconds / 1e12, "TFLOP/s");
 }
 
-// --- Training steps ---------------------------------------------------------------------------------------
+// ---- Training steps ---------------------------------------------------------------------------------------
 
 struct Training {
   std::string network;
@@ -102,8 +102,8 @@ Tensor random_plans(int64_t batch, int64_t size) {
   return bytes;
 }
 
-/// Forward, backward and update, recorded once. With `augment` the views are made from 50,000 pictures on the
-/// device.
+/// Forward, backward and update, recorded once. With `augment` the views are made from 50,000
+/// pictures on the device.
 void measure_training(const std::string& name, const Training& t) {
   constexpr int64_t channels = 3;
   auto network = make_network(t.network, {.channels = channels, .image_size = t.size});
@@ -137,7 +137,7 @@ void measure_training(const std::string& name, const Training& t) {
   print(name, static_cast<double>(t.batch) / seconds, "images/s");
 }
 
-// --- Local Aggregation ------------------------------------------------------------------------------------
+// ---- Local Aggregation ------------------------------------------------------------------------------------
 
 constexpr int64_t bank_size = 1'281'167, dim = 128, batch = 256, background = 4096, labelings = 10,
                   clusters = 30'000;

@@ -2,8 +2,8 @@
 //
 //   bench_ops [WORD]    the cases with WORD in their name; without one, those of the sizes of real training
 //
-// A line: name, ms, GB/s of inputs and outputs, GFLOP/s, separated by tabs; a line that starts with #
-// explains.
+// A line: name, ms, GB/s of inputs and outputs, GFLOP/s, separated by tabs; a line that starts
+// with # explains.
 #include <cstdio>
 #include <string>
 

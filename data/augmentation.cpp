@@ -10,8 +10,8 @@ namespace {
 
 /// Share of the shorter side that is shown for evaluation: 224 of 256 pixels.
 
-/// A crop of random area and aspect. After ten tries that do not fit, the largest centered one of allowed
-/// aspect.
+/// A crop of random area and aspect. After ten tries that do not fit, the largest centered one
+/// of allowed aspect.
 Crop random_crop(const AugmentationOptions& o, float height, float width, RandomGenerator& random) {
   if (o.fixed_crop) {
     const float side = central_share * std::min(height, width);

@@ -36,8 +36,8 @@ ViewPlan plan_augmentation(const AugmentationOptions& options, int picture_heigh
 /// stddev for each channel.
 ViewFormat format_of_views(const AugmentationOptions& options, int64_t channels);
 
-/// Writes the view of `picture` that the plan says (make_view): f32 or bf16 [size, size, channels],
-/// normalized.
+/// Writes the view of `picture` that the plan says (make_view): normalized, f32 or bf16
+/// [size, size, channels].
 template <class T>
 void augment(const Picture& picture, const ViewPlan& plan, const AugmentationOptions& options, T* view) {
   make_view(picture, plan, format_of_views(options, picture.channels), view);

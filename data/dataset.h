@@ -23,8 +23,8 @@ class Dataset {
   virtual int channels() const = 0;
   /// Picture i; may be called from several threads at once.
   virtual Picture picture(int64_t i) const = 0;
-  /// What a view of size x size pixels of a crop needs of picture i; `choose` is told how large the picture
-  /// is.
+  /// What a view of size x size pixels of a crop needs of picture i; `choose` is told how
+  /// large the picture is.
   virtual Excerpt excerpt(int64_t i, int size, const ChooseCrop& choose) const;
   virtual bool has_labels() const = 0;
   /// A number from 0, or `unlabeled`.

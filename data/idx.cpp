@@ -28,8 +28,8 @@ void expect_magic(FileReader& file, uint32_t magic) {
         magic);
 }
 
-/// The values, read in pieces so that a header that promises too much is found out before memory is taken for
-/// it.
+/// The values, read in pieces so that a header that promises too much is found out before memory
+/// is taken for it.
 std::vector<uint8_t> read_values(FileReader& file, int64_t count) {
   constexpr int64_t piece = 1 << 24;
   std::vector<uint8_t> values;

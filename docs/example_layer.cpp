@@ -7,8 +7,8 @@
 
 using namespace la;
 
-// Squeeze-and-excitation (Hu, Shen, Sun 2018): each channel is weighted by what a small network sees of them
-// all.
+// Squeeze-and-excitation (Hu, Shen, Sun 2018): each channel is weighted by what a small network
+// sees of them all.
 struct SqueezeExcite : Module {
   Linear squeeze, excite;
 

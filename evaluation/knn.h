@@ -1,5 +1,5 @@
-// How good the embeddings are: the share of test pictures whose label their nearest training pictures
-// predict.
+// How good the embeddings are: the share of test pictures whose label their nearest training
+// pictures predict.
 #pragma once
 
 #include <cstdint>

@@ -120,9 +120,9 @@ struct Config {
 void validate(const Config& config);
 /// Checks the values against `pictures`, the number N of training pictures; run choose_defaults first.
 void validate(const Config& config, int64_t pictures);
-/// Fills in every value that is left to the program (k, H, m, close_count, noise, learning_rate_drops) by
-/// scaling the paper's values for ImageNet to `pictures`, and returns one line of text for each, which says
-/// why.
+/// Fills in every value that is left to the program (k, H, m, close_count, noise,
+/// learning_rate_drops) by scaling the paper's values for ImageNet to `pictures`, and returns one
+/// line of text for each, which says why.
 std::vector<std::string> choose_defaults(Config& config, int64_t pictures);
 /// The same for what depends on the device: the precision.
 std::vector<std::string> choose_for_device(Config& config, Device device);

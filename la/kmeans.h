@@ -1,6 +1,6 @@
-// k-means clustering (Lloyd 1982) of the memory bank: the clusters that a picture is in, over several
-// clusterings from different seeds, define its close neighbors. Every vector takes part; nothing is
-// subsampled.
+// k-means clustering (Lloyd 1982) of the memory bank: the clusters that a picture is in, over
+// several clusterings from different seeds, define its close neighbors. Every vector takes part;
+// nothing is subsampled.
 #pragma once
 
 #include "tensor/progress_callback.h"

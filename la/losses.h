@@ -1,6 +1,5 @@
 // The losses of the paper, each the mean over a batch of B embeddings v f32 [B, D] on the unit sphere. The
-// bank is a constant: gradients flow into v alone. The weight decay of the objective is the
-// optimizer's.
+// bank is a constant: gradients flow into v alone. The weight decay of the objective is the optimizer's.
 //
 // All of them rest on the probability that an embedding v is recognized as picture i (section 3.1),
 //   P(i | v) = exp(v-bar_i . v / tau) / sum_j exp(v-bar_j . v / tau),

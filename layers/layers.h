@@ -1,5 +1,5 @@
-// The layers that networks are made of. Images are [N, H, W, C]; parameters are f32 whatever the type of the
-// images.
+// The layers that networks are made of. Images are [N, H, W, C]; parameters are f32 whatever the
+// type of the images.
 #pragma once
 
 #include <memory>

@@ -17,8 +17,8 @@ using Initializer = std::function<void(const Tensor& parameter, const RandomKey&
 
 class Module {
  public:
-  /// A parameter under its full name. Weight decay applies to weights, not to biases and batch-norm
-  /// parameters.
+  /// A parameter under its full name. Weight decay applies to weights, not to biases and
+  /// batch-norm parameters.
   struct Parameter {
     std::string name;
     Variable* variable;
@@ -45,8 +45,8 @@ class Module {
   /// were given no values, as those of a layer that was not added to the module around it.
   Variable operator()(const Variable& x);
 
-  /// Products of a weight and an input that an output of that shape takes, of this module without its
-  /// submodules.
+  /// Products of a weight and an input that an output of that shape takes, of this module
+  /// without its submodules.
   virtual int64_t multiply_adds(const Shape& /*output*/) const { return 0; }
 
   /// In training mode (the default) batch norm uses the statistics of the batch, and dropout drops.
@@ -64,8 +64,8 @@ class Module {
 
   /// Draws all parameters anew: the same values for the same seed, on every device.
   void initialize(uint64_t seed);
-  /// Says that the parameters of this module and its submodules have values, where initialize() did not give
-  /// them.
+  /// Says that the parameters of this module and its submodules have values, where initialize()
+  /// did not give them.
   void set_initialized();
   /// Moves parameters and buffers; optimizers must be made afterwards.
   void to(Device device);

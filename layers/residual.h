@@ -43,8 +43,8 @@ class Bottleneck : public Module {
   std::unique_ptr<Sequential> downsample_;
 };
 
-/// conv2(relu(bn2(conv1(a)))) + shortcut, a = relu(bn1(x)); a projection shortcut takes a, the identity takes
-/// x.
+/// conv2(relu(bn2(conv1(a)))) + shortcut, a = relu(bn1(x)); a projection shortcut takes a, the
+/// identity takes x.
 class PreActivationBasicBlock : public Module {
  public:
   static constexpr int expansion = 1;

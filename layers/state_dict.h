@@ -26,8 +26,8 @@ void load_tensor(const std::map<std::string, Tensor>& state, const std::string& 
 /// Copies of all parameters and buffers, in host memory.
 std::vector<std::pair<std::string, Tensor>> state_dict(Module& module);
 
-/// Copies the values into the module's parameters and buffers; names that the module doesn't have are
-/// ignored.
+/// Copies the values into the module's parameters and buffers; names that the module doesn't
+/// have are ignored.
 void load_state_dict(Module& module, const std::map<std::string, Tensor>& state);
 
 /// How a state differs from what a module has, by the names of its tensors.

@@ -1,5 +1,5 @@
-// Element types: f32, bf16, i32, i64, u8. bf16 is the upper half of a float: 8 bits of exponent, 7 of
-// fraction.
+// Element types: f32, bf16, i32, i64, u8. bf16 is the upper half of a float: 8 bits of
+// exponent, 7 of fraction.
 #pragma once
 
 #include <bit>

@@ -1,6 +1,6 @@
-// Errors. Everything that a user can get wrong, and everything that a library or the system refuses, is
-// thrown as an la::Error whose message names the value and what was expected. Programs catch it once, in
-// main.
+// Errors. Everything that a user can get wrong, and everything that a library or the system
+// refuses, is thrown as an la::Error whose message names the value and what was expected. Programs
+// catch it once, in main.
 #pragma once
 
 // GCC 12 sees an overflow in fmt 9's parser of format specifications that is not there.

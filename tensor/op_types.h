@@ -1,5 +1,5 @@
-// The options and results of ops, shared by ops.h (what callers see) and backend.h (what a device
-// implements).
+// The options and results of ops, shared by ops.h (what callers see) and backend.h (what a
+// device implements).
 #pragma once
 
 #include <span>

@@ -1,6 +1,6 @@
 // The vocabulary of tensor operations. Every op checks shapes and types once for all devices (a mismatch is
-// an Error that names the op, the shapes and what was expected), allocates its result and calls the device's
-// Backend.
+// an Error that names the op, the shapes and what was expected), allocates its result and calls the
+// device's Backend.
 //
 // Notation: R rows, N rows of a table (the memory bank), D columns; images are [N, H, W, C], convolution
 // weights [O, KH, KW, I]. "float" stands for f32 or bf16; indices and labels are i32.
@@ -12,8 +12,7 @@
 
 namespace la::ops {
 
-// --- Filling, copying, converting
-// --------------------------------------------------------------------------------
+// ---- Filling, copying, converting -------------------------------------------------------------------------
 
 void fill(const Tensor& x, float value);
 Tensor copy(const Tensor& x);
@@ -22,8 +21,7 @@ void copy_into(const Tensor& destination, const Tensor& source);
 /// float -> float; x itself if it has that type already.
 Tensor cast(const Tensor& x, DType dtype);
 
-// --- Random numbers (tensor/random.h)
-// ----------------------------------------------------------------------------
+// ---- Random numbers (tensor/random.h) ---------------------------------------------------------------------
 
 /// f32, uniform in [low, high).
 Tensor random_uniform(const Shape& shape, float low, float high, const RandomKey& key, Device device = {});
@@ -35,8 +33,7 @@ Tensor random_below(const Shape& shape, int64_t n, const RandomKey& key, Device 
 /// in work that is repeated, new numbers for each step.
 Tensor random_below(const Shape& shape, int64_t n, const RandomKey& key, const Tensor& step);
 
-// --- Pointwise (float)
-// -------------------------------------------------------------------------------------------
+// ---- Pointwise (float) ------------------------------------------------------------------------------------
 
 Tensor relu(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
@@ -57,8 +54,7 @@ Tensor dropout(const Tensor& x, float p, const RandomKey& key, const Tensor& ste
 /// counter <- counter + 1: i64 of one element.
 void increment(const Tensor& counter);
 
-// --- Rows and channels
-// -------------------------------------------------------------------------------------------
+// ---- Rows and channels ------------------------------------------------------------------------------------
 
 /// x [..., C] + bias [C] (f32).
 Tensor add_bias(const Tensor& x, const Tensor& bias);
@@ -75,16 +71,14 @@ Normalized l2_normalize(const Tensor& x);
 /// dx = (dy - (dy . y) y) / norm, row by row.
 Tensor l2_normalize_backward(const Tensor& dy, const Normalized& normalized);
 
-// --- Matrix products (f32, or bf16 with f32 accumulation)
-// ----------------------------------------------------------
+// ---- Matrix products (f32, or bf16 with f32 accumulation) -------------------------------------------------
 
 /// op(a) op(b): [R, K] x [K, C] -> [R, C].
 Tensor matmul(const Tensor& a, const Tensor& b, const MatmulOptions& options = {});
 /// c <- alpha op(a) op(b) + beta c.
 void matmul_into(const Tensor& c, const Tensor& a, const Tensor& b, const MatmulOptions& options = {});
 
-// --- Convolution and pooling (float)
-// -------------------------------------------------------------------------------
+// ---- Convolution and pooling (float) ----------------------------------------------------------------------
 
 /// x [N, H, W, I], weight [O, KH, KW, I] of the same dtype -> [N, OH, OW, O],
 /// OH = (H + 2 padding - dilation (KH - 1) - 1) / stride + 1.
@@ -106,8 +100,7 @@ Tensor avg_pool2d_backward(const Tensor& dy, const Shape& x_shape, const PoolGeo
 Tensor global_avg_pool(const Tensor& x);
 Tensor global_avg_pool_backward(const Tensor& dy, const Shape& x_shape);
 
-// --- Batch normalization (Ioffe, Szegedy 2015), fused with a residual sum and ReLU
-// -----------------------------------
+// ---- Batch normalization (Ioffe, Szegedy 2015), fused with a residual sum and ReLU ------------------------
 
 /// Normalizes each of the C columns of x [..., C] (float) with the statistics of the batch, and updates the
 /// running ones (variance unbiased, as PyTorch). `residual` (shape and dtype of x) may be undefined.
@@ -121,8 +114,7 @@ BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const 
                                        const BatchNormState& state, bool has_residual,
                                        const BatchNormOptions& options, const Tensor& more = {});
 
-// --- Tables: gather, scatter, the memory bank
-// -------------------------------------------------------------------------
+// ---- Tables: gather, scatter, the memory bank -------------------------------------------------------------
 
 /// table [N, D] (f32 or i32), rows i32 [R] -> [R, D]; a 1-D table [N] -> [R].
 Tensor gather_rows(const Tensor& table, const Tensor& rows);
@@ -134,12 +126,11 @@ void set_column(const Tensor& matrix, int64_t column, const Tensor& values);
 void ema_update_rows(const Tensor& table, const Tensor& rows, const Tensor& source, float keep);
 /// scores_ij = queries_i . table[indices_ij]: [R, D], [N, D], [R, K] -> [R, K].
 Tensor gather_dot(const Tensor& queries, const Tensor& table, const Tensor& indices);
-/// y_i = sum_j coefficients_ij * table[indices_ij]: [R, K], [R, K], [N, D] -> [R, D]. Ascending indices are
-/// fastest.
+/// y_i = sum_j coefficients_ij * table[indices_ij]: [R, K], [R, K], [N, D] -> [R, D]. Ascending
+/// indices are fastest.
 Tensor gather_sum(const Tensor& coefficients, const Tensor& indices, const Tensor& table);
 
-// --- Selection
-// ----------------------------------------------------------------------------------------------------------
+// ---- Selection --------------------------------------------------------------------------------------------
 
 /// The k largest of each row of f32 scores [R, N], from the largest down; of equal scores the lower index
 /// comes first. A NaN is an Error.
@@ -155,8 +146,7 @@ Tensor columns_to_mask(const Tensor& columns, int64_t width);
 /// table has the same label as row own_i.
 Tensor same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices);
 
-// --- Losses over rows of scores (f32)
-// -------------------------------------------------------------------------------------
+// ---- Losses over rows of scores (f32) ---------------------------------------------------------------------
 
 /// loss_i = log sum_j exp(factor s_ij) - log sum_{j in mask} exp(factor s_ij). Every row has a marked column.
 RowLosses softmax_ratio_loss(const Tensor& scores, const Tensor& mask, float factor);
@@ -166,25 +156,22 @@ RowLosses softmax_cross_entropy(const Tensor& scores, const Tensor& target, floa
 /// loss_i = -log sigmoid(l_i0) - sum_{j > 0} log(1 - sigmoid(l_ij)).
 RowLosses logistic_loss(const Tensor& scores, float factor, float offset);
 
-// --- k-means
-// ----------------------------------------------------------------------------------------------------------------
+// ---- k-means ----------------------------------------------------------------------------------------------
 
-/// The nearest of m centroids [m, D] to each row of x [N, D], in Euclidean distance; of equal ones the lowest
-/// label.
+/// The nearest of m centroids [m, D] to each row of x [N, D], in Euclidean distance; of equal ones
+/// the lowest label.
 Assignment nearest_centroid(const Tensor& x, const Tensor& centroids);
 /// Mean and number of the rows of x [N, D] with each label in {0, ..., m - 1}; the mean of no rows is 0. The
 /// result is the same for any number of threads.
 ClusterMeans mean_by_label(const Tensor& x, const Tensor& labels, int64_t m);
 
-// --- Pictures
-// ------------------------------------------------------------------------------------------------------------------
+// ---- Pictures ---------------------------------------------------------------------------------------------
 
 /// View i is what row i of `plans`, the bytes of a ViewPlan, makes of picture rows_i (make_view): pictures u8
 /// [N, H, W, C] with C = 1 or 3, rows i32 [B], plans u8 [B, sizeof(ViewPlan)] -> f32 [B, S, S, C].
 Tensor make_views(const Tensor& pictures, const Tensor& rows, const Tensor& plans, const ViewFormat& format);
 
-// --- Optimizer
-// ------------------------------------------------------------------------------------------------------------------
+// ---- Optimizer --------------------------------------------------------------------------------------------
 
 /// velocity <- momentum * velocity + gradient + weight_decay * parameter; parameter <- parameter -
 /// learning_rate * velocity. learning_rate is an f32 tensor of one element on the device.

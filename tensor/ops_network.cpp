@@ -1,5 +1,5 @@
-// The ops of convolutional networks: matrix products, convolution, pooling, batch norm, SGD: checks, outputs,
-// calls.
+// The ops of convolutional networks: matrix products, convolution, pooling, batch norm, SGD:
+// checks, outputs, calls.
 #include "tensor/backend.h"
 #include "tensor/ops.h"
 #include "tensor/ops_checks.h"

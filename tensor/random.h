@@ -35,9 +35,8 @@ struct Random4 {
   uint32_t value[4];
 };
 
-/// Four independent 32-bit numbers: block number `position` of the sequence `key`.
-/// The counter is (position, stream, index low, index high); the Philox key is the seed. Positions reach
-/// 2^32.
+/// Four independent 32-bit numbers: block number `position` of the sequence `key`. The counter is
+/// (position, stream, index low, index high); the Philox key is the seed. Positions reach 2^32.
 LA_HD Random4 philox(const RandomKey& key, uint32_t position) {
   uint32_t c0 = position, c1 = static_cast<uint32_t>(key.stream);
   uint32_t c2 = static_cast<uint32_t>(key.index), c3 = static_cast<uint32_t>(key.index >> 32);

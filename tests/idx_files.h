@@ -21,8 +21,8 @@ inline std::string idx_bytes(uint32_t magic, std::initializer_list<uint32_t> ext
   return bytes.append(values.begin(), values.end());
 }
 
-/// Pictures, one after the other, and a label for each, as two files named as MNIST's are: prefix "train" or
-/// "t10k".
+/// Pictures, one after the other, and a label for each, as two files named as MNIST's are: prefix
+/// "train" or "t10k".
 inline void write_idx(const std::string& folder, const std::string& prefix, uint32_t height, uint32_t width,
                       const std::vector<uint8_t>& pixels, const std::vector<uint8_t>& labels) {
   const auto count = static_cast<uint32_t>(labels.size());

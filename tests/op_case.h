@@ -39,8 +39,8 @@ Input constant(Shape shape, double value, DType dtype = DType::f32);
 struct Gradient {
   /// The function, of all inputs of the case.
   std::function<Array(const Arrays&)> function;
-  /// For each output o of the case, the input with respect to which it is the gradient; -1: it is no
-  /// gradient.
+  /// For each output o of the case, the input with respect to which it is the gradient; -1:
+  /// it is no gradient.
   std::vector<int> inputs;
   /// The input w in d(w . function) / d(input); -1: all ones.
   int weights = 0;
@@ -79,8 +79,8 @@ std::vector<Device> available_devices();
 /// their type only. Returns an empty string, or what is wrong: an output of another shape or type or beyond
 /// its bound, a byte written outside of an output, or an input changed.
 std::string check_on(const OpCase& c, Device device);
-/// Checks the gradients of a case on a device against finite differences of the reference, in double
-/// precision.
+/// Checks the gradients of a case on a device against finite differences of the reference, in
+/// double precision.
 std::string check_gradient_on(const OpCase& c, Device device);
 
 /// Seconds of one run, the median of `runs`, and the bytes of its inputs and outputs.

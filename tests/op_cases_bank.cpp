@@ -1,14 +1,13 @@
-// Cases of tables, selection, losses over rows and k-means. Where a result depends on which of two scores is
-// larger, the inputs are coarse: their scores are exact in f32, so that every implementation sees the same
-// ties.
+// Cases of tables, selection, losses over rows and k-means. Where a result depends on which of two
+// scores is larger, the inputs are coarse: their scores are exact in f32, so that every implementation
+// sees the same ties.
 #include "tensor/ops.h"
 #include "tests/op_case.h"
 
 namespace la {
 namespace {
 
-// --- Tables
-// -------------------------------------------------------------------------------------------------
+// ---- Tables -----------------------------------------------------------------------------------------------
 
 OpCase gather_rows_case(const Shape& table, DType dtype, int64_t count) {
   return {.op = "gather_rows",
@@ -100,8 +99,7 @@ OpCase gather_sum_case(const TableSizes& s) {
       .operations = 2.0 * static_cast<double>(s.queries * s.k * s.depth)};
 }
 
-// --- Selection
-// ----------------------------------------------------------------------------------------------
+// ---- Selection --------------------------------------------------------------------------------------------
 
 OpCase top_k_case(const Input& scores, int64_t k) {
   return {.op = "top_k",
@@ -153,8 +151,7 @@ OpCase same_cluster_mask_case(int64_t labelings, const TableSizes& s, int64_t cl
           }};
 }
 
-// --- Losses
-// -------------------------------------------------------------------------------------------------
+// ---- Losses -----------------------------------------------------------------------------------------------
 
 /// `loss` is the reference of the op; its first result is the function whose gradient is the second.
 OpCase loss_case(const char* op, std::vector<Input> inputs, float factor,
@@ -192,8 +189,7 @@ void add_losses(const Input& scores, float factor, OpCases& cases) {
       [=](const Arrays& in) { return reference::logistic_loss(in[0], factor, offset); }));
 }
 
-// --- k-means
-// ------------------------------------------------------------------------------------------------
+// ---- k-means ----------------------------------------------------------------------------------------------
 
 OpCase nearest_centroid_case(const Input& x, const Input& centroids) {
   return {.op = "nearest_centroid",

@@ -6,8 +6,8 @@
 namespace la {
 namespace {
 
-/// Plans of all kinds: crops that shrink and grow, whole pictures, each color step alone and all in any
-/// order.
+/// Plans of all kinds: crops that shrink and grow, whole pictures, each color step alone and
+/// all in any order.
 std::vector<ViewPlan> any_plans(int64_t count, float height, float width) {
   std::vector<ViewPlan> plans;
   RandomGenerator random({.seed = 31});

@@ -9,7 +9,7 @@ namespace {
 
 constexpr DType float_types[] = {DType::f32, DType::bf16};
 
-// --- Convolution ------------------------------------------------------------------------------------------
+// ---- Convolution ------------------------------------------------------------------------------------------
 
 struct Convolution {
   Shape x, weight;
@@ -79,8 +79,7 @@ void add_convolution(const Convolution& c, OpCases& cases, bool only_timed = fal
     }
 }
 
-// --- Pooling
-// ------------------------------------------------------------------------------------------------
+// ---- Pooling ----------------------------------------------------------------------------------------------
 
 std::string describe(const PoolGeometry& g) {
   return fmt::format("kernel={} stride={} padding={}", g.kernel, g.stride, g.padding);
@@ -156,8 +155,7 @@ OpCase global_avg_pool_backward_case(const Input& x) {
           .gradient = {[](const Arrays& in) { return reference::global_avg_pool(in[1]); }, {1}}};
 }
 
-// --- Batch normalization
-// ------------------------------------------------------------------------------------
+// ---- Batch normalization ----------------------------------------------------------------------------------
 
 /// What the three ops share. Inputs: x, scale, shift, running mean, running variance, dy, the residual, and a
 /// second gradient.
@@ -287,8 +285,8 @@ void add_convolution_cases(OpCases& cases) {
       {{1, 11, 14, 40}, {33, 5, 3, 40}, {.stride = 3, .padding = 2, .dilation = 2}},
       {{1, 2, 2, 32}, {32, 3, 3, 32}, {.padding = 3}},  // more padding than picture
       {{19, 16, 18, 8}, {48, 1, 3, 8}, {}},             // several blocks of pictures
-      // Winograd's tiles: cut by every border, channels that fill no panel; what has too few outputs for
-      // them.
+      // Winograd's tiles: cut by every border, channels that fill no panel; what has too few
+      // outputs for them.
       {{2, 7, 6, 64}, {80, 3, 3, 64}, {.padding = 1}},
       {{1, 5, 6, 80}, {64, 3, 3, 80}, {.padding = 2}},
       {{2, 6, 9, 16}, {48, 3, 3, 16}, {}},

@@ -53,8 +53,8 @@ inline std::vector<int32_t> best_first(const std::vector<double>& scores, int64_
   return order;
 }
 
-/// Runs `f` with one thread, a few, and more than any op has parts of a table, and checks that it gives the
-/// same.
+/// Runs `f` with one thread, a few, and more than any op has parts of a table, and checks that
+/// it gives the same.
 template <class F>
 void check_any_threads(F&& f) {
   const auto run = [&](int threads) {

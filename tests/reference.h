@@ -1,6 +1,6 @@
 // What the ops should compute, as plain loops in double precision that also bound the error of f32
-// (tests/bounded.h). One function for each op that is more than a pointwise formula; shapes are those of
-// tensor/ops.h.
+// (tests/bounded.h). One function for each op that is more than a pointwise formula; shapes are those
+// of tensor/ops.h.
 #pragma once
 
 #include <vector>

@@ -83,9 +83,9 @@ TEST_CASE("gather_dot and gather_sum: ascending and other indices, any number of
 
 namespace {
 
-/// Checks a loss and its gradient with respect to row 0 .. rows - 1 against double precision. `loss` gives
-/// the loss of a row, `gradient` the derivative for one column. Errors are relative to the loss and to
-/// `factor`.
+/// Checks a loss and its gradient with respect to row 0 .. rows - 1 against double precision. `loss`
+/// gives the loss of a row, `gradient` the derivative for one column. Errors are relative to the loss
+/// and to `factor`.
 template <class Loss, class Gradient>
 void check_rows(const RowLosses& out, const std::vector<float>& scores, float factor, Loss loss,
                 Gradient gradient) {
@@ -173,8 +173,8 @@ TEST_CASE("losses over rows against double precision") {
 
 TEST_CASE("losses over rows: extremes") {
   for (Device device : available_devices()) {
-    // The marked scores lie so far below the others that exp(difference) is 0 in f32: the loss is the
-    // difference.
+    // The marked scores lie so far below the others that exp(difference) is 0 in f32: the loss
+    // is the difference.
     const auto far =
         ops::softmax_ratio_loss(Tensor::from(std::vector<float>{1000.0f, 0.0f, 0.0f}, {1, 3}, device),
                                 Tensor::from(std::vector<uint8_t>{0, 1, 1}, {1, 3}, device), 1.0f);

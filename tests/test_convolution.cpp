@@ -58,8 +58,8 @@ Results run(const Case& c, const Tensor& x, const Tensor& weight, const Tensor& 
           ops::conv2d_backward_weight(dy, x, c.weight, c.geometry)};
 }
 
-/// Sums of hundreds of terms leave room, in their bound for any order, for the transforms of Winograd's
-/// algorithm.
+/// Sums of hundreds of terms leave room, in their bound for any order, for the transforms of
+/// Winograd's algorithm.
 void check_number(double got, const Sum& sum, DType stored) {
   Bounded expected = sum.total();
   if (stored == DType::bf16) expected = expected.rounded(1, bf16_roundoff);

@@ -1,5 +1,5 @@
-// Folders of pictures: what is found in them, their labels, lists, and what happens to files that are no
-// pictures.
+// Folders of pictures: what is found in them, their labels, lists, and what happens to files that
+// are no pictures.
 #include <doctest/doctest.h>
 
 #include <sys/stat.h>

@@ -28,8 +28,8 @@ std::vector<float> numbers_of(uint64_t number, int64_t count) {
   return numbers;
 }
 
-/// The parameter's values in torchvision's layout: weights as large as He's, scales around 1, shifts around
-/// 0.
+/// The parameter's values in torchvision's layout: weights as large as He's, scales around 1,
+/// shifts around 0.
 Tensor values_of(const std::string& name, uint64_t number, const Shape& shape) {
   std::vector<float> values = numbers_of(number, shape.numel());
   const bool is_weight = shape.rank() > 1;
@@ -120,8 +120,8 @@ TEST_CASE("networks refuse pictures that are too small" * doctest::test_suite("n
 }
 
 TEST_CASE("networks cost what is known of them") {
-  // Parameters of torchvision's with a head of 128 instead of 1000 outputs, and multiply-adds by the layers'
-  // formula.
+  // Parameters of torchvision's with a head of 128 instead of 1000 outputs, and multiply-adds by the
+  // layers' formula.
   const auto cost = [](const char* name) { return cost_of(*make_network(name, {}), {1, 224, 224, 3}); };
   const NetworkCost resnet18 = cost("resnet18"), resnet50 = cost("resnet50");
   CHECK(resnet18.layers == 18);

@@ -231,8 +231,8 @@ std::vector<std::string> pictures_of_all_kinds() {
 /// By how much a pixel may be off.
 int slack_for(const std::string& path) {
   const auto has = [&](const char* part) { return path.find(part) != std::string::npos; };
-  // The inverse transform and the conversion of colors round, each by a unit, and versions of libraries
-  // differ.
+  // The inverse transform and the conversion of colors round, each by a unit, and versions of
+  // libraries differ.
   if (has("lossy") || has(".avif") || has("jpeg.tif") || has(".jpg") || has(".jfif")) return 2;
   // Values of more than 8 bits are rounded here and cut off by others, those of fewer likewise.
   return has("-16.p") || has("grey.pgm") || has("565") ? 1 : 0;

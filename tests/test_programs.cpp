@@ -1,5 +1,5 @@
-// The programs, as a user calls them, on a small folder of pictures of every format, some of which are
-// damaged.
+// The programs, as a user calls them, on a small folder of pictures of every format, some of
+// which are damaged.
 #include <doctest/doctest.h>
 
 #include <sys/wait.h>

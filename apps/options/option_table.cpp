@@ -259,7 +259,7 @@ void add_training(Table& t, Config& c) {
   t.add("epochs", c.epochs, between(1, 1000000),
         "passes over the pictures, those of the warm start included");
   t.add("warm-start-epochs", c.warm_start_epochs, at_least(0), "first epochs, of instance recognition");
-  t.add("batch", c.batch, at_least(1), "pictures a step");
+  t.add("batch", c.batch, at_least(1), "pictures per step");
   t.add("learning-rate", c.learning_rate, above(0), "learning rate of SGD, before any drop");
   t.add("schedule", c.schedule, "how the learning rate falls");
   t.add("learning-rate-drops", c.learning_rate_drops, at_least(1),

@@ -1,6 +1,6 @@
-// The options of a training run: each field of la::Config with its name, group, range and meaning, declared
-// once. The command line, its help, preset files and the stored configuration of a run are all made from this
-// table.
+// The options of a training run: each field of la::Config with its name, group, range and meaning,
+// declared once. The command line, its help, preset files and the stored configuration of a run are all
+// made from this table.
 #pragma once
 
 #include <functional>

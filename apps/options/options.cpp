@@ -170,7 +170,7 @@ Config config_to_resume(const CommandLine& line, std::vector<std::string>& notes
   check(line.preset.empty(), "--resume takes the run's own configuration: leave out --preset");
   Config stored;
   const std::string path = *line.find("run") + "/config.toml";
-  check(fs::exists(path), "--run {}: is no folder of a run, for it has no config.toml", *line.find("run"));
+  check(fs::exists(path), "--run {}: is not the folder of a run: it has no config.toml", *line.find("run"));
   const Fields fields(stored);
   fields.apply_file(path);
   if (const std::string text = read_file(path); !unsealed(text).intact) {

@@ -15,9 +15,9 @@ namespace la {
 
 class RunFolder {
  public:
-  /// Makes a new folder: config.run, or if that is empty runs/<data>-<network>-<number> with the first number
-  /// that is free. Two programs that start at once get different ones. Throws an Error if config.run exists
-  /// already.
+  /// Makes a new folder: config.run, or if that is empty runs/<data>-<network>-<number> with the first
+  /// number that is free. Two programs that start at once get different ones. Throws an Error if
+  /// config.run exists already.
   static RunFolder create(const Config& config);
   /// An Error if config.run is the name of something that exists; a folder without a run may, which is empty,
   /// or was left behind before the run had a configuration.

@@ -9,8 +9,8 @@ bool has_exif_mark(std::span<const uint8_t> bytes) {
   return bytes.size() >= 6 && std::memcmp(bytes.data(), "Exif\0\0", 6) == 0;
 }
 
-// The first directory of a TIFF file has an entry of 12 bytes a tag: tag, type, how many values, and the
-// value.
+// The first directory of a TIFF file has an entry of 12 bytes a tag: tag, type, how many
+// values, and the value.
 int exif_orientation(std::span<const uint8_t> exif) {
   const std::span<const uint8_t> tiff = has_exif_mark(exif) ? exif.subspan(6) : exif;
   if (tiff.size() < 8) return 1;

@@ -75,8 +75,8 @@ Tensor channels_second(const Tensor& x) {
 // Pictures are [N, C, H, W] in ONNX; all else is as here.
 class Graph {
  public:
-  /// The name of a value: of an input or output of an earlier call, or else of a constant, which becomes an
-  /// initializer.
+  /// The name of a value: of an input or output of an earlier call, or else of a constant, which
+  /// becomes an initializer.
   std::string name_of(const Tensor& x) {
     const auto found = names_.find(identity_of(x));
     if (found != names_.end()) return found->second;

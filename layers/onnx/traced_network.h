@@ -9,9 +9,9 @@
 
 namespace la {
 
-/// How a picture becomes what a network sees: the square in its center, of this share of the shorter side
-/// (all of a picture that has the size already), resized, each channel less its mean and divided by its
-/// stddev.
+/// How a picture becomes what a network sees: the square in its center, of this share of the shorter
+/// side (all of a picture that has the size already), resized, each channel less its mean and
+/// divided by its stddev.
 struct InputFormat {
   int64_t channels = 3;
   int size = 224;                             // height and width, in pixels

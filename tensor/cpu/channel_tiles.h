@@ -1,16 +1,16 @@
 // Walking an array of rows of C channels with what belongs to the channels (sums, factors) in registers.
 //
-// Whatever C is, the array is seen as wide rows, in which the channels repeat until a row is whole tiles
-// long:
+// Whatever C is, the array is seen as wide rows, in which the channels repeat until a row is
+// whole tiles long:
 //
 //            <------------- width: a multiple of C and of tile_width -------------->
 //            | tile | tile |                                                        |   block 0: 128 wide
 //            rows | tile | tile |                                                        |   block 1 | tile |
 //            the last: what remains
 //
-// A kernel runs over one tile's columns, down all rows of a block, on SIMD registers; for the columns that
-// fill no tile it runs on single floats. Blocks do not depend on the number of threads, so neither do
-// results.
+// A kernel runs over one tile's columns, down all rows of a block, on SIMD registers; for the columns
+// that fill no tile it runs on single floats. Blocks do not depend on the number of threads, so
+// neither do results.
 #pragma once
 
 #ifdef __AVX512BF16__
@@ -71,8 +71,8 @@ class ChannelTiles {
   static constexpr int64_t rows_per_block = 128;
   static constexpr int64_t elements_per_strip = rows_per_block * tile_width;
 
-  /// Wide rows of block `block`; they begin at `offset` of the array, `width` apart; `columns` of each are in
-  /// use.
+  /// Wide rows of block `block`; they begin at `offset` of the array, `width` apart; `columns` of
+  /// each are in use.
   struct Strip {
     int64_t block, offset, rows, columns, width;
 

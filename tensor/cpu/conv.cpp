@@ -109,8 +109,8 @@ Tensor converted(CpuBackend& cpu, const Tensor& x, DType dtype) {
 
 }  // namespace
 
-// Where oneDNN cannot multiply numbers of a type (onednn::arithmetic_type), it gets copies of one that it
-// can.
+// Where oneDNN cannot multiply numbers of a type (onednn::arithmetic_type), it gets copies of
+// one that it can.
 
 void CpuBackend::conv2d(const Tensor& x, const Tensor& weight, const ConvGeometry& geometry,
                         const Tensor& y) {

@@ -109,8 +109,8 @@ class TileWalk {
   Tensor grouped_;                   // holds both if the caller's indices do not ascend
 };
 
-/// y[0 .. vectors lanes) += sum over j of coefficients[j] * (the same columns of row indices[j]), in
-/// registers.
+/// y[0 .. vectors lanes) += sum over j of coefficients[j] * (the same columns of row
+/// indices[j]), in registers.
 template <int vectors>
 void add_rows(const float* coefficients, const int32_t* indices, int64_t n, const float* table, int64_t depth,
               float* y) {

@@ -56,8 +56,8 @@ void score_all(const Rows& queries, const Rows& table, int64_t stride, float* sc
   });
 }
 
-/// The rows that reached the threshold, in ascending order. After a panel it has room for another, or it is
-/// full.
+/// The rows that reached the threshold, in ascending order. After a panel it has room for
+/// another, or it is full.
 struct List {
   float* scores;
   int32_t* indices;
@@ -166,9 +166,9 @@ class Search {
         values_(out.values.data<float>()),
         indices_(out.indices.data<int32_t>()),
         sample_(divide_up(table_.count, sample_stride)) {
-    // The sample has about `expected` of the k nearest rows, Poisson distributed; four standard deviations
-    // more let through too few rows once in some ten thousand queries, and the list has room for as many
-    // again.
+    // The sample has about `expected` of the k nearest rows, Poisson distributed; four standard
+    // deviations more let through too few rows once in some ten thousand queries, and the list has room
+    // for as many again.
     const double expected = static_cast<double>(k_) / sample_stride;
     rank_ = static_cast<int64_t>(expected + 4 * std::sqrt(expected) + 4);
     const auto spare = static_cast<int64_t>(4 * std::sqrt(static_cast<double>(rank_)));

@@ -50,8 +50,8 @@ class Spectrum {
         frequency_(divide_up(channels, width) * panel_ + cache_line),
         storage_({frequencies, frequency_}, DType::f32) {}
 
-  /// The numbers of one frequency for the rows from `row` and the channels from `channel` on; those of a
-  /// panel.
+  /// The numbers of one frequency for the rows from `row` and the channels from `channel` on;
+  /// those of a panel.
   MatrixView matrix(int64_t frequency, int64_t row = 0, int64_t channel = 0) const {
     return {at(row, channel) + frequency * frequency_, width_, 1};
   }

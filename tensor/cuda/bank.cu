@@ -31,7 +31,7 @@ struct Rows {
   }
 };
 
-// --- Moving rows -----------------------------------------------------------------------------------------
+// ---- Moving rows ------------------------------------------------------------------------------------------
 
 /// Elements of 4 bytes, 16 bytes at a time where rows allow it.
 using Word = uint32_t;
@@ -86,7 +86,7 @@ __global__ void ema_update_rows_kernel(Rows rows, int64_t count, int64_t depth, 
   for (int64_t d = lane_id(); d < depth; d += warp_size) v[d] *= factor;
 }
 
-// --- Products with chosen rows ---------------------------------------------------------------------------
+// ---- Products with chosen rows ----------------------------------------------------------------------------
 
 constexpr int indices_per_block = 256;
 

@@ -28,7 +28,7 @@ constexpr int threads = 256;
 constexpr int warps = threads / warp_size;
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-// --- Rounding --------------------------------------------------------------------------------------------
+// ---- Rounding ---------------------------------------------------------------------------------------------
 
 /// y[r] = x[r] in bf16, [padded_rows, padded_depth], with zeros beyond x; squares[r] = factor * |x[r]|^2, or
 /// `padding` beyond x. One warp for each row, two columns a lane. Reads x and writes y once.
@@ -51,7 +51,7 @@ __global__ void round_rows_kernel(const float* x, int64_t rows, int64_t depth, i
   if (lane_id() == 0) squares[row] = row < rows ? factor * sum : padding;
 }
 
-// --- Scores ----------------------------------------------------------------------------------------------
+// ---- Scores -----------------------------------------------------------------------------------------------
 
 constexpr int slice_depth = 128;  // columns of x that a warp holds in registers
 constexpr int slice_steps = slice_depth / 16;
@@ -258,7 +258,7 @@ __global__ void __launch_bounds__(score_threads, 1) best_two_kernel(Scores score
   rankings.store(scores);
 }
 
-// --- Choice ----------------------------------------------------------------------------------------------
+// ---- Choice -----------------------------------------------------------------------------------------------
 
 /// *largest = the largest |c|^2, from all -|c|^2 / 2; one block.
 __global__ void largest_square_kernel(int64_t n, const float* start, float* largest) {

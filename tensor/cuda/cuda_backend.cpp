@@ -14,8 +14,8 @@ CudaBackend::CudaBackend()
 
 namespace {
 
-/// Two tensors, each as large as what was uploaded last, are used in turn: one is filled while the other is
-/// read.
+/// Two tensors, each as large as what was uploaded last, are used in turn: one is filled while
+/// the other is read.
 class CudaUploader final : public Uploader {
  public:
   ~CudaUploader() override {

@@ -73,7 +73,7 @@ Method& method_for(const ConvolutionShape& c) {
   return *method;
 }
 
-// --- Running ----------------------------------------------------------------------------------------------
+// ---- Running ----------------------------------------------------------------------------------------------
 
 bool is_usable(const Tensor& tensor, DType dtype) {
   return tensor.dtype() == dtype && reinterpret_cast<uintptr_t>(tensor.raw()) % alignment == 0;

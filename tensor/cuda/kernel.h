@@ -103,9 +103,9 @@ struct Max {
   }
 };
 
-/// The same over the whole block of one dimension, whose threads are a multiple of the warp's; `neutral`
-/// leaves other values as they are. Every thread has the result, which depends on the number of threads
-/// alone.
+/// The same over the whole block of one dimension, whose threads are a multiple of the warp's;
+/// `neutral` leaves other values as they are. Every thread has the result, which depends on the number
+/// of threads alone.
 template <class T, class F>
 __device__ T block_reduce(T value, F f, T neutral) {
   struct Partial {

@@ -15,9 +15,9 @@ namespace la::cuda {
 /// A shared library, loaded for as long as the process runs.
 class SharedLibrary {
  public:
-  /// Loads the first of `names` that there is, in the folder lib beside the program, where the system looks
-  /// by default, or in CUDA_HOME/lib64 (/usr/local/cuda/lib64 without CUDA_HOME); an Error that says why it
-  /// cannot.
+  /// Loads the first of `names` that there is, in the folder lib beside the program, where the system
+  /// looks by default, or in CUDA_HOME/lib64 (/usr/local/cuda/lib64 without CUDA_HOME); an Error that
+  /// says why it cannot.
   SharedLibrary(std::string subject, std::initializer_list<const char*> names);
 
   /// The function of that name; an Error if there is none. F is a function's type, such as

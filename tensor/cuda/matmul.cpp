@@ -1,6 +1,6 @@
-// Matrix products by cuBLASLt, which stores matrices column by column. Read that way, our row-major [R, C] is
-// its transpose, so that c = op(a) op(b) is asked for as c^T = op(b)^T op(a)^T: same memory, operands
-// swapped.
+// Matrix products by cuBLASLt, which stores matrices column by column. Read that way, our row-major
+// [R, C] is its transpose, so that c = op(a) op(b) is asked for as c^T = op(b)^T op(a)^T: same memory,
+// operands swapped.
 #include <cublasLt.h>
 
 #include <algorithm>

@@ -17,8 +17,8 @@
 
 namespace la::cuda {
 
-/// D[16, 8] += A[16, 16] B[16, 8] with A, B in bf16 and D in f32. With g = lane / 4 and t = lane % 4, a lane
-/// has
+/// D[16, 8] += A[16, 16] B[16, 8] with A, B in bf16 and D in f32. With g = lane / 4
+/// and t = lane % 4, a lane has
 ///   d:  D[g, 2t], D[g, 2t + 1], D[g + 8, 2t], D[g + 8, 2t + 1]
 ///   a:  pairs from A[g, 2t], A[g + 8, 2t], A[g, 2t + 8], A[g + 8, 2t + 8] on, along the row
 ///   b:  pairs from B[2t, g], B[2t + 8, g] on, down the column

@@ -1,6 +1,6 @@
-// The k nearest rows of a table on the GPU: the scores of a group of queries by one matrix product, then
-// exact selection. Of many scores, tensor cores make estimates, and only those that may be selected are
-// computed.
+// The k nearest rows of a table on the GPU: the scores of a group of queries by one matrix product,
+// then exact selection. Of many scores, tensor cores make estimates, and only those that may be
+// selected are computed.
 #include <algorithm>
 #include <cmath>
 

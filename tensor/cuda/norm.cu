@@ -58,7 +58,7 @@ struct Coefficients {
   __device__ float normalize(float x, int e) const { return std::fma(a[e], x, b[e]); }
 };
 
-// --- Forward ---------------------------------------------------------------------------------------------
+// ---- Forward ----------------------------------------------------------------------------------------------
 
 /// Partial sums of x - origin and of its square, where the origin is the channel's first value: they do not
 /// cancel where the mean is large beside the deviation. Reads x once.
@@ -134,7 +134,7 @@ __global__ void inverse_std_kernel(int64_t channels, const float* variance, floa
     inverse_std[c] = 1.0f / std::sqrt(variance[c] + epsilon);
 }
 
-// --- Backward --------------------------------------------------------------------------------------------
+// ---- Backward ---------------------------------------------------------------------------------------------
 
 /// How to know where ReLU let the gradient through: y > 0, or, without a residual, a x + b > 0, which saves
 /// reading y.
@@ -233,7 +233,7 @@ __global__ void __launch_bounds__(channel_threads, gradient_blocks)
   });
 }
 
-// --- Launches --------------------------------------------------------------------------------------------
+// ---- Launches ---------------------------------------------------------------------------------------------
 
 Tensor floats(const Shape& shape) { return Tensor(shape, DType::f32, Device::cuda()); }
 

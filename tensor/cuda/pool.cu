@@ -138,8 +138,8 @@ __global__ void max_pool2d_kernel(W w, int64_t channels, const T* x, T* y, uint8
   });
 }
 
-/// dx = the sum of dy of the windows that this position has won. Reads dy and argmax about once, writes dx
-/// once.
+/// dx = the sum of dy of the windows that this position has won. Reads dy and argmax about
+/// once, writes dx once.
 template <int width, class W, class T>
 __global__ void max_pool2d_backward_kernel(W w, int64_t channels, const T* dy, const uint8_t* argmax, T* dx) {
   for_each_pack<width>(w.in, channels, [&](const Place& at) {

@@ -11,8 +11,8 @@ using namespace cuda;
 
 constexpr int threads = 256;
 
-/// y[e] = make(e, bits of element e), for the key whose index is greater by *step if there is one. Writes y
-/// once.
+/// y[e] = make(e, bits of element e), for the key whose index is greater by *step if there is
+/// one. Writes y once.
 template <class T, class Make>
 __global__ void random_kernel(int64_t n, RandomKey key, const int64_t* step, T* y, Make make) {
   if (step != nullptr) key.index += static_cast<uint64_t>(*step);

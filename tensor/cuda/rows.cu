@@ -13,7 +13,7 @@ using namespace cuda;
 constexpr int threads = 256;
 constexpr int warps = threads / warp_size;
 
-// --- Channels --------------------------------------------------------------------------------------------
+// ---- Channels ---------------------------------------------------------------------------------------------
 
 /// y = x + bias of the channel. Reads x and writes y once.
 template <int width, class T>
@@ -66,7 +66,7 @@ __global__ void sum_product_spatial_kernel(int64_t n, int64_t positions, int64_t
   }
 }
 
-// --- All elements, rows ----------------------------------------------------------------------------------
+// ---- All elements, rows -----------------------------------------------------------------------------------
 
 /// y = the mean of x, by one block: x is as long as a batch. Reads x once.
 __global__ void mean_kernel(int64_t n, const float* x, float* y) {

@@ -17,7 +17,7 @@ namespace la {
 namespace cuda {
 namespace {
 
-// --- The device -----------------------------------------------------------------------------------------
+// ---- The device -------------------------------------------------------------------------------------------
 
 std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
 
@@ -110,7 +110,7 @@ Context& context() {
   return *only;
 }
 
-// --- Copies ---------------------------------------------------------------------------------------------
+// ---- Copies -----------------------------------------------------------------------------------------------
 
 void check_not_recording(const char* what) {
   check(!is_recording(), "{} while a graph is being recorded", what);

@@ -10,11 +10,11 @@
 // instead. The order in which keys are appended changes from run to run, but not which they are; sorting them
 // makes the result the same.
 //
-// Where only estimates of the scores are known, at least k scores are not below the lower edge of the bin of
-// the k-th largest estimate, less the error of an estimate; so none of the k largest has an estimate below
-// that edge, less twice the error. What lies above is listed and computed, and the k largest of it are
-// selected as in step 3. Rows where this would be too many are computed as a whole and selected from as
-// above.
+// Where only estimates of the scores are known, at least k scores are not below the lower edge of the
+// bin of the k-th largest estimate, less the error of an estimate; so none of the k largest has an
+// estimate below that edge, less twice the error. What lies above is listed and computed, and the k
+// largest of it are selected as in step 3. Rows where this would be too many are computed as a whole and
+// selected from as above.
 #include "tensor/cuda/selection.h"
 
 #include <algorithm>
@@ -203,7 +203,7 @@ __global__ void select_in_bin_kernel(Scores scores, int64_t k, RowFilter filter,
   });
 }
 
-// --- Estimates -------------------------------------------------------------------------------------------
+// ---- Estimates --------------------------------------------------------------------------------------------
 
 /// One warp for each row: from the counts of its estimates, the threshold that candidates reach, and whether
 /// more do than a list holds.
@@ -287,7 +287,7 @@ __global__ void products_kernel(Products p, RowFilter filter, Scores scores) {
   }
 }
 
-// --- Launches --------------------------------------------------------------------------------------------
+// ---- Launches ---------------------------------------------------------------------------------------------
 
 void launch_products(const Products& products, RowFilter filter, const Scores& scores) {
   const unsigned groups = blocks_for(scores.rows, queries_at_once);

@@ -27,8 +27,8 @@ __device__ inline int32_t index_of(Key key) {
 
 constexpr int list_capacity = 1 << 14;
 
-/// f32 [rows, n], each row `stride` floats behind the one before; the first is row `first_row` of the
-/// caller's.
+/// f32 [rows, n], each row `stride` floats behind the one before; the first is row `first_row`
+/// of the caller's.
 struct Scores {
   float* data;
   int64_t rows, n, stride, first_row = 0;

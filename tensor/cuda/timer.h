@@ -38,9 +38,9 @@ class Timer {
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
 };
 
-/// The time of work(), after one run that loads its kernels, the shortest of a few measurements; infinite if
-/// it throws. Many runs are enqueued one after the other, so that the host's part of one passes during
-/// another.
+/// The time of work(), after one run that loads its kernels, the shortest of a few measurements;
+/// infinite if it throws. Many runs are enqueued one after the other, so that the host's part of one
+/// passes during another.
 template <class Work>
 float shortest_milliseconds(const Work& work) try {
   work();

@@ -32,8 +32,8 @@ struct Taps {
   }
 };
 
-/// Columns `left` to `right` (exclusive) of output row y, not yet resized along x: out [right - left,
-/// channels].
+/// Columns `left` to `right` (exclusive) of output row y, not yet resized along x:
+/// out [right - left, channels].
 void blend_rows(const Picture& picture, const Taps& down, int y, int left, int right, float* out) {
   const auto row_bytes = static_cast<size_t>(picture.width * picture.channels);
   const int values = (right - left) * picture.channels;

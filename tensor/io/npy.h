@@ -30,8 +30,8 @@ class NpyWriter {
   int64_t rows_ = 0;
 };
 
-/// Reads an f32 array in C order. Whatever the bytes are, the result is correct or an Error that names the
-/// file.
+/// Reads an f32 array in C order. Whatever the bytes are, the result is correct or an Error
+/// that names the file.
 Tensor read_npy(const std::string& path);
 
 }  // namespace la

@@ -87,8 +87,8 @@ size_t checksum_position(std::string_view header) {
 
 // --- Writing ---
 
-/// Large elements first, then by name: keeps every tensor aligned to its element, and the bytes
-/// deterministic.
+/// Large elements first, then by name: keeps every tensor aligned to its element, and the
+/// bytes deterministic.
 std::vector<NamedTensor> in_file_order(const std::string& path, std::vector<NamedTensor> tensors) {
   for (const NamedTensor& t : tensors) {
     check(t.tensor.defined(), "cannot write '{}': tensor '{}' is undefined", path, t.name);

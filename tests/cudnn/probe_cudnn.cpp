@@ -60,8 +60,8 @@ std::set<Layer> layers_of(const std::string& name, int64_t size, int64_t channel
   return layers;
 }
 
-/// What the backend asks cuDNN for in its place: the same, the folded one, or nothing for what is a matrix
-/// product.
+/// What the backend asks cuDNN for in its place: the same, the folded one, or nothing for what is
+/// a matrix product.
 std::optional<ConvolutionShape> asked_for(Kind kind, DType dtype, const Layer& layer) {
   if (kind == Kind::backward_weight && cuda::is_matrix_product(layer.weight, layer.geometry))
     return std::nullopt;

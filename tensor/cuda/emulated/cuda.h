@@ -75,8 +75,8 @@ T from_lane(const char* operation, unsigned mask, T value, int lane) {
 }
 inline int lane() { return static_cast<int>(threadIdx.x) % 32; }
 
-/// A copy to shared memory that this thread does not wait for: until finish_copies(), its place holds bytes
-/// 0xff.
+/// A copy to shared memory that this thread does not wait for: until finish_copies(), its place
+/// holds bytes 0xff.
 void start_copy(void* to, const void* from, size_t bytes);
 void finish_copies();
 
