@@ -67,7 +67,7 @@ std::vector<std::string> load_weights(const Config& config, Module& network) {
   if (config.init.empty() || config.resume) return {};
   const SafetensorsFile file = read_safetensors(config.init);
   check_finite(config.init, file.tensors);
-  std::map<std::string, Tensor> state;
+  StateDict state;
   for (const NamedTensor& t : file.tensors) {
     const bool of_training = t.name.starts_with("la."), counter = t.name.ends_with("num_batches_tracked");
     if (of_training || counter) continue;

@@ -8,25 +8,24 @@
 
 namespace la {
 
-Sgd::Sgd(std::vector<Slot> slots, float momentum) : slots_(std::move(slots)), momentum_(momentum) {
-  check(!slots_.empty(), "sgd: there is no parameter to train");
-  const Device device = slots_.front().parameter.value().device();
-  for (const Slot& slot : slots_)
-    velocities_.push_back(Tensor::zeros(slot.parameter.shape(), DType::f32, device));
-  learning_rate_ = Tensor::zeros({1}, DType::f32, device);
+void Sgd::add(const Variable& parameter, float weight_decay) {
+  const Device device = parameter.value().device();
+  if (groups_.empty()) learning_rate_ = Tensor::zeros({1}, DType::f32, device);
+  groups_.push_back({parameter, weight_decay});
+  velocities_.push_back(Tensor::zeros(parameter.shape(), DType::f32, device));
 }
 
 void Sgd::set_learning_rate(float learning_rate) { ops::fill(learning_rate_, learning_rate); }
 
 void Sgd::step() {
   std::vector<SgdSlot> work;
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    const Variable& parameter = slots_[i].parameter;
+  for (size_t i = 0; i < groups_.size(); ++i) {
+    const Variable& parameter = groups_[i].parameter;
     if (parameter.grad().defined())
-      work.push_back({parameter.value(), parameter.grad(), velocities_[i], slots_[i].weight_decay});
+      work.push_back({parameter.value(), parameter.grad(), velocities_[i], groups_[i].weight_decay});
   }
   ops::sgd_step(work, learning_rate_, momentum_);
-  for (Slot& slot : slots_) slot.parameter.clear_grad();
+  for (ParameterGroup& group : groups_) group.parameter.clear_grad();
 }
 
 float Schedule::at(double epoch) const {

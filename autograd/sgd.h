@@ -11,12 +11,18 @@ namespace la {
 /// parameter <- parameter - learning_rate * velocity
 class Sgd {
  public:
-  struct Slot {
-    Variable parameter;
-    float weight_decay;
+  struct Options {
+    float momentum = 0.9f;
+    float weight_decay = 0;  // of parameters that decay
   };
 
-  Sgd(std::vector<Slot> slots, float momentum);
+  /// Of parameters such as Module::parameters(): each has a `variable` (a pointer), and says whether it
+  /// `decays`. At least one.
+  template <class Parameters>
+  Sgd(const Parameters& parameters, const Options& options) : momentum_(options.momentum) {
+    for (const auto& p : parameters) add(*p.variable, p.decays ? options.weight_decay : 0.0f);
+    check(!groups_.empty(), "sgd: there is no parameter to train");
+  }
 
   /// The learning rate of the steps from here on.
   void set_learning_rate(float learning_rate);
@@ -24,11 +30,17 @@ class Sgd {
   /// as it is. The learning rate is read on the device, when the step happens there.
   void step();
 
-  /// One velocity for each parameter, in the order of the slots: the optimizer's state.
+  /// One velocity for each parameter, in their order: the optimizer's state.
   const std::vector<Tensor>& velocities() const { return velocities_; }
 
  private:
-  std::vector<Slot> slots_;
+  struct ParameterGroup {
+    Variable parameter;
+    float weight_decay;
+  };
+  void add(const Variable& parameter, float weight_decay);
+
+  std::vector<ParameterGroup> groups_;
   std::vector<Tensor> velocities_;
   Tensor learning_rate_;  // one element, on the device
   float momentum_;

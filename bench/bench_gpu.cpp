@@ -109,9 +109,7 @@ void measure_training(const std::string& name, const Training& t) {
   auto network = make_network(t.network, {.channels = channels, .image_size = t.size});
   network->initialize(1);
   network->to(gpu);
-  std::vector<Sgd::Slot> slots;
-  for (const auto& p : network->parameters()) slots.push_back({*p.variable, p.decays ? 1e-4f : 0.0f});
-  Sgd sgd(slots, 0.9f);
+  Sgd sgd(network->parameters(), {.momentum = 0.9f, .weight_decay = 1e-4f});
   sgd.set_learning_rate(0.01f);
 
   const Variable target(ops::random_normal({t.batch, 128}, {.seed = 2}, gpu));

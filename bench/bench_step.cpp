@@ -23,9 +23,7 @@ void measure(const std::string& name, int64_t size, int64_t channels, DType prec
              int steps) {
   auto network = make_network(name, {.channels = channels, .image_size = size});
   network->initialize(1);
-  std::vector<Sgd::Slot> slots;
-  for (const auto& p : network->parameters()) slots.push_back({*p.variable, p.decays ? 1e-4f : 0.0f});
-  Sgd sgd(slots, 0.9f);
+  Sgd sgd(network->parameters(), {.momentum = 0.9f, .weight_decay = 1e-4f});
   sgd.set_learning_rate(0.01f);
 
   const Tensor images = ops::random_normal({batch, size, size, channels}, {.seed = 1});

@@ -118,10 +118,9 @@ class Training {
     readouts_ = std::make_unique<Readouts>(options_.stages, features, classes);
     readouts_->initialize(options_.seed);
     readouts_->to(device_);
-    std::vector<Sgd::Slot> slots;
-    for (const auto& p : readouts_->parameters())
-      slots.push_back({*p.variable, p.decays ? options_.weight_decay : 0.0f});
-    sgd_ = std::make_unique<Sgd>(std::move(slots), options_.momentum);
+    sgd_ = std::make_unique<Sgd>(
+        readouts_->parameters(),
+        Sgd::Options{.momentum = options_.momentum, .weight_decay = options_.weight_decay});
   }
 
   std::vector<StageReadout> operator()(const ReadoutObserver& observer) {
@@ -284,8 +283,7 @@ class Training {
     const SafetensorsFile file = read_safetensors(options_.state, Checksum::required);
     const auto found = file.metadata.find("readout");
     if (found == file.metadata.end() || found->second != identity()) return 0;
-    std::map<std::string, Tensor> tensors;
-    for (const NamedTensor& t : file.tensors) tensors.emplace(t.name, t.tensor);
+    const StateDict tensors = file.by_name();
     const auto parameters = readouts_->parameters();
     for (size_t i = 0; i < parameters.size(); ++i) {
       load_tensor(tensors, parameters[i].name, parameters[i], parameters[i].variable->value());

@@ -64,10 +64,8 @@ Model load_model(const std::string& run_or_checkpoint, Device device) {
                                               .image_size = model.view.size,
                                               .dim = model.dim,
                                               .head = named<HeadKind>(file, "head")});
-  std::map<std::string, Tensor> state;
-  for (const NamedTensor& t : file.tensors) state.emplace(t.name, t.tensor);
   try {
-    load_state_dict(*model.module, state);
+    load_state_dict(*model.module, file.by_name());
   } catch (const Error& error) {
     fail("{}: {}", file.path, error.what());
   }

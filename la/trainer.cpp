@@ -27,14 +27,6 @@ std::unique_ptr<Module> make_initialized(const Config& config, const Dataset& da
   return network;
 }
 
-/// Weight decay acts on weights, not on biases and batch-norm parameters.
-Sgd make_sgd(Module& network, const Config& config) {
-  std::vector<Sgd::Slot> slots;
-  for (const Module::Parameter& p : network.parameters())
-    slots.push_back({*p.variable, p.decays ? config.weight_decay : 0.0f});
-  return Sgd(std::move(slots), config.momentum);
-}
-
 Schedule make_schedule(const Config& config) {
   return {.kind = config.schedule,
           .base = config.learning_rate,
@@ -78,7 +70,7 @@ Trainer::Trainer(const Config& config, const Dataset& data, const AugmentationOp
                                   .dtype = precision(),
                                   .device = device})),
       network_(make_initialized(config, data, augmentation.size, device)),
-      sgd_(make_sgd(*network_, config)),
+      sgd_(network_->parameters(), {.momentum = config.momentum, .weight_decay = config.weight_decay}),
       schedule_(make_schedule(config)),
       bank_(data.size(), config.dim, config.bank_momentum, config.seed, device),
       work_(device, !config.no_graph),

@@ -43,8 +43,7 @@ TrainerState Trainer::state() {
 }
 
 void Trainer::restore(const SafetensorsFile& checkpoint) {
-  std::map<std::string, Tensor> tensors;
-  for (const NamedTensor& t : checkpoint.tensors) tensors.emplace(t.name, t.tensor);
+  const StateDict tensors = checkpoint.by_name();
   try {
     load_state_dict(*network_, tensors);
     const auto parameters = network_->parameters();

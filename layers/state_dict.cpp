@@ -34,8 +34,7 @@ struct Layout {
   }
 };
 
-const Tensor& find(const std::map<std::string, Tensor>& state, const std::string& name, DType dtype,
-                   const Shape& shape) {
+const Tensor& find(const StateDict& state, const std::string& name, DType dtype, const Shape& shape) {
   const auto found = state.find(name);
   check(found != state.end(), "the state has no tensor \"{}\"", name);
   const Tensor& values = found->second;
@@ -52,13 +51,12 @@ Tensor to_torch_layout(const Module::Parameter& parameter, const Tensor& values)
   return transpose_inner(host, layout.outputs, layout.positions, layout.channels, layout.torch_shape);
 }
 
-void load_tensor(const std::map<std::string, Tensor>& state, const std::string& name,
-                 const Tensor& destination) {
+void load_tensor(const StateDict& state, const std::string& name, const Tensor& destination) {
   Tensor(destination).copy_from_host(find(state, name, destination.dtype(), destination.shape()).raw());
 }
 
-void load_tensor(const std::map<std::string, Tensor>& state, const std::string& name,
-                 const Module::Parameter& parameter, const Tensor& destination) {
+void load_tensor(const StateDict& state, const std::string& name, const Module::Parameter& parameter,
+                 const Tensor& destination) {
   const Layout layout(parameter, destination.shape());
   const Tensor& values = find(state, name, destination.dtype(), layout.torch_shape);
   Tensor(destination)
@@ -75,9 +73,9 @@ std::vector<std::pair<std::string, Tensor>> state_dict(Module& module) {
   return state;
 }
 
-StateDifference load_matching_state(Module& module, const std::map<std::string, Tensor>& state,
+StateDifference load_matching_state(Module& module, const StateDict& state,
                                     const std::vector<std::string>& without) {
-  std::map<std::string, Tensor> taken;
+  StateDict taken;
   for (const auto& [name, tensor] : state)
     if (std::none_of(without.begin(), without.end(),
                      [&key = name](const auto& prefix) { return key.starts_with(prefix); }))
@@ -99,7 +97,7 @@ StateDifference load_matching_state(Module& module, const std::map<std::string, 
   return difference;
 }
 
-void load_state_dict(Module& module, const std::map<std::string, Tensor>& state) {
+void load_state_dict(Module& module, const StateDict& state) {
   module.set_initialized();
   for (const auto& p : module.parameters()) load_tensor(state, p.name, p, p.variable->value());
   for (const auto& b : module.buffers()) load_tensor(state, b.name, *b.tensor);

@@ -3,12 +3,12 @@
 // [C, H, W].
 #pragma once
 
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "layers/module.h"
+#include "tensor/io/safetensors.h"
 
 namespace la {
 
@@ -17,18 +17,17 @@ Tensor to_torch_layout(const Module::Parameter& parameter, const Tensor& values)
 
 /// Copies the tensor `name` of `state` (host memory) into `destination`. A missing name or another shape or
 /// type is an Error that says which.
-void load_tensor(const std::map<std::string, Tensor>& state, const std::string& name,
-                 const Tensor& destination);
+void load_tensor(const StateDict& state, const std::string& name, const Tensor& destination);
 /// The same for what belongs to a parameter, and is in torchvision's layout.
-void load_tensor(const std::map<std::string, Tensor>& state, const std::string& name,
-                 const Module::Parameter& parameter, const Tensor& destination);
+void load_tensor(const StateDict& state, const std::string& name, const Module::Parameter& parameter,
+                 const Tensor& destination);
 
 /// Copies of all parameters and buffers, in host memory.
 std::vector<std::pair<std::string, Tensor>> state_dict(Module& module);
 
 /// Copies the values into the module's parameters and buffers; names that the module doesn't
 /// have are ignored.
-void load_state_dict(Module& module, const std::map<std::string, Tensor>& state);
+void load_state_dict(Module& module, const StateDict& state);
 
 /// How a state differs from what a module has, by the names of its tensors.
 struct StateDifference {
@@ -38,7 +37,7 @@ struct StateDifference {
 
 /// Copies what both have, but for names that begin with one of `without`. A tensor of another shape is an
 /// Error that names it.
-StateDifference load_matching_state(Module& module, const std::map<std::string, Tensor>& state,
+StateDifference load_matching_state(Module& module, const StateDict& state,
                                     const std::vector<std::string>& without = {});
 
 }  // namespace la

@@ -31,8 +31,8 @@ struct Fixture {
   bool contains(const std::string& name) const { return file.contains(name); }
 
   /// The tensors whose names begin with `prefix`, without it.
-  std::map<std::string, Tensor> starting_with(const std::string& prefix) const {
-    std::map<std::string, Tensor> found;
+  StateDict starting_with(const std::string& prefix) const {
+    StateDict found;
     for (const NamedTensor& t : file.tensors)
       if (t.name.starts_with(prefix)) found[t.name.substr(prefix.size())] = t.tensor;
     return found;
@@ -130,9 +130,7 @@ void check_training(Device device) {
   net.to(device);
   MemoryBank bank(16, 8, 0.5f, 0, device);
   bank.assign_all(fixture["bank"].to(device));
-  std::vector<Sgd::Slot> slots;
-  for (const Module::Parameter& p : net.parameters()) slots.push_back({*p.variable, p.decays ? 1e-4f : 0.0f});
-  Sgd sgd(slots, 0.9f);
+  Sgd sgd(net.parameters(), {.momentum = 0.9f, .weight_decay = 1e-4f});
   sgd.set_learning_rate(0.03f);
 
   constexpr int steps = 10, batch = 8;

@@ -137,7 +137,7 @@ TEST_CASE("a network takes from a state what fits, and says what does not") {
   const auto from = make_network("resnet20", options), to = make_network("resnet20", options);
   from->initialize(1);
   to->initialize(2);
-  std::map<std::string, Tensor> state;
+  StateDict state;
   for (const auto& [name, tensor] : state_dict(*from)) state.emplace(name, tensor);
   CHECK(load_matching_state(*to, state).missing.empty());
   CHECK(state_dict(*to)[0].second.to_vector<float>() == state_dict(*from)[0].second.to_vector<float>());

@@ -325,6 +325,12 @@ T parse_number(const SafetensorsFile& file, const std::string& name, std::string
 
 }  // namespace
 
+StateDict SafetensorsFile::by_name() const {
+  StateDict result;
+  for (const NamedTensor& t : tensors) result.emplace(t.name, t.tensor);
+  return result;
+}
+
 const std::string& SafetensorsFile::text(const std::string& name) const {
   const auto found = metadata.find(name);
   check(found != metadata.end(), "{}: the metadata lacks \"{}\"; is it a checkpoint of la_train?", path,

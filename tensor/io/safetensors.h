@@ -17,6 +17,7 @@ struct NamedTensor {
 };
 
 using Metadata = std::map<std::string, std::string>;
+using StateDict = std::map<std::string, Tensor>;  // tensors by their names
 
 struct SafetensorsFile {
   std::string path;
@@ -26,6 +27,7 @@ struct SafetensorsFile {
   /// The tensor of that name; an Error that names the file if there is none.
   const Tensor& at(const std::string& name) const;
   bool contains(const std::string& name) const;
+  StateDict by_name() const;
 
   /// The text that the metadata has under a name; an Error that names the file if there is none.
   const std::string& text(const std::string& name) const;
