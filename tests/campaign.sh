@@ -7,7 +7,7 @@ seconds=${1:-3600} seed=${2:-$(($(date +%s) % 1000000))}
 programs=$(realpath "${PROGRAMS:-$(dirname "$0")/..}") data=${DATA:-/usr/share/datasets/fashion-mnist}
 all_kinds='kill signal full damage text two inputs'
 read -ra kinds <<< "${KINDS:-kill kill kill kill kill $all_kinds}" # half of them are kills
-patience=120 most_kept=5                                            # seconds after which a program hangs; findings
+patience=600 most_kept=5 # seconds after which a program hangs, also on a busy machine; findings
 declare -A rounds kills faults differences
 findings=0 found=0 round=0 limit='' first=''
 work=$(mktemp -d) || exit 1
