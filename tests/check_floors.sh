@@ -30,7 +30,7 @@ allowed la evaluation layers autograd data tensor
 allowed apps la evaluation layers autograd data tensor
 
 for floor in autograd layers data evaluation la apps; do
-  backends=$(includes $floor | grep -E '"tensor/(backend|backend_functions|cpu/.*|cuda/.*)\.?h?"?')
+  backends=$(includes $floor | grep -E '"tensor/(backend|cpu/|cuda/)')
   [ -z "$backends" ] || complain "only tensor/ knows the backends:" "$backends"
 done
 [ $status = 0 ] && echo "floors: every include points to its own floor or below"
