@@ -267,8 +267,9 @@ std::string read_header(Reader& reader, uint64_t& length) {
         "\"weights.safetensors\")",
         reader.path());
   check(length <= max_header && length <= reader.left(),
-        "its header should have {} bytes, but only {} follow (and at most {} are allowed)", length,
-        reader.left(), max_header);
+        "it is cut off, or no safetensors file: its header should have {} bytes, but only {} follow (and at "
+        "most {} are allowed)",
+        length, reader.left(), max_header);
   std::string text(length, '\0');
   reader.read(text.data(), text.size());
   check(text.starts_with('{'), "its header is not a JSON object");
