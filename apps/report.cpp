@@ -17,7 +17,7 @@ std::string activations_text(const std::vector<LayerSummary>& layers, const Conf
   size_t elements = 0;
   for (const LayerSummary& layer : layers) elements += static_cast<size_t>(layer.output.numel());
   constexpr size_t tensors_per_layer = 4;
-  return memory_text(tensors_per_layer * elements * (config.precision == Precision::bf16 ? 2 : 4));
+  return memory_text(tensors_per_layer * elements * size_of(activation_type(config.precision)));
 }
 
 }  // namespace

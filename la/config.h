@@ -11,10 +11,15 @@
 #include "autograd/sgd.h"
 #include "layers/resnet.h"
 #include "tensor/device.h"
+#include "tensor/dtype.h"
 
 namespace la {
 
 enum class Precision { f32, bf16, automatic };  // automatic: bf16 where the device multiplies it
+/// The type of a network's activations, once the precision has been chosen.
+constexpr DType activation_type(Precision precision) {
+  return precision == Precision::bf16 ? DType::bf16 : DType::f32;
+}
 using ScheduleKind = Schedule::Kind;
 enum class IrLoss { nce, softmax };
 enum class NceConstant { original, estimate };  // Z = 2876934.2 / 1281167 * N, or from the first batch

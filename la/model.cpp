@@ -53,7 +53,7 @@ Model load_model(const std::string& run_or_checkpoint, Device device) {
   model.network = file.text("network");
   model.channels = file.number<int64_t>("channels");
   model.dim = file.number<int64_t>("dim");
-  model.dtype = named<Precision>(file, "precision") == Precision::bf16 ? DType::bf16 : DType::f32;
+  model.dtype = activation_type(named<Precision>(file, "precision"));
   if (const auto found = file.metadata.find("background_color"); found != file.metadata.end())
     model.background_color = found->second;  // not in checkpoints of earlier versions
   model.view.size = file.number<int>("image_size");

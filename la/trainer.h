@@ -49,7 +49,7 @@ class Trainer {
 
   Module& network() { return *network_; }
   const MemoryBank& bank() const { return bank_; }
-  DType precision() const { return config_.precision == Precision::bf16 ? DType::bf16 : DType::f32; }
+  DType precision() const { return activation_type(config_.precision); }
 
   /// Where the run is: completed epochs, and completed steps of the one that is under way.
   int epoch() const { return epoch_; }

@@ -21,9 +21,8 @@ struct InputFormat {
 };
 
 struct TracedNetwork {
-  Tensor images;  // what the network was shown: zeros [1, S, S, C]
-  std::vector<TracedCall>
-      calls;  // from the images to the embedding on the unit sphere, the last one's output
+  Tensor images;                  // what the network was shown: zeros [1, S, S, C]
+  std::vector<TracedCall> calls;  // the last one's output is the embedding on the unit sphere
 };
 /// The network is in evaluation mode afterwards.
 TracedNetwork trace(Module& network, const InputFormat& input);
