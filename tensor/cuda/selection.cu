@@ -7,8 +7,9 @@
 // 3. find, among the listed, those that are still missing, digit by digit from the highest (radix selection).
 //
 // A row whose list overflows, because thousands of scores are nearly equal, is read again for each digit
-// instead. The order in which keys are appended changes from run to run, but not which they are; sorting them
-// makes the result the same.
+// instead: by one large block with wide loads, so that as many rows as there are multiprocessors are read at
+// the memory's speed. The order in which keys are appended changes from run to run, but not which they are;
+// sorting them makes the result the same.
 //
 // Where only estimates of the scores are known, at least k scores are not below the lower edge of the
 // bin of the k-th largest estimate, less the error of an estimate; so none of the k largest has an
@@ -141,24 +142,48 @@ __global__ void collect_kernel(Scores scores, int64_t strip, int64_t k, RowFilte
   });
 }
 
+constexpr int row_threads = 1024;  // of a block that has a row for itself
+
 /// f(key) for all keys of the cut's bin: from the list, or from the scores if the list has overflowed.
-template <class F>
+template <int width, class F>
 __device__ void for_each_candidate(const Cut& cut, const Key* list, const float* row, int64_t n, F f) {
   if (cut.listed <= list_capacity) {
-    for (int i = static_cast<int>(threadIdx.x); i < cut.listed; i += threads) f(list[i]);
-  } else {
-    for (int64_t i = threadIdx.x; i < n; i += threads)
-      if (bin_of(row[i]) == cut.bin) f(key_of(row[i], i));
+    for (int i = static_cast<int>(threadIdx.x); i < cut.listed; i += row_threads) f(list[i]);
+    return;
+  }
+  const int cut_bin = cut.bin;
+  for (int64_t i = threadIdx.x * width; i < n; i += row_threads * width) {
+    const auto pack = Pack<float, width>::load(row + i);
+    for (int e = 0; e < width; ++e)
+      if (i + e < n && bin_of(pack.value[e]) == cut_bin) f(key_of(pack.value[e], i + e));
   }
 }
+
+/// Counts values of a thread in a block's counters, a run of equal values at once: the first digits of nearly
+/// equal scores are equal, and thousands of threads would wait for one counter.
+struct RunCounter {
+  int* count;
+  int value = 0, run = 0;
+
+  __device__ void add(int next) {
+    if (next != value) flush();
+    value = next;
+    ++run;
+  }
+  __device__ void flush() {
+    if (run > 0) atomicAdd(&count[value], run);
+    run = 0;
+  }
+};
 
 /// Appends the largest `missing` keys of the cut's bin; one block for each row. Of the k-th largest key, one
 /// digit of 8 bits after the other is found, from the highest: count how many candidates with the digits
 /// found so far have each value of the next one, and go down from the highest until enough are together. All
 /// keys are different, so that after the last digit exactly `missing` are not below it; often fewer digits
-/// will do. Reads the list once for each digit and once more.
-__global__ void select_in_bin_kernel(Scores scores, int64_t k, RowFilter filter, Cut* cuts, Key* keys,
-                                     const Key* lists) {
+/// will do. Reads the list, or the row, once for each digit and once more.
+template <int width>
+__global__ void __launch_bounds__(row_threads)
+    select_in_bin_kernel(Scores scores, int64_t k, RowFilter filter, Cut* cuts, Key* keys, const Key* lists) {
   constexpr int digit_bits = 8, digits = 64 / digit_bits, values = 1 << digit_bits;
   struct State {
     int count[values];
@@ -179,13 +204,15 @@ __global__ void select_in_bin_kernel(Scores scores, int64_t k, RowFilter filter,
   bool done = false;
   for (int digit = digits - 1; digit >= 0 && !done; --digit) {
     const int shift = digit * digit_bits;
-    for (int value = thread; value < values; value += threads) state.count[value] = 0;
+    for (int value = thread; value < values; value += row_threads) state.count[value] = 0;
     __syncthreads();
     const Key above = digit == digits - 1 ? 0 : ~Key{0} << (shift + digit_bits);  // the bits found so far
     const Key found = state.least;
-    for_each_candidate(cut, list, row, scores.n, [&](Key key) {
-      if ((key & above) == found) atomicAdd(&state.count[key >> shift & (values - 1)], 1);
+    RunCounter counter{state.count};
+    for_each_candidate<width>(cut, list, row, scores.n, [&](Key key) {
+      if ((key & above) == found) counter.add(static_cast<int>(key >> shift & (values - 1)));
     });
+    counter.flush();
     __syncthreads();
     if (thread == 0) {
       int value = values - 1;
@@ -198,7 +225,7 @@ __global__ void select_in_bin_kernel(Scores scores, int64_t k, RowFilter filter,
     done = state.done;
   }
   const Key least = state.least;
-  for_each_candidate(cut, list, row, scores.n, [&](Key key) {
+  for_each_candidate<width>(cut, list, row, scores.n, [&](Key key) {
     if (key >= least) keys[blockIdx.x * k + atomicAdd(&cut.kept, 1)] = key;
   });
 }
@@ -351,8 +378,11 @@ struct Work {
     });
   }
   void select_listed(RowFilter filter) const {
-    launch("select_in_bin", select_in_bin_kernel, {static_cast<unsigned>(scores.rows), threads}, scores, k,
-           filter, cuts(), selected(), key_list());
+    dispatch([&](auto width) {
+      launch("select_in_bin", select_in_bin_kernel<width()>,
+             {static_cast<unsigned>(scores.rows), row_threads}, scores, k, filter, cuts(), selected(),
+             key_list());
+    });
   }
   void select(RowFilter filter, const Reporter& nan_report) const {
     count_bins(filter, nan_report);
