@@ -4,6 +4,8 @@ CXX ?= g++
 BUILD ?= build
 MARCH ?= native
 OPTIMIZE ?= -O3
+# Names and lines, for stack traces and profiles; -g is for debuggers.
+DEBUG ?= -g1
 # GCC 12 sees overlaps in std::string (-Wrestrict), and writes beyond the end in fmt (-Wstringop-overflow), where there are none.
 WARNINGS ?= -Wall -Wextra -Wshadow -Wno-restrict -Wno-stringop-overflow -Werror
 CLANG_FORMAT ?= clang-format
@@ -18,7 +20,7 @@ ifeq ($(MAKELEVEL),0)
 endif
 
 # No -ffast-math: a NaN must stay visible. errno and trapping are given up because they keep loops from vectorizing.
-CXXFLAGS += -std=c++20 $(OPTIMIZE) -g -march=$(MARCH) -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math \
+CXXFLAGS += -std=c++20 $(OPTIMIZE) $(DEBUG) -march=$(MARCH) -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math \
             -fopenmp $(WARNINGS) $(SANITIZE) -I. -MMD -MP
 LDFLAGS += -fopenmp $(SANITIZE)
 LDLIBS += -ldnnl -lfmt -ljpeg -lspng -lgif -lstb -lz -lpthread

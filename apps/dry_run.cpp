@@ -7,6 +7,7 @@
 #include "la/trainer.h"
 #include "tensor/allocator.h"
 #include "tensor/clock.h"
+#include "tensor/format.h"
 #include "tensor/ops.h"
 
 namespace la {
@@ -53,7 +54,7 @@ void dry_run(const Config& config, const DataSource& data, Device device,
     Trainer trainer(config, *data.train, view, device);
     for (const std::string& line : describe_run(config, data, trainer, view.size, choices)) say(line);
     steps = trainer.steps_per_epoch();
-    say(fmt::format("steps      {} an epoch, {} in all", steps, steps * config.epochs));
+    say(formatted("steps      {} an epoch, {} in all", steps, steps * config.epochs));
     if (config.warm_start_epochs > 0) ir_step = seconds_of_step(trainer);
     if (config.close_neighbors == CloseNeighborKind::kmeans)
       clustering = seconds_of_clustering(trainer.bank(), config) / config.cluster_every;
@@ -72,16 +73,16 @@ void dry_run(const Config& config, const DataSource& data, Device device,
   const auto per_epoch = [&](const char* phase, double step, double more, int epochs) {
     const double seconds = step * static_cast<double>(steps) + more;
     if (epochs > 0)
-      say(fmt::format("time       an epoch of {}: about {} ({:.1f} ms a step, {:.0f} images/s{})", phase,
-                      duration_text(seconds), 1e3 * step, config.batch / step,
-                      more > 0 ? fmt::format("; clustering {}", duration_text(more)) : ""));
+      say(formatted("time       an epoch of {}: about {} ({:.1f} ms a step, {:.0f} images/s{})", phase,
+                    duration_text(seconds), 1e3 * step, config.batch / step,
+                    more > 0 ? formatted("; clustering {}", duration_text(more)) : ""));
     return seconds * epochs;
   };
   const int la_epochs = std::max(0, config.epochs - config.warm_start_epochs);
   const double total = per_epoch("IR", ir_step, 0, config.epochs - la_epochs) +
                        per_epoch("LA", la_step, clustering, la_epochs);
-  say(fmt::format("           the run: about {}, {} not counted", duration_text(total),
-                  config.bank_refresh ? "evaluations and refreshing the bank" : "evaluations"));
+  say(formatted("           the run: about {}, {} not counted", duration_text(total),
+                config.bank_refresh ? "evaluations and refreshing the bank" : "evaluations"));
   std::string memory = "memory     used in these steps: " + memory_text(peak_resident_memory());
   if (!device.is_cpu()) memory += ", of the GPU " + memory_text(memory_stats(device).reserved);
   say(memory);

@@ -1,11 +1,10 @@
 #include "apps/eval_results.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <filesystem>
 
 #include "apps/report.h"
+#include "tensor/format.h"
 #include "tensor/io/files.h"
 #include "tensor/text.h"
 #include "tensor/version.h"
@@ -19,7 +18,7 @@ using Json = nlohmann::ordered_json;
 double percent(double share) { return 100 * share; }
 
 /// The number of few digits that the float was made from.
-double shortest(float value) { return std::stod(fmt::format("{}", value)); }
+double shortest(float value) { return std::stod(formatted("{}", value)); }
 
 std::string tested_on(const DataSource& data) {
   return data.test ? data.test->description() : "each against the others (leave-one-out)";
@@ -68,7 +67,7 @@ EvalResults::EvalResults(const Model& model, const DataSource& data, const std::
                          std::string path, bool overwrite)
     : path_(std::move(path)) {
   const fs::path checkpoint = model.checkpoint;
-  if (path_.empty()) path_ = checkpoint.parent_path() / fmt::format("eval-{}.json", data.name);
+  if (path_.empty()) path_ = checkpoint.parent_path() / formatted("eval-{}.json", data.name);
   check_output(path_);
   all_ = read_results(
       path_, {{"data", data.name}, {"path", full_path(folder)}, {"evaluations", Json::array()}}, overwrite);
@@ -79,36 +78,36 @@ EvalResults::EvalResults(const Model& model, const DataSource& data, const std::
                  {"view_size", model.view.size}};
   number_ =
       put(all_["evaluations"], key, {{"network", model.network}, {"version", version}, {"time", utc_time()}});
-  fmt::print("checkpoint  {}\nnetwork     {}\ndata        {}: {}; tested on {}\n",
-             printable(model.checkpoint), model.network, printable(data.name), train, test);
+  print("checkpoint  {}\nnetwork     {}\ndata        {}: {}; tested on {}\n", printable(model.checkpoint),
+        model.network, printable(data.name), train, test);
 }
 
 void EvalResults::add_knn(int64_t k, float temperature, double top1) {
   if (!std::exchange(knn_shown_, true))
-    fmt::print(
+    print(
         "\nnearest neighbors (train embeddings recomputed, center crop, weights exp(similarity / {}))\n"
         "  {:>4}  {:>7}\n",
         temperature, "k", "top-1");
-  fmt::print("  {:>4}  {:>5.2f} %\n", k, percent(top1));
+  print("  {:>4}  {:>5.2f} %\n", k, percent(top1));
   put(mine()["knn"], {{"k", k}, {"temperature", shortest(temperature)}}, {{"top1", top1}});
   write();
 }
 
 void EvalResults::add_readout(const std::string& labels, const ReadoutOptions& options,
                               const std::vector<StageReadout>& stages) {
-  fmt::print("\nlinear readout ({}, {}, batch {}, learning rate {})\n  {:<10}{:>10}  {:>18}{}\n", labels,
-             counted(options.epochs, "epoch"), options.batch, options.learning_rate, "stage", "features",
-             "center crop 1 / 5", options.ten_crop ? "    ten-crop 1 / 5" : "");
+  print("\nlinear readout ({}, {}, batch {}, learning rate {})\n  {:<10}{:>10}  {:>18}{}\n", labels,
+        counted(options.epochs, "epoch"), options.batch, options.learning_rate, "stage", "features",
+        "center crop 1 / 5", options.ten_crop ? "    ten-crop 1 / 5" : "");
   for (const StageReadout& s : stages) {
-    fmt::print("  {:<10}{:>10}  {:>7.2f} / {:>6.2f} %", s.stage, s.features.numel(), percent(s.one_crop.top1),
-               percent(s.one_crop.top5));
+    print("  {:<10}{:>10}  {:>7.2f} / {:>6.2f} %", s.stage, s.features.numel(), percent(s.one_crop.top1),
+          percent(s.one_crop.top5));
     Json accuracy{{"features", s.features.numel()}, {"top1", s.one_crop.top1}, {"top5", s.one_crop.top5}};
     if (options.ten_crop) {
-      fmt::print("  {:>7.2f} / {:>6.2f} %", percent(s.ten_crop.top1), percent(s.ten_crop.top5));
+      print("  {:>7.2f} / {:>6.2f} %", percent(s.ten_crop.top1), percent(s.ten_crop.top5));
       accuracy["ten_crop_top1"] = s.ten_crop.top1;
       accuracy["ten_crop_top5"] = s.ten_crop.top5;
     }
-    fmt::print("\n");
+    print("\n");
     const Json key{{"labels", labels},
                    {"stage", s.stage},
                    {"epochs", options.epochs},

@@ -1,6 +1,5 @@
 // la_embed: writes what a trained network makes of pictures (embeddings, or the activations of its layers) as
 // .npy files, and finds the pictures that are most similar to one. `la_embed --help` lists the options.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -13,6 +12,7 @@
 #include "autograd/functions.h"
 #include "data/loader.h"
 #include "evaluation/features.h"
+#include "tensor/format.h"
 #include "tensor/io/npy.h"
 #include "tensor/ops.h"
 #include "tensor/text.h"
@@ -74,10 +74,10 @@ class Writer {
     for (const File& file : files_) {
       check(file.writer != nullptr, "there is no picture to embed");
       file.writer->finish();
-      fmt::print("{}: {}\n", file.path, counted(file.writer->rows(), "row"));
+      print("{}: {}\n", file.path, counted(file.writer->rows(), "row"));
     }
     names_.commit();
-    fmt::print("{}: their files\n", beside(options_.out, "txt"));
+    print("{}: their files\n", beside(options_.out, "txt"));
   }
 
  private:
@@ -189,12 +189,12 @@ void print_similar(Model& model, const Picture& query, const Dataset& data, cons
     const int64_t picture = pictures[static_cast<size_t>(rows[i])];
     std::error_code no_file;
     if (std::filesystem::equivalent(options.similar, data.name(picture), no_file)) continue;
-    fmt::print("{:.4f} {}\n", similarities[i], printable(data.name(picture)));
+    print("{:.4f} {}\n", similarities[i], printable(data.name(picture)));
     sheet.push_back(
-        {data.picture(picture), fmt::format("{:.4f}", similarities[i]), file_name(data.name(picture))});
+        {data.picture(picture), formatted("{:.4f}", similarities[i]), file_name(data.name(picture))});
   }
   write_contact_sheet(options.sheet, sheet);
-  fmt::print("{}: the query and what is nearest to it\n", options.sheet);
+  print("{}: the query and what is nearest to it\n", options.sheet);
 }
 
 int embed_pictures(EmbedOptions options) {

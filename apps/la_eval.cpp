@@ -1,6 +1,5 @@
 // la_eval: how good the embeddings and the features of a trained network are: nearest neighbors, and linear
 // readout from every stage. `la_eval --help` lists the options.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -14,6 +13,7 @@
 #include "evaluation/knn.h"
 #include "evaluation/readout.h"
 #include "tensor/clock.h"
+#include "tensor/format.h"
 
 using namespace la;
 
@@ -64,7 +64,7 @@ bool evaluate_readout(Model& model, const Dataset& train, const Dataset& test, c
             const auto left = static_cast<double>(p.steps * (options.epochs - p.epoch) - p.step - 1);
             const double seconds = now() - start;
             if (std::isfinite(p.loss))
-              progress.update(fmt::format(
+              progress.update(formatted(
                   "readout ({}) epoch {}/{} step {}/{} loss {:.4f} lr {:.3g} {:.0f} images/s, {} left",
                   labels, p.epoch + 1, options.epochs, p.step + 1, p.steps, p.loss, p.learning_rate,
                   static_cast<double>(done * options.batch) / seconds,
@@ -99,18 +99,18 @@ int evaluate(EvalOptions options) {
   if (!options.low_shot.empty()) shares = options.low_shot;
   for (const double share : shares) {
     const bool all = share == 100;
-    const std::string labels = all ? "all labels" : fmt::format("{:g} % of the labels", share);
+    const std::string labels = all ? "all labels" : formatted("{:g} % of the labels", share);
     const auto train =
         all ? labeled_pictures(*data.train) : share_of_labels(*data.train, share / 100, options.readout.seed);
     ReadoutOptions readout = options.readout;
-    readout.state = std::filesystem::path(results.path())
-                        .replace_extension(fmt::format("readout-{:g}.safetensors", share));
+    readout.state =
+        std::filesystem::path(results.path()).replace_extension(formatted("readout-{:g}.safetensors", share));
     if (!evaluate_readout(model, *train, *data.test, labels, readout, results)) {
-      fmt::print(stderr, "interrupted; the same command goes on from the last epoch of the readout\n");
+      print(stderr, "interrupted; the same command goes on from the last epoch of the readout\n");
       return 128 + interrupted();
     }
   }
-  fmt::print("\n{}: the same for programs\n", printable(results.path()));
+  print("\n{}: the same for programs\n", printable(results.path()));
   return 0;
 }
 

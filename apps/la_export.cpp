@@ -1,5 +1,4 @@
 // la_export: writes a trained network in forms that other programs run. `la_export --help` lists the options.
-#include <fmt/format.h>
 
 #include <filesystem>
 
@@ -7,6 +6,7 @@
 #include "autograd/functions.h"
 #include "layers/onnx/onnx.h"
 #include "layers/onnx/torch.h"
+#include "tensor/format.h"
 #include "tensor/io/files.h"
 
 using namespace la;
@@ -46,8 +46,8 @@ InputFormat input_of(const Model& model) {
 void write_onnx(Model& model, const std::string& path) {
   const std::string file = to_onnx(*model.module, input_of(model));
   write_text_file(path, file);
-  fmt::print("{}: {} with {} x {} pixels, embedding of {} dimensions, {:.1f} MiB\n", path, model.network,
-             model.view.size, model.view.size, model.dim, static_cast<double>(file.size()) / (1 << 20));
+  print("{}: {} with {} x {} pixels, embedding of {} dimensions, {:.1f} MiB\n", path, model.network,
+        model.view.size, model.view.size, model.dim, static_cast<double>(file.size()) / (1 << 20));
 }
 
 void write_torch(Model& model, const ExportOptions& options) {
@@ -55,8 +55,8 @@ void write_torch(Model& model, const ExportOptions& options) {
   write_safetensors(options.torch_file(weights_file), torch.weights);
   write_text_file(options.torch_file(network_file), torch.network);
   write_text_file(options.torch_file(loader_file), torch.loader);
-  fmt::print("{}: {}, {} and {}, which makes of them a torch.nn.Module\n", options.torch, weights_file,
-             network_file, loader_file);
+  print("{}: {}, {} and {}, which makes of them a torch.nn.Module\n", options.torch, weights_file,
+        network_file, loader_file);
 }
 
 int export_model(const ExportOptions& options) {

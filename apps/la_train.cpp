@@ -1,5 +1,4 @@
 // la_train: learns embeddings from pictures by Local Aggregation. `la_train --help` lists the options.
-#include <fmt/format.h>
 
 #include <filesystem>
 #include <map>
@@ -20,6 +19,7 @@
 #include "layers/state_dict.h"
 #include "tensor/allocator.h"
 #include "tensor/clock.h"
+#include "tensor/format.h"
 #include "tensor/io/seal.h"
 #include "tensor/ops.h"
 #include "tensor/text.h"
@@ -80,7 +80,7 @@ std::vector<std::string> load_weights(const Config& config, Module& network) {
     fail("{}: {}; --init-without leaves out tensors whose names begin so", config.init, error.what());
   }
   check(difference.unexpected.size() < state.size(), "{}: has no tensor of {}", config.init, config.network);
-  std::vector<std::string> lines{fmt::format("weights    {}", config.init)};
+  std::vector<std::string> lines{formatted("weights    {}", config.init)};
   for (const std::string& name : difference.missing)
     lines.push_back("           not in the file, so as initialized: " + name);
   for (const std::string& name : difference.unexpected)
@@ -115,7 +115,7 @@ class Run {
       end();
       return 0;
     } catch (const Interrupted&) {
-      say(fmt::format("interrupted; go on with: la_train --resume --run {}", folder_.path()));
+      say(formatted("interrupted; go on with: la_train --resume --run {}", folder_.path()));
       return 128 + interrupted();  // as a shell reports a signal
     }
   }
@@ -168,7 +168,7 @@ class Run {
 void Run::keep_listing(const char* part, const Dataset* pictures) const {
   const std::string listing = pictures != nullptr ? pictures->listing() : "";
   if (!listing.empty())
-    write_text_file(fmt::format("{}/pictures-{}.txt", folder_.path(), part), sealed(listing));
+    write_text_file(formatted("{}/pictures-{}.txt", folder_.path(), part), sealed(listing));
 }
 
 /// Tells of the pictures that turned out to be bad since it was last called.
@@ -179,7 +179,7 @@ void Run::say_warnings() {
 }
 
 void Run::begin() {
-  say(fmt::format("run        {}, la_train {}", folder_.path(), version));
+  say(formatted("run        {}, la_train {}", folder_.path(), version));
   for (const std::string& note : notes_) say("           " + note);
   for (const std::string& line : describe_run(config_, data_, trainer_, view_.size, choices_)) say(line);
   for (const std::string& line : weights_) say(line);
@@ -191,7 +191,7 @@ void Run::begin() {
     if (evaluator_.pixels_fit()) {
       pixel_accuracy_ = evaluator_.pixel_accuracy();
       say("raw pixels");
-      say(fmt::format("  {}: {:.1f} %", evaluator_.pixel_protocol(), 100 * *pixel_accuracy_));
+      say(formatted("  {}: {:.1f} %", evaluator_.pixel_protocol(), 100 * *pixel_accuracy_));
       add_metrics({{"pixel_knn200", *pixel_accuracy_}});
     }
     say(config_.init.empty() ? "untrained network, random bank" : "network as loaded, random bank");
@@ -215,10 +215,10 @@ bool Run::resume() {
   }
   trainer_.restore(checkpoint->file);
   if (const int64_t damaged = folder_.truncate_metrics(checkpoint->epoch, checkpoint->step); damaged > 0)
-    warn(fmt::format("{}: {} damaged, and dropped", folder_.metrics_path(),
-                     counted(damaged, "line is", "lines are")));
-  say(fmt::format("resumed from {}: {} and {} are done", checkpoint->file.path,
-                  counted(trainer_.epoch(), "epoch"), counted(trainer_.step(), "step")));
+    warn(formatted("{}: {} damaged, and dropped", folder_.metrics_path(),
+                   counted(damaged, "line is", "lines are")));
+  say(formatted("resumed from {}: {} and {} are done", checkpoint->file.path,
+                counted(trainer_.epoch(), "epoch"), counted(trainer_.step(), "step")));
   const bool at_end_of_epoch = trainer_.epoch() > 0 && trainer_.step() == 0;
   if (at_end_of_epoch && !folder_.has_metric("knn200", trainer_.epoch(), trainer_.total_steps()))
     evaluate_epoch();
@@ -330,8 +330,8 @@ void Run::evaluate() {
       evaluator_.evaluate(trainer_.network(), trainer_.bank().vectors(), progress_.callback());
   say_warnings();
   knn200_ = accuracy.knn200;
-  say(fmt::format("  {}: {:.1f} %", evaluator_.knn_protocol(), 100 * accuracy.knn200));
-  say(fmt::format("  {}: {:.1f} %", evaluator_.bank_protocol(), 100 * accuracy.knn1));
+  say(formatted("  {}: {:.1f} %", evaluator_.knn_protocol(), 100 * accuracy.knn200));
+  say(formatted("  {}: {:.1f} %", evaluator_.bank_protocol(), 100 * accuracy.knn1));
   add_metrics({{"knn200", accuracy.knn200}, {"knn1", accuracy.knn1}}, trained_phase());
 }
 
@@ -357,14 +357,14 @@ void Run::save() {
 
 void Run::end() {
   if (pixel_accuracy_ && knn200_ <= *pixel_accuracy_)
-    say(fmt::format(
+    say(formatted(
         "raw pixels tell the labels as well ({:.1f} %) as what was learnt ({:.1f} %): more pictures, more "
         "--epochs, or --init FILE with weights learnt elsewhere may help",
         100 * *pixel_accuracy_, 100 * knn200_));
   std::string memory = "peak memory " + memory_text(peak_resident_memory());
   if (!device_.is_cpu()) memory += ", of the GPU " + memory_text(memory_stats(device_).reserved);
-  say(fmt::format("done in {}; {}; the embedding network is in {}", duration_text(now() - start_), memory,
-                  folder_.path()));
+  say(formatted("done in {}; {}; the embedding network is in {}", duration_text(now() - start_), memory,
+                folder_.path()));
 }
 
 /// An Error of a run whose pictures are gone says how to go on.
@@ -382,7 +382,7 @@ int plan_only(const Options& options) {
   std::vector<std::string> choices = choose_defaults(config, data.train->size());
   const Device device = choose_device(config, *data.train, choices);
   if (!config.resume) RunFolder::check_absent(config);
-  const auto say = [](const std::string& line) { fmt::print("{}\n", printable(line)); };
+  const auto say = [](const std::string& line) { print("{}\n", printable(line)); };
   for (const std::string& note : options.notes) say(note);
   if (!config.init.empty()) {
     Trainer trainer(config, *data.train, augmentation_for(config, *data.train), device);
@@ -399,7 +399,7 @@ int main(int argc, char** argv) {
   return run_program("la_train", [&] {
     const Options options = parse_options(argc, argv);
     if (!options.answer.empty()) {
-      fmt::print("{}", options.answer);
+      print("{}", options.answer);
       return 0;
     }
     const Config& config = options.config;

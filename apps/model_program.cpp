@@ -5,6 +5,7 @@
 
 #include "apps/options/arguments.h"
 #include "apps/options/preset_file.h"
+#include "tensor/format.h"
 #include "tensor/io/files.h"
 
 namespace la {
@@ -18,13 +19,13 @@ bool parse(CLI::App& app, std::vector<std::string> arguments) {
   try {
     app.parse(std::move(arguments));
   } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
+    print("{}", app.help());
     return false;
   } catch (const CLI::CallForVersion&) {
-    fmt::print("{}", version_text(app.get_name().c_str()));
+    print("{}", version_text(app.get_name().c_str()));
     return false;
   } catch (const CLI::ParseError& error) {
-    throw UsageError(fmt::format("{} (--help lists the options)", error.what()));
+    throw UsageError(formatted("{} (--help lists the options)", error.what()));
   }
   return true;
 }
@@ -83,7 +84,7 @@ bool parse_arguments_with_preset(CLI::App& app, int argc, char** argv) {
         CLI::Option* const option = app.get_option_no_throw("--" + entry.key);
         check(option != nullptr, "{}: line {}: there is no option '{}'", file, entry.line, entry.key);
         option->default_str(entry.value);  // for the help
-        all.push_back(fmt::format("--{}={}", entry.key, entry.value));
+        all.push_back(formatted("--{}={}", entry.key, entry.value));
       }
     } catch (const Error& error) {
       throw UsageError(error.what());
@@ -102,13 +103,13 @@ Model open_model(ModelOptions& options) {
   try {
     options.data.decode.background = parse_color(options.background_color);
   } catch (const Error& error) {
-    throw UsageError(fmt::format("--background-color: {}", error.what()));
+    throw UsageError(formatted("--background-color: {}", error.what()));
   }
   return model;
 }
 
 void print_notes(const DataSource& data) {
-  for (const std::string& note : data.notes) fmt::print(stderr, "{}\n", printable(note));
+  for (const std::string& note : data.notes) print(stderr, "{}\n", printable(note));
 }
 
 void check_ending(const char* option, const std::string& file, const char* ending) {
@@ -117,7 +118,7 @@ void check_ending(const char* option, const std::string& file, const char* endin
                      !std::filesystem::is_regular_file(file, ignored) &&
                      !std::filesystem::is_directory(file, ignored);
   if (!other && !file.ends_with(ending))
-    throw UsageError(fmt::format("{} {}: expected a name that ends in {}", option, file, ending));
+    throw UsageError(formatted("{} {}: expected a name that ends in {}", option, file, ending));
 }
 
 void check_new_output(const std::string& file, bool overwrite) {
@@ -133,7 +134,7 @@ void check_channels(const Model& model, const Dataset& pictures) {
 }
 
 void print_warnings(const Dataset& pictures) {
-  for (const std::string& warning : pictures.take_warnings()) fmt::print(stderr, "bad picture {}\n", warning);
+  for (const std::string& warning : pictures.take_warnings()) print(stderr, "bad picture {}\n", warning);
 }
 
 }  // namespace la

@@ -1,11 +1,11 @@
 #include "apps/program.h"
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cstdlib>
 
 #include "apps/run/interrupt.h"
+#include "tensor/format.h"
 
 namespace la {
 
@@ -22,17 +22,17 @@ int run_program(const char* name, const std::function<int()>& work) {
   try {
     return work();
   } catch (const UsageError& error) {
-    fmt::print(stderr, "{}: {}\n", name, error.what());
+    print(stderr, "{}: {}\n", name, error.what());
     return 2;
   } catch (const Interrupted&) {
-    fmt::print(stderr, "{}: interrupted\n", name);
+    print(stderr, "{}: interrupted\n", name);
     return 128 + interrupted();  // as a shell reports a signal
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "{}: out of memory\n", name);
+    print(stderr, "{}: out of memory\n", name);
     return 1;
   } catch (const std::exception& error) {
     // What was interrupted while it waited is no fault.
-    fmt::print(stderr, "{}: {}{}\n", name, interrupted() ? "interrupted: " : "", printable(error.what()));
+    print(stderr, "{}: {}{}\n", name, interrupted() ? "interrupted: " : "", printable(error.what()));
     return interrupted() ? 128 + interrupted() : 1;
   }
 }

@@ -1,11 +1,11 @@
 #include "apps/report.h"
 
-#include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <ctime>
 
 #include "layers/networks.h"
+#include "tensor/format.h"
 #include "tensor/text.h"
 
 namespace la {
@@ -24,17 +24,17 @@ std::string activations_text(const std::vector<LayerSummary>& layers, const Conf
 
 std::string memory_text(size_t bytes) {
   const double mib = static_cast<double>(bytes) / (1 << 20);
-  return mib < 1       ? fmt::format("{:.1f} MiB", mib)
-         : mib < 10240 ? fmt::format("{:.0f} MiB", mib)
-                       : fmt::format("{:.1f} GiB", mib / 1024);
+  return mib < 1       ? formatted("{:.1f} MiB", mib)
+         : mib < 10240 ? formatted("{:.0f} MiB", mib)
+                       : formatted("{:.1f} GiB", mib / 1024);
 }
 
 std::vector<std::string> describe_run(const Config& config, const DataSource& data, Trainer& trainer,
                                       int image_size, const std::vector<std::string>& choices) {
   std::vector<std::string> lines;
   const auto n = static_cast<size_t>(data.train->size());
-  lines.push_back(fmt::format("data       {}: {} for training{}", data.name, data.train->description(),
-                              data.test ? ", " + data.test->description() + " for testing" : ""));
+  lines.push_back(formatted("data       {}: {} for training{}", data.name, data.train->description(),
+                            data.test ? ", " + data.test->description() + " for testing" : ""));
   for (const std::string& note : data.notes) lines.push_back("           " + note);
 
   const Shape input{config.batch, image_size, image_size, data.train->channels()};
@@ -42,48 +42,48 @@ std::vector<std::string> describe_run(const Config& config, const DataSource& da
       summarize(trainer.network(), input, trainer.bank().vectors().device());
   int64_t parameters = 0;
   for (const LayerSummary& layer : layers) parameters += layer.parameters;
-  lines.push_back(fmt::format("network    {}, {} parameters, embedding of {}, head {}", config.network,
-                              parameters, counted(config.dim, "dimension"), name_of(config.head)));
-  lines.push_back(fmt::format("           {:<14}{:<22}{:>12}", "layer", "output", "parameters"));
+  lines.push_back(formatted("network    {}, {} parameters, embedding of {}, head {}", config.network,
+                            parameters, counted(config.dim, "dimension"), name_of(config.head)));
+  lines.push_back(formatted("           {:<14}{:<22}{:>12}", "layer", "output", "parameters"));
   for (const LayerSummary& layer : layers)
     lines.push_back(
-        fmt::format("           {:<14}{:<22}{:>12}", layer.name, layer.output.str(), layer.parameters));
+        formatted("           {:<14}{:<22}{:>12}", layer.name, layer.output.str(), layer.parameters));
 
-  lines.push_back(fmt::format("training   {} of IR ({}), then {} of LA; {} an epoch, batch {}",
-                              counted(config.warm_start_epochs, "epoch"), name_of(config.ir_loss),
-                              config.epochs - config.warm_start_epochs,
-                              counted(trainer.steps_per_epoch(), "step"), config.batch));
-  lines.push_back(fmt::format("           background k = {}, clusterings H = {}, clusters m = {}",
-                              config.background, config.clusterings, config.clusters));
+  lines.push_back(formatted("training   {} of IR ({}), then {} of LA; {} an epoch, batch {}",
+                            counted(config.warm_start_epochs, "epoch"), name_of(config.ir_loss),
+                            config.epochs - config.warm_start_epochs,
+                            counted(trainer.steps_per_epoch(), "step"), config.batch));
+  lines.push_back(formatted("           background k = {}, clusterings H = {}, clusters m = {}",
+                            config.background, config.clusterings, config.clusters));
   for (const std::string& choice : choices) lines.push_back("           chosen: " + choice);
-  lines.push_back(fmt::format("memory     pictures {}, bank {}, cluster labels {}, activations about {}",
-                              memory_text(data.train->memory_bytes()),
-                              memory_text(trainer.bank().vectors().bytes()),
-                              memory_text(n * sizeof(int32_t) * static_cast<size_t>(config.clusterings)),
-                              activations_text(layers, config)));
-  lines.push_back(fmt::format("device     {}, {}, {}, seed {}", describe(trainer.bank().vectors().device()),
-                              counted(num_threads(), "thread"), name_of(config.precision), config.seed));
+  lines.push_back(formatted("memory     pictures {}, bank {}, cluster labels {}, activations about {}",
+                            memory_text(data.train->memory_bytes()),
+                            memory_text(trainer.bank().vectors().bytes()),
+                            memory_text(n * sizeof(int32_t) * static_cast<size_t>(config.clusterings)),
+                            activations_text(layers, config)));
+  lines.push_back(formatted("device     {}, {}, {}, seed {}", describe(trainer.bank().vectors().device()),
+                            counted(num_threads(), "thread"), name_of(config.precision), config.seed));
   if (const std::string problem = cuda_problem(); config.device == "auto" && !problem.empty())
     lines.push_back("           no GPU is used: " + problem);
   if (data.train->size() < few_pictures && config.init.empty())
     lines.push_back(
-        fmt::format("few        with fewer than some {} pictures, little is learnt beyond what an untrained "
-                    "network sees; --init FILE "
-                    "begins with weights learnt elsewhere, such as torchvision's",
-                    few_pictures));
+        formatted("few        with fewer than some {} pictures, little is learnt beyond what an untrained "
+                  "network sees; --init FILE "
+                  "begins with weights learnt elsewhere, such as torchvision's",
+                  few_pictures));
   return lines;
 }
 
 std::string network_table() {
-  std::string text = fmt::format("{:<18}{:>10}{:>8}{:>14}{:>16}\n", "network", "pictures", "layers",
-                                 "parameters", "multiply-adds");
+  std::string text = formatted("{:<18}{:>10}{:>8}{:>14}{:>16}\n", "network", "pictures", "layers",
+                               "parameters", "multiply-adds");
   for (const std::string& name : network_names()) {
     const bool for_small_pictures = name.starts_with("resnet20");
     const int64_t size = for_small_pictures ? 32 : 224;
     const auto network = make_network(name, {.image_size = size});
     const NetworkCost cost = cost_of(*network, {1, size, size, 3});
-    text += fmt::format("{:<18}{:>10}{:>8}{:>14}{:>14.1f} M\n", name, fmt::format("{0}x{0}", size),
-                        cost.layers, cost.parameters, static_cast<double>(cost.multiply_adds) / 1e6);
+    text += formatted("{:<18}{:>10}{:>8}{:>14}{:>14.1f} M\n", name, formatted("{0}x{0}", size), cost.layers,
+                      cost.parameters, static_cast<double>(cost.multiply_adds) / 1e6);
   }
   return text;
 }
@@ -106,7 +106,7 @@ ClusteringReport summarize(const std::vector<KMeansResult>& results, double seco
 }
 
 std::string describe(const ClusteringReport& r) {
-  return fmt::format(
+  return formatted(
       "clustered the bank {} in {:.1f} s: inertia {:.0f}, size imbalance {:.2f}, {} split, {} empty in the "
       "end",
       counted(r.clusterings, "time"), r.seconds, r.inertia, r.imbalance, counted(r.splits, "empty cluster"),

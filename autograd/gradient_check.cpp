@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "autograd/functions.h"
+#include "tensor/format.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
 
@@ -74,8 +75,8 @@ std::string check_gradients(const std::function<Variable(const std::vector<Varia
       const double excess = std::abs(analytic[i] - narrow) / tolerance;
       if (!(excess <= worst_excess)) {
         worst_excess = excess;
-        worst = fmt::format("input {} element {}: backward gives {}, finite differences {} with tolerance {}",
-                            input, i, analytic[i], narrow, tolerance);
+        worst = formatted("input {} element {}: backward gives {}, finite differences {} with tolerance {}",
+                          input, i, analytic[i], narrow, tolerance);
       }
     }
   }

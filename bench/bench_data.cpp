@@ -3,7 +3,6 @@
 //   bench_data FOLDER [VIEWS]
 //
 // A line each: name, value, unit, separated by tabs. One thread.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -12,6 +11,7 @@
 #include "data/augmentation.h"
 #include "data/picture_list.h"
 #include "tensor/clock.h"
+#include "tensor/format.h"
 
 using namespace la;
 

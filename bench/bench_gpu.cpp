@@ -25,6 +25,7 @@
 #include "layers/networks.h"
 #include "tensor/backend.h"
 #include "tensor/clock.h"
+#include "tensor/format.h"
 #include "tensor/ops.h"
 
 using namespace la;

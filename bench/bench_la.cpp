@@ -16,6 +16,7 @@
 
 #include "la/kmeans.h"
 #include "la/memory_bank.h"
+#include "tensor/format.h"
 #include "tensor/ops.h"
 
 namespace {

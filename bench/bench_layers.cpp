@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tensor/format.h"
 #include "tensor/ops.h"
 
 namespace {
@@ -47,7 +48,7 @@ Milliseconds time(const std::function<void()>& f) {
 Milliseconds report(const std::string& name, double work, std::string_view unit,
                     const std::function<void()>& f) {
   const Milliseconds t = time(f);
-  fmt::print("{}\t{:.3f}\t{:.3f}\t{:.0f} {}\n", name, t.median, t.least, work / t.median * 1e3, unit);
+  print("{}\t{:.3f}\t{:.3f}\t{:.0f} {}\n", name, t.median, t.least, work / t.median * 1e3, unit);
   std::fflush(stdout);
   return t;
 }
@@ -109,8 +110,8 @@ double time_conv(const Conv& c, int64_t batch, DType dtype) {
   const ConvGeometry geometry{.stride = c.stride, .padding = c.kernel / 2};
   const Tensor dy = random_tensor(ops::conv2d(x, weight, geometry).shape(), dtype, 3);
   const double work = 2e-9 * static_cast<double>(dy.numel() * c.in * c.kernel * c.kernel);
-  const std::string name = fmt::format("{0} conv {1}x{1} {2}->{3} at {4}x{4} /{5} batch {6}", dtype, c.kernel,
-                                       c.in, c.out, c.extent, c.stride, batch);
+  const std::string name = formatted("{0} conv {1}x{1} {2}->{3} at {4}x{4} /{5} batch {6}", dtype, c.kernel,
+                                     c.in, c.out, c.extent, c.stride, batch);
   const bool first_layer = c.in <= 3;
   double sum = 0;
   sum += report(name + " forward", work, "GFLOP/s", [&] { ops::conv2d(x, weight, geometry); }).median;
@@ -135,7 +136,7 @@ void time_batch_norm(const Shape& shape, DType dtype) {
   const BatchNormOptions options{.relu = true};
   const BatchNormResult result = ops::batch_norm(x, state, residual, options);
   const double unit = 1e-9 * static_cast<double>(x.bytes());
-  const std::string name = fmt::format("{} {} ", dtype, shape);
+  const std::string name = formatted("{} {} ", dtype, shape);
   report(name + "memory", 2 * unit, "GB/s", [&] { ops::scale(x, 2.0f); });
   report(name + "batch norm forward", 3 * unit, "GB/s",
          [&] { ops::batch_norm(x, state, Tensor(), options); });
@@ -151,7 +152,7 @@ void time_all(DType dtype) {
   for (const Network& network : networks) {
     double sum = 0;
     for (const Conv& c : network.convs) sum += c.count * time_conv(c, network.batch, dtype);
-    fmt::print("{} convolutions of {}, each as often as it occurs\t{:.3f}\n", dtype, network.name, sum);
+    print("{} convolutions of {}, each as often as it occurs\t{:.3f}\n", dtype, network.name, sum);
   }
   for (const auto& [extent, channels] :
        {std::pair<int64_t, int64_t>{28, 16}, {14, 32}, {7, 64}, {32, 64}, {4, 512}})
@@ -163,10 +164,10 @@ void time_all(DType dtype) {
 int main(int argc, char** argv) try {
   const std::string_view only = argc > 1 ? argv[1] : "";
   check(only.empty() || only == "f32" || only == "bf16", "expected f32 or bf16, got {}", only);
-  fmt::print("# {} threads; name, median ms, least ms, rate at the median\n", num_threads());
+  print("# {} threads; name, median ms, least ms, rate at the median\n", num_threads());
   if (only != "bf16") time_all(DType::f32);
   if (only != "f32") time_all(DType::bf16);
 } catch (const la::Error& error) {
-  fmt::print(stderr, "bench_layers: {}\n", error.what());
+  print(stderr, "bench_layers: {}\n", error.what());
   return 1;
 }

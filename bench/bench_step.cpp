@@ -3,7 +3,6 @@
 //   bench_step NETWORK SIZE CHANNELS f32|bf16 BATCH STEPS
 //
 // Prints one line: median and best images/s, and the peak memory of the process in MiB, separated by tabs.
-#include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "autograd/sgd.h"
 #include "layers/networks.h"
 #include "tensor/clock.h"
+#include "tensor/format.h"
 #include "tensor/ops.h"
 
 using namespace la;
@@ -38,14 +38,14 @@ void measure(const std::string& name, int64_t size, int64_t channels, DType prec
   std::sort(rates.begin(), rates.end());
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  fmt::print("{:.1f}\t{:.1f}\t{}\n", rates[rates.size() / 2], rates.back(), usage.ru_maxrss / 1024);
+  print("{:.1f}\t{:.1f}\t{}\n", rates[rates.size() / 2], rates.back(), usage.ru_maxrss / 1024);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc != 7) {
-    fmt::print(stderr, "usage: bench_step NETWORK SIZE CHANNELS f32|bf16 BATCH STEPS\n");
+    print(stderr, "usage: bench_step NETWORK SIZE CHANNELS f32|bf16 BATCH STEPS\n");
     return 2;
   }
   try {
@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
             std::string(argv[4]) == "bf16" ? DType::bf16 : DType::f32, std::stoll(argv[5]),
             std::stoi(argv[6]));
   } catch (const std::exception& error) {
-    fmt::print(stderr, "bench_step: {}\n", error.what());
+    print(stderr, "bench_step: {}\n", error.what());
     return 1;
   }
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "data/formats.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -63,7 +64,7 @@ DataSource open_splits(const std::vector<std::string>& train, const std::string&
 DataSource open_cifar10(const DataOptions& options) {
   const std::string& folder = options.path;
   std::vector<std::string> train;
-  for (int i = 1; i <= 5; ++i) train.push_back(fmt::format("{}/data_batch_{}.bin", folder, i));
+  for (int i = 1; i <= 5; ++i) train.push_back(formatted("{}/data_batch_{}.bin", folder, i));
   return open_splits(train, folder + "/test_batch.bin", {.label_bytes = 1, .largest_label = 9},
                      options.limit);
 }

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "data/formats.h"
+#include "tensor/format.h"
 #include "tensor/text.h"
 
 namespace la {
@@ -34,7 +35,7 @@ const Format& find_format(const std::string& path, const std::string& name) {
     const bool there = format.telltale == nullptr || file_exists(telltale) ||
                        (format.compressed && file_exists(telltale + ".gz"));
     if (name == "auto" && there) return format;
-    if (!known.ends_with(format.name)) known += fmt::format("{}{}", known.empty() ? "" : ", ", format.name);
+    if (!known.ends_with(format.name)) known += formatted("{}{}", known.empty() ? "" : ", ", format.name);
   }
   fail("unknown data format \"{}\"; expected auto, or one of {}", name, known);
 }
@@ -43,7 +44,7 @@ const Format& find_format(const std::string& path, const std::string& name) {
 std::string telltales() {
   std::string text;
   for (const Format& format : formats)
-    if (format.telltale != nullptr) text += fmt::format(", nor {} ({})", format.telltale, format.name);
+    if (format.telltale != nullptr) text += formatted(", nor {} ({})", format.telltale, format.name);
   return text;
 }
 
@@ -70,8 +71,8 @@ int PictureArray::label(int64_t i) const {
 }
 
 std::string PictureArray::description() const {
-  return fmt::format("{}, {}x{}x{}{}", counted(size(), "picture"), pictures_.size(1), pictures_.size(2),
-                     pictures_.size(3), has_labels() ? "" : ", no labels");
+  return formatted("{}, {}x{}x{}{}", counted(size(), "picture"), pictures_.size(1), pictures_.size(2),
+                   pictures_.size(3), has_labels() ? "" : ", no labels");
 }
 
 Excerpt Dataset::excerpt(int64_t i, int, const ChooseCrop& choose) const {
@@ -79,7 +80,7 @@ Excerpt Dataset::excerpt(int64_t i, int, const ChooseCrop& choose) const {
   return {all, choose(all.height, all.width)};
 }
 
-std::string Dataset::name(int64_t i) const { return fmt::format("{}", i); }
+std::string Dataset::name(int64_t i) const { return formatted("{}", i); }
 
 std::string recognize_format(const std::string& path) { return find_format(path, "auto").name; }
 

@@ -6,6 +6,7 @@
 
 #include "data/codecs/jpeg.h"
 #include "data/codecs/kinds.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -173,7 +174,7 @@ NameSays what_name_says(std::string_view name) {
   const std::string ending = ending_of(name);
   if (ending.empty() || ending.find(' ') != std::string::npos) return NameSays::nothing;
   for (const Codec& codec : codecs())
-    if (fmt::format(" {} ", codec.endings).find(" " + ending + " ") != std::string::npos)
+    if (formatted(" {} ", codec.endings).find(" " + ending + " ") != std::string::npos)
       return codec.decode != nullptr ? NameSays::picture : NameSays::unreadable_picture;
   return NameSays::nothing;
 }

@@ -19,6 +19,7 @@
 #include "data/formats.h"
 #include "data/leakage.h"
 #include "data/picture_list.h"
+#include "tensor/format.h"
 #include "tensor/io/seal.h"
 #include "tensor/text.h"
 
@@ -36,7 +37,7 @@ void read_on(int file, std::span<uint8_t> bytes) {
   while (!bytes.empty()) {
     const ssize_t got = read(file, bytes.data(), bytes.size());
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw BadPicture(fmt::format("it cannot be read: {}", std::strerror(errno)));
+    if (got < 0) throw BadPicture(formatted("it cannot be read: {}", std::strerror(errno)));
     if (got == 0) throw BadPicture("it became shorter while it was read");
     bytes = bytes.subspan(static_cast<size_t>(got));
   }
@@ -50,7 +51,7 @@ Bytes read_bytes(const std::string& path, const DecodeOptions& options) {
   struct stat status {};
   const std::unique_ptr<const int, Closer> closer(file >= 0 ? &file : nullptr);
   if (file < 0 || fstat(file, &status) != 0)
-    throw BadPicture(fmt::format("it cannot be read: {}", std::strerror(errno)));
+    throw BadPicture(formatted("it cannot be read: {}", std::strerror(errno)));
   if (!S_ISREG(status.st_mode)) throw BadPicture("it is no regular file");
   if (status.st_size == 0) throw BadPicture("it is empty");
   constexpr int64_t head_bytes = 1 << 16, other_bytes = 1 << 26,
@@ -63,8 +64,8 @@ Bytes read_bytes(const std::string& path, const DecodeOptions& options) {
   find_codec(bytes);
   if (size <= head_bytes) return bytes;
   if (size > most)
-    throw BadPicture(fmt::format("it has {} bytes, more than a picture of {} pixels (--max-pixels)", size,
-                                 options.max_pixels));
+    throw BadPicture(formatted("it has {} bytes, more than a picture of {} pixels (--max-pixels)", size,
+                               options.max_pixels));
   bytes.resize(static_cast<size_t>(size));
   read_on(file, std::span(bytes).subspan(static_cast<size_t>(head_bytes)));
   return bytes;
@@ -90,7 +91,7 @@ class PictureFiles final : public Dataset {
   int label(int64_t i) const override { return list_.labels.at(static_cast<size_t>(i)); }
   std::string name(int64_t i) const override { return list_.root + "/" + std::string(list_.path(i)); }
   std::string description() const override {
-    return fmt::format(
+    return formatted(
         "{}, {}", counted(size(), "picture file"),
         has_labels_ ? counted(static_cast<int64_t>(list_.classes.size()), "class", "classes") : "no labels");
   }
@@ -113,7 +114,7 @@ class PictureFiles final : public Dataset {
     const auto refuse = [&](const char* why) {
       const std::string path = name(i);
       count_bad(i, path, why);
-      throw BadPicture(fmt::format("{}: {}", path, why));
+      throw BadPicture(formatted("{}: {}", path, why));
     };
     try {
       return decode(read_bytes(name(i), decode_));
@@ -134,13 +135,13 @@ class PictureFiles final : public Dataset {
 
   /// Sets too_many_ if it was one too many.
   void judge_bad(const std::string& path, const char* why) const {
-    warnings_.push_back(printable(fmt::format("{}: {}", path, why)));
+    warnings_.push_back(printable(formatted("{}: {}", path, why)));
     constexpr size_t few = 5;  // that may be bad in a small folder
     const auto share = static_cast<size_t>(max_bad_ * static_cast<double>(size()));
     if (max_bad_ == 0)
-      too_many_ = fmt::format("{}: {}; no picture may be bad (--max-bad 0)", path, why);
+      too_many_ = formatted("{}: {}; no picture may be bad (--max-bad 0)", path, why);
     else if (bad_.size() > std::max(share, few))
-      too_many_ = fmt::format(
+      too_many_ = formatted(
           "{}: {}; with it, {} of {} pictures cannot be read, more than {} and more than {} % (--max-bad)",
           path, why, bad_.size(), size(), few, 100 * max_bad_);
   }
@@ -164,7 +165,7 @@ bool is_folder(const std::string& path) {
 /// The list that an earlier run has kept; nothing if there is none.
 bool load_listing(const DataOptions& options, const char* part, PictureList& list) {
   if (options.listings.empty()) return false;
-  const std::string path = fmt::format("{}/pictures-{}.txt", options.listings, part);
+  const std::string path = formatted("{}/pictures-{}.txt", options.listings, part);
   if (!file_exists(path)) return false;
   const std::string file = read_file(path);
   const Unsealed list_text = unsealed(file);
@@ -183,8 +184,8 @@ void check_content(const PictureList& train, const PictureList& test, std::vecto
   const SameContent same = find_same_content(train, test);
   if (same.found == 0) return;
   const std::string what =
-      fmt::format("{} of {} test pictures have the same content as a training picture, such as {} and {}",
-                  same.found, same.looked_at, same.test, same.train);
+      formatted("{} of {} test pictures have the same content as a training picture, such as {} and {}",
+                same.found, same.looked_at, same.test, same.train);
   check(2 * same.found <= same.looked_at, "{}: they would be recognized, not classified", what);
   notes.push_back(what + ": accuracy is better than it would be on new pictures");
 }
@@ -195,7 +196,7 @@ DataSource make_source(Split split, const DataOptions& options) {
   source.notes = std::move(split.notes);
   for (const PictureList* list : {&split.train, &split.test})
     if (const std::string left_out = list->left_out.text(); !left_out.empty())
-      source.notes.push_back(fmt::format("left out of {}: {}", list->root, left_out));
+      source.notes.push_back(formatted("left out of {}: {}", list->root, left_out));
   const bool has_test = split.test.size() > 0;
   if (has_test) check_apart(split.train, split.test);
   if (has_test && options.listings.empty()) check_content(split.train, split.test, source.notes);
@@ -247,7 +248,7 @@ Splits find_splits(const std::string& root) {
           root, test, root, test);
   }
   const bool divided = !train.empty() && (!test.empty() || (others.empty() && pictures == 0));
-  if (pictures > 0) others.push_back(fmt::format("{} {}", pictures, pictures == 1 ? "picture" : "pictures"));
+  if (pictures > 0) others.push_back(formatted("{} {}", pictures, pictures == 1 ? "picture" : "pictures"));
   if (!divided) return {.train = root, .test = "", .unused = {}};
   return {.train = root + "/" + train, .test = test.empty() ? "" : root + "/" + test, .unused = others};
 }
@@ -276,7 +277,7 @@ void relocate(PictureList& list, const std::vector<std::string>& folders) {
     if (found > best) root = folder;
     best = std::max(best, found);
   }
-  check(best > 0, "{}: has none of the pictures of the run, such as {}", fmt::join(folders, ", "),
+  check(best > 0, "{}: has none of the pictures of the run, such as {}", joined(folders, ", "),
         list.size() > 0 ? list.path(0) : "");
   list.root = root;
 }
@@ -315,9 +316,8 @@ DataSource open_folder(const DataOptions& options) {
   const Splits splits = find_splits(options.path);
   const std::string test = options.val.empty() ? splits.test : options.val;
   if (!splits.unused.empty())
-    split.notes.push_back(fmt::format("not used of {}, for they stand beside {}: {}", options.path,
-                                      fs::path(splits.train).filename().string(),
-                                      fmt::join(splits.unused, ", ")));
+    split.notes.push_back(formatted("not used of {}, for they stand beside {}: {}", options.path,
+                                    fs::path(splits.train).filename().string(), joined(splits.unused, ", ")));
   split.train = list_pictures(splits.train);
   drop_single_class(split.train, {});
   if (!test.empty()) {

@@ -3,8 +3,10 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <numeric>
 #include <optional>
@@ -12,6 +14,7 @@
 
 #include "data/decode.h"
 #include "data/formats.h"
+#include "tensor/format.h"
 #include "tensor/random.h"
 
 namespace la {
@@ -152,11 +155,10 @@ std::string LeftOut::describe(const Counts& counts, const char* why) {
       continue;
     }
     const std::string& ending = endings[i].second;
-    names +=
-        fmt::format("{}{} {}", i > 0 ? ", " : "", count, ending.empty() ? "without ending" : "." + ending);
+    names += formatted("{}{} {}", i > 0 ? ", " : "", count, ending.empty() ? "without ending" : "." + ending);
   }
-  if (unnamed > 0) names += fmt::format(", {} with {} other endings", unnamed, endings.size() - most_named);
-  return fmt::format("{} {}: {} ({})", total, total == 1 ? "file" : "files", names, why);
+  if (unnamed > 0) names += formatted(", {} with {} other endings", unnamed, endings.size() - most_named);
+  return formatted("{} {}: {} ({})", total, total == 1 ? "file" : "files", names, why);
 }
 
 std::string LeftOut::text() const {
@@ -164,13 +166,13 @@ std::string LeftOut::text() const {
   if (!unreadable_.empty()) parts.push_back(describe(unreadable_, "this build cannot read them"));
   if (!no_pictures_.empty()) parts.push_back(describe(no_pictures_, "no names of pictures"));
   if (special_ > 0)
-    parts.push_back(fmt::format("{} {}", special_,
-                                special_ == 1 ? "pipe, socket or device" : "pipes, sockets or devices"));
+    parts.push_back(
+        formatted("{} {}", special_, special_ == 1 ? "pipe, socket or device" : "pipes, sockets or devices"));
   if (links_ > 0)
-    parts.push_back(fmt::format("{} {}", links_,
-                                links_ == 1 ? "link to a folder that is read without it"
-                                            : "links to folders that are read without them"));
-  return fmt::format("{}", fmt::join(parts, "; "));
+    parts.push_back(formatted("{} {}", links_,
+                              links_ == 1 ? "link to a folder that is read without it"
+                                          : "links to folders that are read without them"));
+  return joined(parts, "; ");
 }
 
 void PictureList::add(std::string_view path, int label) {
@@ -268,7 +270,7 @@ PictureList read_labeled_list(const std::string& file, const std::string& root) 
     list.add(line.substr(0, separator), label);
     most = std::max(most, label);
   });
-  for (int label = 0; label <= most; ++label) list.classes.push_back(fmt::format("{:05}", label));
+  for (int label = 0; label <= most; ++label) list.classes.push_back(formatted("{:05}", label));
   return list;
 }
 
@@ -299,10 +301,10 @@ void share_classes(PictureList& a, PictureList& b) {
 }
 
 std::string to_text(const PictureList& list) {
-  std::string text = fmt::format("{}{}\n", root_key, escaped(list.root));
-  for (const std::string& name : list.classes) text += fmt::format("{}{}\n", class_key, escaped(name));
+  std::string text = formatted("{}{}\n", root_key, escaped(list.root));
+  for (const std::string& name : list.classes) text += formatted("{}{}\n", class_key, escaped(name));
   for (int64_t i = 0; i < list.size(); ++i)
-    text += fmt::format("{} {}\n", list.labels[static_cast<size_t>(i)], escaped(list.path(i)));
+    text += formatted("{} {}\n", list.labels[static_cast<size_t>(i)], escaped(list.path(i)));
   return text;
 }
 

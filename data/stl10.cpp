@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "data/formats.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -31,8 +32,8 @@ std::vector<int> read_labels(const std::string& path, int64_t pictures) {
 }
 
 Part find_part(const std::string& folder, const std::string& name) {
-  const std::string pictures = fmt::format("{}/{}_X.bin", folder, name);
-  const std::string labels = fmt::format("{}/{}_y.bin", folder, name);
+  const std::string pictures = formatted("{}/{}_X.bin", folder, name);
+  const std::string labels = formatted("{}/{}_y.bin", folder, name);
   const int64_t bytes = file_size(pictures), count = bytes / picture_bytes;
   check(bytes > 0 && bytes % picture_bytes == 0, "{}: has {} bytes, expected a multiple of {}", pictures,
         bytes, picture_bytes);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 
+#include "tensor/format.h"
 #include "tensor/random.h"
 
 namespace la {
@@ -17,7 +18,7 @@ Excerpt Subset::excerpt(int64_t i, int size, const ChooseCrop& choose) const {
   return all_.excerpt(row(i), size, choose);
 }
 
-std::string Subset::description() const { return fmt::format("{} of {}", size(), all_.description()); }
+std::string Subset::description() const { return formatted("{} of {}", size(), all_.description()); }
 
 std::unique_ptr<Dataset> labeled_pictures(const Dataset& all) {
   std::vector<int64_t> rows;

@@ -1,7 +1,5 @@
 #include "evaluation/features.h"
 
-#include <fmt/format.h>
-
 #include <string_view>
 
 #include "tensor/ops.h"

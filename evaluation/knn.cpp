@@ -6,6 +6,7 @@
 #include "autograd/functions.h"
 #include "data/loader.h"
 #include "data/subset.h"
+#include "tensor/format.h"
 #include "tensor/ops.h"
 #include "tensor/text.h"
 
@@ -187,8 +188,8 @@ double Evaluator::pixel_accuracy() const {
 
 std::string Evaluator::protocol(const char* vectors) const {
   const int64_t others = labeled_train_->size() - (leaves_one_out() ? 1 : 0);
-  return fmt::format("kNN top-1 (k={}, tau={}, {}, {})", std::min(knn_.neighbors, others), knn_.temperature,
-                     vectors, tested());
+  return formatted("kNN top-1 (k={}, tau={}, {}, {})", std::min(knn_.neighbors, others), knn_.temperature,
+                   vectors, tested());
 }
 
 std::string Evaluator::tested() const {
@@ -200,7 +201,7 @@ std::string Evaluator::knn_protocol() const { return protocol("train embeddings 
 std::string Evaluator::pixel_protocol() const { return protocol("normalized pixels of unit length"); }
 
 std::string Evaluator::bank_protocol() const {
-  return fmt::format("1-NN top-1 (nearest vector of the memory bank, {})", tested());
+  return formatted("1-NN top-1 (nearest vector of the memory bank, {})", tested());
 }
 
 }  // namespace la

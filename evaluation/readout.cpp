@@ -13,6 +13,7 @@
 #include "evaluation/features.h"
 #include "layers/layers.h"
 #include "layers/state_dict.h"
+#include "tensor/format.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/ops.h"
 
@@ -258,9 +259,9 @@ class Training {
   /// What must be the same for a state to go on from.
   std::string identity() const {
     const ReadoutOptions& o = options_;
-    return fmt::format("{} {} {} {} {} {} {} {} {} {} {}", model_.checkpoint, train_->description(),
-                       fmt::join(o.stages, ","), o.epochs, fmt::join(drops(), ","), o.batch, o.learning_rate,
-                       o.momentum, o.weight_decay, o.fixed_crop, o.seed);
+    return formatted("{} {} {} {} {} {} {} {} {} {} {}", model_.checkpoint, train_->description(),
+                     joined(o.stages, ","), o.epochs, joined(drops(), ","), o.batch, o.learning_rate,
+                     o.momentum, o.weight_decay, o.fixed_crop, o.seed);
   }
 
   void save(int epochs_done) const {
@@ -274,7 +275,7 @@ class Training {
           {"velocity." + parameters[i].name, to_torch_layout(parameters[i], sgd_->velocities()[i])});
     }
     write_safetensors(options_.state, tensors,
-                      {{"readout", identity()}, {"epochs_done", fmt::format("{}", epochs_done)}});
+                      {{"readout", identity()}, {"epochs_done", formatted("{}", epochs_done)}});
   }
 
   /// The epochs that are done already.

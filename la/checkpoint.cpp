@@ -4,6 +4,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "tensor/format.h"
 #include "tensor/io/files.h"
 
 namespace la {
@@ -20,7 +21,7 @@ struct Found {
 };
 
 std::string file_name(int epoch, int64_t step) {
-  return fmt::format("{}{:05}-{:09}{}", prefix, epoch, step, suffix);
+  return formatted("{}{:05}-{:09}{}", prefix, epoch, step, suffix);
 }
 
 /// Epoch and step of a file name; nothing if save_checkpoint would not have made this name.
@@ -113,7 +114,7 @@ std::optional<Checkpoint> newest_checkpoint(const std::string& folder,
       check_finite(candidate.path, file.tensors);
       return Checkpoint{candidate.epoch, candidate.step, std::move(file)};
     } catch (const Error& error) {
-      warn(fmt::format("passing over a damaged checkpoint: {}", error.what()));
+      warn(formatted("passing over a damaged checkpoint: {}", error.what()));
     }
   }
   check(found.empty(), "none of the {} checkpoints in '{}' is intact", found.size(), folder);

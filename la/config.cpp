@@ -33,18 +33,9 @@ Chosen in_proportion(int papers, int64_t pictures, int64_t at_least) {
   if (pictures >= imagenet_pictures) return {papers, "the paper's"};
   const int64_t scaled = (papers * pictures + imagenet_pictures / 2) / imagenet_pictures;
   const std::string of_paper =
-      fmt::format("the paper's {} for ImageNet, in proportion to {} pictures", papers, pictures);
+      formatted("the paper's {} for ImageNet, in proportion to {} pictures", papers, pictures);
   if (scaled >= at_least) return {static_cast<int>(scaled), of_paper};
-  return {static_cast<int>(at_least), fmt::format("{}, would be {}", of_paper, scaled)};
-}
-
-std::string comma_list(const std::vector<int>& numbers) {
-  std::string text;
-  for (int number : numbers) {
-    if (!text.empty()) text += ',';
-    text += std::to_string(number);
-  }
-  return text;
+  return {static_cast<int>(at_least), formatted("{}, would be {}", of_paper, scaled)};
 }
 
 /// After 60 % and 80 % of the epochs, rounded up; one drop if they fall together.
@@ -62,7 +53,7 @@ void choose_neighbors(Config& config, int64_t pictures, std::vector<std::string>
     const auto [value, reason] =
         in_proportion(papers_background, pictures, std::clamp<int64_t>(pictures / 2, 2, fewest_background));
     config.background = value;
-    lines.push_back(fmt::format("background k = {}: {}", value, reason));
+    lines.push_back(formatted("background k = {}: {}", value, reason));
   }
   const Clustering papers = papers_clustering(config.network);
   const auto [clusters, reason_for_clusters] =
@@ -73,7 +64,7 @@ void choose_neighbors(Config& config, int64_t pictures, std::vector<std::string>
     config.close_count =
         static_cast<int>(std::clamp<int64_t>(pictures / clusters, 1, std::max(config.background - 1, 1)));
     lines.push_back(
-        fmt::format("close-count = {}: about as many as a k-means cluster would have", config.close_count));
+        formatted("close-count = {}: about as many as a k-means cluster would have", config.close_count));
     return;
   }
   if (config.clusterings == 0) {
@@ -81,12 +72,12 @@ void choose_neighbors(Config& config, int64_t pictures, std::vector<std::string>
     constexpr int fewest_in_paper = 3;
     const bool many = pictures >= worth_many_clusterings;
     config.clusterings = many ? papers.clusterings : fewest_in_paper;
-    lines.push_back(fmt::format("clusterings H = {}: the {}", config.clusterings,
-                                many ? "paper's for this network" : "fewest in the paper"));
+    lines.push_back(formatted("clusterings H = {}: the {}", config.clusterings,
+                              many ? "paper's for this network" : "fewest in the paper"));
   }
   if (config.clusters == 0) {
     config.clusters = clusters;
-    lines.push_back(fmt::format("clusters m = {}: {}", clusters, reason_for_clusters));
+    lines.push_back(formatted("clusters m = {}: {}", clusters, reason_for_clusters));
   }
 }
 
@@ -104,7 +95,7 @@ void validate(const Config& config) {
         "--init-without {} leaves out tensors of --init FILE, which is missing", config.init_without);
   const auto& drops = config.learning_rate_drops;
   check(std::adjacent_find(drops.begin(), drops.end(), std::greater_equal()) == drops.end(),
-        "--learning-rate-drops {} must increase", comma_list(drops));
+        "--learning-rate-drops {} must increase", joined(drops, ","));
   check(config.background != 1,
         "--background 1 makes each picture its own only neighbor, and the loss 0; use at least 2");
   check(config.clusters != 1,
@@ -139,8 +130,8 @@ std::vector<std::string> choose_defaults(Config& config, int64_t pictures) {
   if (config.ir_loss == IrLoss::nce && config.noise == 0) {
     constexpr int papers_noise = 4096;
     config.noise = static_cast<int>(std::clamp<int64_t>(pictures / 10, 1, papers_noise));
-    lines.push_back(fmt::format("noise = {}: {}", config.noise,
-                                config.noise == papers_noise ? "the paper's" : "a tenth of the pictures"));
+    lines.push_back(formatted("noise = {}: {}", config.noise,
+                              config.noise == papers_noise ? "the paper's" : "a tenth of the pictures"));
   }
   constexpr float papers_temperature = 0.07f;
   constexpr int papers_dim = 128;
@@ -151,8 +142,8 @@ std::vector<std::string> choose_defaults(Config& config, int64_t pictures) {
         "estimate fits any");
   if (config.schedule == ScheduleKind::step && config.learning_rate_drops.empty()) {
     config.learning_rate_drops = default_drops(config.epochs);
-    lines.push_back(fmt::format("learning-rate-drops = {}: after 60 % and 80 % of {} epochs",
-                                comma_list(config.learning_rate_drops), config.epochs));
+    lines.push_back(formatted("learning-rate-drops = {}: after 60 % and 80 % of {} epochs",
+                              joined(config.learning_rate_drops, ","), config.epochs));
   }
   return lines;
 }
@@ -161,8 +152,8 @@ std::vector<std::string> choose_for_device(Config& config, Device device) {
   if (config.precision != Precision::automatic) return {};
   const bool multiplies = multiplies_bf16(device);
   config.precision = multiplies ? Precision::bf16 : Precision::f32;
-  return {fmt::format("precision {}: the {} {} bf16", name_of(config.precision),
-                      device.is_cpu() ? "CPU" : "GPU", multiplies ? "multiplies" : "cannot multiply")};
+  return {formatted("precision {}: the {} {} bf16", name_of(config.precision),
+                    device.is_cpu() ? "CPU" : "GPU", multiplies ? "multiplies" : "cannot multiply")};
 }
 
 }  // namespace la

@@ -6,6 +6,7 @@
 #include "la/checkpoint.h"
 #include "layers/networks.h"
 #include "layers/state_dict.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -15,7 +16,7 @@ E named(const SafetensorsFile& file, const std::string& name) {
   const auto& names = enum_names<E>;
   const auto found = std::find(names.begin(), names.end(), file.text(name));
   check(found != names.end(), "{}: \"{}\" is \"{}\"; expected one of {}", file.path, name, file.text(name),
-        fmt::join(names, ", "));
+        joined(names, ", "));
   return static_cast<E>(found - names.begin());
 }
 
@@ -26,7 +27,7 @@ SafetensorsFile read_checkpoint(const std::string& path) {
     check_finite(path, file.tensors);
     return file;
   }
-  const auto warn = [](const std::string& line) { fmt::print(stderr, "warning: {}\n", line); };
+  const auto warn = [](const std::string& line) { print(stderr, "warning: {}\n", line); };
   const std::optional<Checkpoint> newest = newest_checkpoint(path, warn);
   check(newest.has_value(), "{}: has no checkpoint", path);
   return newest->file;
@@ -37,12 +38,12 @@ SafetensorsFile read_checkpoint(const std::string& path) {
 Metadata describe_model(const Config& config, int64_t channels, const AugmentationOptions& view) {
   return {{"network", config.network},
           {"head", std::string(name_of(config.head))},
-          {"dim", fmt::format("{}", config.dim)},
-          {"channels", fmt::format("{}", channels)},
-          {"image_size", fmt::format("{}", view.size)},
+          {"dim", formatted("{}", config.dim)},
+          {"channels", formatted("{}", channels)},
+          {"image_size", formatted("{}", view.size)},
           {"background_color", config.background_color},
-          {"mean", fmt::format("{}", fmt::join(view.mean, " "))},
-          {"stddev", fmt::format("{}", fmt::join(view.stddev, " "))},
+          {"mean", joined(view.mean, " ")},
+          {"stddev", joined(view.stddev, " ")},
           {"precision", std::string(name_of(config.precision))}};
 }
 

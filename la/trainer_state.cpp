@@ -1,6 +1,7 @@
 #include "la/model.h"
 #include "la/trainer.h"
 #include "layers/state_dict.h"
+#include "tensor/format.h"
 #include "tensor/ops.h"
 
 namespace la {
@@ -34,11 +35,11 @@ TrainerState Trainer::state() {
   if (cluster_labels_.defined())
     state.tensors.push_back({labels_name, transposed(cluster_labels_)});  // one clustering after the other
   state.metadata = describe_model(config_, data_.channels(), view_);
-  state.metadata.insert({{"epoch", fmt::format("{}", epoch_)},
-                         {"step", fmt::format("{}", step_)},
-                         {"loss_sum", fmt::format("{}", loss_sum_)},
-                         {"loss_steps", fmt::format("{}", losses_read_)},
-                         {"nce_constant", fmt::format("{}", nce_constant_)}});
+  state.metadata.insert({{"epoch", formatted("{}", epoch_)},
+                         {"step", formatted("{}", step_)},
+                         {"loss_sum", formatted("{}", loss_sum_)},
+                         {"loss_steps", formatted("{}", losses_read_)},
+                         {"nce_constant", formatted("{}", nce_constant_)}});
   return state;
 }
 

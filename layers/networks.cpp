@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "tensor/format.h"
+
 namespace la {
 namespace {
 
@@ -115,8 +117,7 @@ int64_t count_parameters(Module& module) {
 
 std::unique_ptr<Module> make_network(std::string_view name, const NetworkOptions& options) {
   const auto found = makers().find(name);
-  check(found != makers().end(), "unknown network \"{}\"; there are {}", name,
-        fmt::join(network_names(), ", "));
+  check(found != makers().end(), "unknown network \"{}\"; there are {}", name, joined(network_names(), ", "));
   return found->second(options);
 }
 

@@ -1,5 +1,7 @@
 #include "layers/plain_network.h"
 
+#include "tensor/format.h"
+
 namespace la {
 namespace {
 
@@ -50,7 +52,7 @@ AlexNet::AlexNet(const PlainNetworkOptions& o) {
   const auto convolve = [&](int64_t channels, Conv2d::Options options) {
     options.bias = false;
     features.convolve(channels, options);
-    stages_.emplace_back(fmt::format("conv{}", stages_.size() + 1), features.last());
+    stages_.emplace_back(formatted("conv{}", stages_.size() + 1), features.last());
   };
   convolve(64, {.kernel = 11, .stride = 4, .padding = 2});
   features.pool(3);
@@ -74,7 +76,7 @@ Vgg16::Vgg16(const PlainNetworkOptions& o) {
   Builder features(features_, o.image_size, o.channels);
   for (const auto& [channels, count] : {std::pair{64, 2}, {128, 2}, {256, 3}, {512, 3}, {512, 3}}) {
     for (int i = 0; i < count; ++i) features.convolve(channels, {.kernel = 3, .padding = 1});
-    stages_.emplace_back(fmt::format("conv{}", stages_.size() + 1), features.last());
+    stages_.emplace_back(formatted("conv{}", stages_.size() + 1), features.last());
     features.pool(2);
   }
   // Where torchvision has dropout, nothing or the way back to f32 stands here.

@@ -1,5 +1,7 @@
 #include "layers/resnet.h"
 
+#include "tensor/format.h"
+
 namespace la {
 namespace {
 
@@ -50,7 +52,7 @@ ResNet::ResNet(const ResNetOptions& o)
       append_block(*stage, o, {.in = in, .width = width, .stride = s > 0 && b == 0 ? 2 : 1});
       in = width * (o.block == BlockKind::basic ? BasicBlock::expansion : Bottleneck::expansion);
     }
-    add(fmt::format("layer{}", s + 1), *stage);
+    add(formatted("layer{}", s + 1), *stage);
     stages_.push_back(std::move(stage));
   }
   if (pre_activation_) add("bn1", bn1_);
@@ -60,7 +62,7 @@ ResNet::ResNet(const ResNetOptions& o)
 std::vector<std::pair<std::string, Module*>> ResNet::stages() {
   Module* const first = pre_activation_ ? static_cast<Module*>(&conv1_) : &bn1_;
   std::vector<std::pair<std::string, Module*>> result{{"stem", max_pool_ ? max_pool_.get() : first}};
-  for (const auto& stage : stages_) result.emplace_back(fmt::format("layer{}", result.size()), stage.get());
+  for (const auto& stage : stages_) result.emplace_back(formatted("layer{}", result.size()), stage.get());
   if (pre_activation_) result.back().second = &bn1_;
   return result;
 }

@@ -16,7 +16,7 @@ struct Device {
   static Device cuda(int index = 0) { return {Type::cuda, index}; }
   bool is_cpu() const { return type == Type::cpu; }
   bool operator==(const Device&) const = default;
-  std::string str() const { return is_cpu() ? "cpu" : fmt::format("cuda:{}", index); }
+  std::string str() const { return is_cpu() ? "cpu" : formatted("cuda:{}", index); }
 };
 
 /// Why Device::cuda() cannot be used here: no GPU, an old driver, a missing library, a build without CUDA.
@@ -43,10 +43,3 @@ void set_num_threads(int threads);
 int num_threads();
 
 }  // namespace la
-
-template <>
-struct fmt::formatter<la::Device> : fmt::formatter<std::string> {
-  auto format(const la::Device& device, format_context& ctx) const {
-    return formatter<std::string>::format(device.str(), ctx);
-  }
-};

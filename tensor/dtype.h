@@ -85,10 +85,3 @@ decltype(auto) dispatch_float(DType dtype, F&& f) {
 }
 
 }  // namespace la
-
-template <>
-struct fmt::formatter<la::DType> : fmt::formatter<std::string_view> {
-  auto format(la::DType dtype, format_context& ctx) const {
-    return formatter<std::string_view>::format(la::name_of(dtype), ctx);
-  }
-};

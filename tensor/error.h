@@ -3,14 +3,9 @@
 // catch it once, in main.
 #pragma once
 
-// GCC 12 sees an overflow in fmt 9's parser of format specifications that is not there.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wstringop-overflow"
-#include <fmt/format.h>
-#pragma GCC diagnostic pop
-
 #include <stdexcept>
 
+#include "tensor/format.h"
 #include "tensor/text.h"
 
 namespace la {
@@ -22,15 +17,15 @@ struct Error : std::runtime_error {
 
 /// Throws an Error with a formatted message.
 template <class... Args>
-[[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
-  throw Error(fmt::format(format, std::forward<Args>(args)...));
+[[noreturn]] void fail(FormatText<std::type_identity_t<Args>...> text, const Args&... values) {
+  throw Error(format_values(text, {FormatValue(values)...}));
 }
 
 /// Throws an Error with a formatted message unless `condition` holds. The arguments are evaluated either way.
 template <class... Args>
-void check(bool condition, fmt::format_string<Args...> format, Args&&... args) {
+void check(bool condition, FormatText<std::type_identity_t<Args>...> text, const Args&... values) {
   if (!condition) [[unlikely]]
-    fail(format, std::forward<Args>(args)...);
+    fail(text, values...);
 }
 
 }  // namespace la

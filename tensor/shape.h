@@ -40,7 +40,7 @@ class Shape {
 
   bool operator==(const Shape& other) const = default;
 
-  std::string str() const { return fmt::format("[{}]", fmt::join(begin(), end(), ", ")); }
+  std::string str() const { return "[" + joined(*this, ", ") + "]"; }
 
  private:
   std::array<int64_t, max_rank> extents_{};
@@ -48,10 +48,3 @@ class Shape {
 };
 
 }  // namespace la
-
-template <>
-struct fmt::formatter<la::Shape> : fmt::formatter<std::string> {
-  auto format(const la::Shape& shape, format_context& ctx) const {
-    return formatter<std::string>::format(shape.str(), ctx);
-  }
-};

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "tensor/backend.h"
+#include "tensor/format.h"
 #include "tensor/ops.h"
 #include "tests/with_threads.h"
 
@@ -111,7 +112,7 @@ bool same(double got, double expected, double tolerance) {
 /// What is wrong with one output: the worst element, measured in tolerances.
 std::string compare(const Tensor& got, const Array& expected) {
   if (got.shape() != expected.shape || got.dtype() != expected.dtype)
-    return fmt::format("is {} {}, expected {} {}", got.dtype(), got.shape(), expected.dtype, expected.shape);
+    return formatted("is {} {}, expected {} {}", got.dtype(), got.shape(), expected.dtype, expected.shape);
   constexpr double underflow = 0x1p-126;  // below, a device may flush to zero
   const Array stored = expected.stored(expected.dtype);
   const std::vector<double> values = to_doubles(got);
@@ -123,17 +124,17 @@ std::string compare(const Tensor& got, const Array& expected) {
     const double excess = std::abs(value - stored[i].value) / error;
     if (!worst.empty() && !(excess > worst_excess)) continue;
     worst_excess = excess;
-    worst = fmt::format("element {} is {}, expected {} +- {}", i, value, stored[i].value, error);
+    worst = formatted("element {} is {}, expected {} +- {}", i, value, stored[i].value, error);
   }
   return worst;
 }
 
 std::string check_outputs(const Tensors& outputs, const Arrays& expected) {
   if (outputs.size() != expected.size())
-    return fmt::format("{} outputs, expected {}", outputs.size(), expected.size());
+    return formatted("{} outputs, expected {}", outputs.size(), expected.size());
   for (size_t o = 0; o < outputs.size(); ++o)
     if (const std::string problem = compare(outputs[o], expected[o]); !problem.empty())
-      return fmt::format("output {} {}", o, problem);
+      return formatted("output {} {}", o, problem);
   return "";
 }
 
@@ -148,13 +149,13 @@ std::string check_inputs(const Tensors& inputs, const Arrays& before, const Tens
       if (const std::vector<double> now = to_doubles(inputs[i]);
           !std::equal(now.begin(), now.end(), before[i].values.begin(),
                       [](double x, const Bounded& y) { return same(x, y.value, 0); }))
-        return fmt::format("input {} was changed", i);
+        return formatted("input {} was changed", i);
   return "";
 }
 
 std::string check_margins(const Tensors& tensors, const char* what) {
   for (size_t t = 0; t < tensors.size(); ++t)
-    if (!margins_are_intact(tensors[t])) return fmt::format("bytes around {} {} were overwritten", what, t);
+    if (!margins_are_intact(tensors[t])) return formatted("bytes around {} {} were overwritten", what, t);
   return "";
 }
 
@@ -244,7 +245,7 @@ Input constant(Shape shape, double value, DType dtype) {
 
 std::string OpCase::name() const {
   std::string text = op + (options.empty() ? "" : " " + options);
-  for (const Input& input : inputs) text += fmt::format(" {}{}", input.dtype, input.shape);
+  for (const Input& input : inputs) text += formatted(" {}{}", input.dtype, input.shape);
   return text;
 }
 
@@ -271,8 +272,8 @@ std::string check_on(const OpCase& c, Device device) {
     const WithThreads scope(threads);
     const std::string problem = check_run(c, device, arrays, expected, aligned);
     if (!problem.empty())
-      return fmt::format("{} on {}, {} threads, {}: {}", c.name(), device, threads,
-                         aligned ? "aligned" : "misaligned", problem);
+      return formatted("{} on {}, {} threads, {}: {}", c.name(), device, threads,
+                       aligned ? "aligned" : "misaligned", problem);
   }
   return "";
 }
@@ -295,8 +296,8 @@ std::string check_gradient_on(const OpCase& c, Device device) {
       tolerance += stored.values[i].error;
     }
     if (!same(got, slope.value, tolerance))
-      return fmt::format("{} on {}: output {} gives a slope of {}, finite differences {} +- {}", c.name(),
-                         device, o, got, slope.value, tolerance);
+      return formatted("{} on {}: output {} gives a slope of {}, finite differences {} +- {}", c.name(),
+                       device, o, got, slope.value, tolerance);
   }
   return "";
 }

@@ -1,6 +1,7 @@
 // Cases of tables, selection, losses over rows and k-means. Where a result depends on which of two
 // scores is larger, the inputs are coarse: their scores are exact in f32, so that every implementation
 // sees the same ties.
+#include "tensor/format.h"
 #include "tensor/ops.h"
 #include "tests/op_case.h"
 
@@ -42,7 +43,7 @@ OpCase scatter_rows_case(const Shape& table, DType dtype, int64_t count) {
 
 OpCase set_column_case(int64_t rows, int64_t columns, int64_t column) {
   return {.op = "set_column",
-          .options = fmt::format("column={}", column),
+          .options = formatted("column={}", column),
           .inputs = {below({rows, columns}, 1000), below({rows}, 1000)},
           .run = [=](const Tensors& in) -> Tensors {
             ops::set_column(in[0], column, in[1]);
@@ -57,7 +58,7 @@ OpCase set_column_case(int64_t rows, int64_t columns, int64_t column) {
 
 OpCase ema_update_rows_case(int64_t n, int64_t depth, int64_t count, float keep) {
   return {.op = "ema_update_rows",
-          .options = fmt::format("keep={}", keep),
+          .options = formatted("keep={}", keep),
           .inputs = {normal({n, depth}), distinct(count, n), normal({count, depth})},
           .run = [=](const Tensors& in) -> Tensors {
             ops::ema_update_rows(in[0], in[1], in[2], keep);
@@ -103,7 +104,7 @@ OpCase gather_sum_case(const TableSizes& s) {
 
 OpCase top_k_case(const Input& scores, int64_t k) {
   return {.op = "top_k",
-          .options = fmt::format("k={}", k),
+          .options = formatted("k={}", k),
           .inputs = {scores},
           .run = [=](const Tensors& in) -> Tensors {
             const TopK out = ops::top_k(in[0], k);
@@ -114,7 +115,7 @@ OpCase top_k_case(const Input& scores, int64_t k) {
 
 OpCase nearest_rows_case(const TableSizes& s, bool include) {
   OpCase c{.op = "nearest_rows",
-           .options = fmt::format("k={}", s.k),
+           .options = formatted("k={}", s.k),
            .inputs = {coarse({s.queries, s.depth}), coarse({s.table, s.depth})},
            .run = [=](const Tensors& in) -> Tensors {
              const TopK out = ops::nearest_rows(in[0], in[1], s.k, in.size() > 2 ? in[2] : Tensor());
@@ -131,7 +132,7 @@ OpCase nearest_rows_case(const TableSizes& s, bool include) {
 
 OpCase columns_to_mask_case(int64_t rows, int64_t k, int64_t width) {
   return {.op = "columns_to_mask",
-          .options = fmt::format("width={}", width),
+          .options = formatted("width={}", width),
           .inputs = {below({rows, k}, width)},
           .run = [=](const Tensors& in) -> Tensors { return {ops::columns_to_mask(in[0], width)}; },
           .reference = [=](const Arrays& in) -> Arrays {
@@ -158,7 +159,7 @@ OpCase loss_case(const char* op, std::vector<Input> inputs, float factor,
                  const std::function<RowLosses(const Tensors&)>& run,
                  const std::function<Arrays(const Arrays&)>& loss) {
   return {.op = op,
-          .options = fmt::format("factor={}", factor),
+          .options = formatted("factor={}", factor),
           .inputs = std::move(inputs),
           .run = [run](const Tensors& in) -> Tensors {
             const RowLosses out = run(in);
@@ -204,7 +205,7 @@ OpCase nearest_centroid_case(const Input& x, const Input& centroids) {
 
 OpCase mean_by_label_case(int64_t n, int64_t depth, int64_t m, int64_t used) {
   return {.op = "mean_by_label",
-          .options = fmt::format("m={}", m),
+          .options = formatted("m={}", m),
           .inputs = {normal({n, depth}), below({n}, used)},
           .run = [=](const Tensors& in) -> Tensors {
             const ClusterMeans out = ops::mean_by_label(in[0], in[1], m);

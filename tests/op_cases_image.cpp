@@ -1,5 +1,6 @@
 // Cases of the ops on pictures. The reference is the function that makes one view on the host, which
 // test_resize.cpp and test_augmentation.cpp compare with plain loops.
+#include "tensor/format.h"
 #include "tensor/ops.h"
 #include "tests/op_case.h"
 
@@ -36,7 +37,7 @@ OpCase make_views_case(const Shape& pictures, int64_t views, int size) {
       any_plans(views, static_cast<float>(pictures[1]), static_cast<float>(pictures[2]));
   const int64_t plan_bytes = sizeof(ViewPlan);
   return {.op = "make_views",
-          .options = fmt::format("size={}", size),
+          .options = formatted("size={}", size),
           .inputs = {below(pictures, 256, DType::u8), below({views}, pictures[0])},
           .run = [=](const Tensors& in) -> Tensors {
             Tensor bytes({views, plan_bytes}, DType::u8, in[0].device());

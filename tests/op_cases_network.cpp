@@ -1,6 +1,7 @@
 // Cases of convolution, pooling and batch normalization.
 #include <functional>
 
+#include "tensor/format.h"
 #include "tensor/ops.h"
 #include "tests/op_case.h"
 
@@ -22,8 +23,8 @@ struct Convolution {
     return {x[0], extent(1), extent(2), weight[0]};
   }
   std::string options() const {
-    return fmt::format("stride={} padding={} dilation={}", geometry.stride, geometry.padding,
-                       geometry.dilation);
+    return formatted("stride={} padding={} dilation={}", geometry.stride, geometry.padding,
+                     geometry.dilation);
   }
   double operations() const {
     return 2.0 * static_cast<double>(y().numel() * weight[1] * weight[2] * weight[3]);
@@ -82,7 +83,7 @@ void add_convolution(const Convolution& c, OpCases& cases, bool only_timed = fal
 // ---- Pooling ----------------------------------------------------------------------------------------------
 
 std::string describe(const PoolGeometry& g) {
-  return fmt::format("kernel={} stride={} padding={}", g.kernel, g.stride, g.padding);
+  return formatted("kernel={} stride={} padding={}", g.kernel, g.stride, g.padding);
 }
 
 OpCase max_pool2d_case(const Input& x, const PoolGeometry& g) {
@@ -178,7 +179,7 @@ struct BatchNorm {
     return in;
   }
   std::string describe() const {
-    return fmt::format("relu={} momentum={} epsilon={}", options.relu, options.momentum, options.epsilon);
+    return formatted("relu={} momentum={} epsilon={}", options.relu, options.momentum, options.epsilon);
   }
 };
 

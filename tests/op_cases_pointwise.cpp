@@ -1,4 +1,5 @@
 // Cases of filling, copying, random numbers and pointwise ops.
+#include "tensor/format.h"
 #include "tensor/ops.h"
 #include "tests/op_case.h"
 
@@ -64,7 +65,7 @@ OpCase add_in_place_case(const Shape& shape, DType dtype) {
 
 OpCase scale_case(const Shape& shape, DType dtype, float factor) {
   return {.op = "scale",
-          .options = fmt::format("factor={}", factor),
+          .options = formatted("factor={}", factor),
           .inputs = {normal(shape, dtype, 100)},
           .run = [=](const Tensors& in) -> Tensors { return {ops::scale(in[0], factor)}; },
           .reference = [=](const Arrays& in) -> Arrays {
@@ -83,7 +84,7 @@ OpCase scale_by_case(const Shape& shape, DType dtype) {
 
 OpCase fill_case(const Shape& shape, DType dtype, float value) {
   return {.op = "fill",
-          .options = fmt::format("value={}", value),
+          .options = formatted("value={}", value),
           .inputs = {below(shape, 100, dtype)},
           .run = [=](const Tensors& in) -> Tensors {
             ops::fill(in[0], value);
@@ -113,7 +114,7 @@ OpCase copy_into_case(const Shape& shape, DType dtype) {
 
 OpCase cast_case(const Shape& shape, DType from, DType to) {
   return {.op = "cast",
-          .options = fmt::format("to={}", to),
+          .options = formatted("to={}", to),
           .inputs = {normal(shape, from, 1000)},
           .run = [=](const Tensors& in) -> Tensors { return {ops::cast(in[0], to)}; },
           .reference = [=](const Arrays& in) -> Arrays {
@@ -146,7 +147,7 @@ OpCase random_below_step_case(const Shape& shape, int64_t step) {
   const RandomKey key{.seed = 5, .stream = RandomStream::noise_samples, .index = 0xffffffff};
   return {
       .op = "random_below",
-      .options = fmt::format("step={}", step),
+      .options = formatted("step={}", step),
       .inputs = {constant({1}, static_cast<double>(step), DType::i64), constant(shape, 0)},
       .run = [=](const Tensors& in) -> Tensors { return {ops::random_below(in[1].shape(), n, key, in[0])}; },
       .reference = [=](const Arrays& in) -> Arrays {
@@ -171,7 +172,7 @@ OpCase dropout_case(const Shape& shape, DType dtype, float p, int64_t step = 0) 
     return {y};
   };
   OpCase c{.op = "dropout",
-           .options = fmt::format("p={} step={}", p, step),
+           .options = formatted("p={} step={}", p, step),
            .inputs = {normal(shape, dtype)},
            .run = [=](const Tensors& in) -> Tensors {
              return {ops::dropout(in[0], p, key, in.size() > 1 ? in[1] : Tensor())};

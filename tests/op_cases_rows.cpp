@@ -1,4 +1,5 @@
 // Cases of ops on rows and channels, matrix products and the optimizer.
+#include "tensor/format.h"
 #include "tensor/ops.h"
 #include "tests/op_case.h"
 
@@ -81,8 +82,8 @@ OpCase matmul_case(const MatmulSizes& s, DType dtype, const MatmulOptions& o) {
   const bool into = o.beta != 0;
   return {
       .op = into ? "matmul_into" : "matmul",
-      .options = fmt::format("transpose={}{} alpha={} beta={}", int{o.transpose_a}, int{o.transpose_b},
-                             o.alpha, o.beta),
+      .options = formatted("transpose={}{} alpha={} beta={}", int{o.transpose_a}, int{o.transpose_b}, o.alpha,
+                           o.beta),
       .inputs = {normal(a, dtype), normal(b, dtype), normal({s.rows, s.columns}, dtype)},
       .run = [=](const Tensors& in) -> Tensors {
         if (!into) return {ops::matmul(in[0], in[1], o)};
@@ -95,8 +96,7 @@ OpCase matmul_case(const MatmulSizes& s, DType dtype, const MatmulOptions& o) {
 
 /// Parameters with and without weight decay and momentum, in one call.
 OpCase sgd_case(const std::vector<Shape>& shapes, float momentum) {
-  OpCase c{
-      .op = "sgd_step", .options = fmt::format("momentum={}", momentum), .inputs = {constant({1}, 0.03)}};
+  OpCase c{.op = "sgd_step", .options = formatted("momentum={}", momentum), .inputs = {constant({1}, 0.03)}};
   for (const Shape& shape : shapes)
     for (int part = 0; part < 3; ++part) c.inputs.push_back(normal(shape));
   const auto decay = [](size_t slot) { return slot % 2 == 0 ? 1e-4f : 0.0f; };

@@ -167,7 +167,7 @@ std::string tga_bytes(const Picture& p) {
 }
 
 std::string pnm_bytes(const Picture& p) {
-  std::string bytes = fmt::format("P{}\n{} {}\n255\n", p.channels == 1 ? 5 : 6, p.width, p.height);
+  std::string bytes = formatted("P{}\n{} {}\n255\n", p.channels == 1 ? 5 : 6, p.width, p.height);
   for (int y = 0; y < p.height; ++y) bytes += rows_of(p, y);
   return bytes;
 }

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "data/dataset.h"
+#include "tensor/format.h"
 #include "tests/idx_files.h"
 #include "tests/temporary_folder.h"
 
@@ -90,7 +91,7 @@ std::string cifar_record(const std::string& labels, int64_t pattern) {
   return labels + planes(pattern, 32, false);
 }
 
-std::string batch_name(int i) { return fmt::format("data_batch_{}.bin", i); }
+std::string batch_name(int i) { return formatted("data_batch_{}.bin", i); }
 
 /// Five batches of two records; picture i has the label i.
 void write_cifar10(const TemporaryFolder& folder) {

@@ -12,6 +12,7 @@
 #include "la/memory_bank.h"
 #include "layers/resnet.h"
 #include "layers/state_dict.h"
+#include "tensor/format.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/ops.h"
 #include "tests/op_case.h"
@@ -25,7 +26,7 @@ struct Fixture {
   SafetensorsFile file;
 
   explicit Fixture(const std::string& name)
-      : file(read_safetensors(fmt::format("tests/fixtures/{}.safetensors", name))) {}
+      : file(read_safetensors(formatted("tests/fixtures/{}.safetensors", name))) {}
 
   const Tensor& operator[](const std::string& name) const { return file.at(name); }
   bool contains(const std::string& name) const { return file.contains(name); }

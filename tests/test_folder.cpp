@@ -10,6 +10,7 @@
 #include "data/loader.h"
 #include "data/picture_list.h"
 #include "evaluation/knn.h"
+#include "tensor/format.h"
 #include "tensor/io/files.h"
 #include "tensor/io/seal.h"
 #include "tests/own_picture.h"
@@ -49,7 +50,7 @@ Files files_of(const PictureList& list) {
 /// A folder with so many pictures, "00.png" and on, of which those named are texts.
 void make_folder(const TemporaryFolder& folder, int pictures, const std::set<int>& bad) {
   for (int i = 0; i < pictures; ++i) {
-    const std::string path = folder.file(fmt::format("{:02}.png", i));
+    const std::string path = folder.file(formatted("{:02}.png", i));
     bad.contains(i) ? make_file(path, "no picture") : make_picture(path, static_cast<uint64_t>(i));
   }
 }
@@ -119,7 +120,7 @@ namespace {
 
 /// So many folders with one picture each, and in each links to all the others.
 void make_clique(const TemporaryFolder& folder, int count) {
-  const auto name = [&](int i) { return fmt::format("{:02}", i); };
+  const auto name = [&](int i) { return formatted("{:02}", i); };
   for (int i = 0; i < count; ++i) {
     make_file(folder.file(name(i) + "/1.png"), "");
     for (int other = 0; other < count; ++other)
@@ -276,8 +277,8 @@ TEST_CASE("test pictures that are training pictures are refused") {
 TEST_CASE("copies of training pictures among the test pictures are told of, and refused if they are most") {
   const TemporaryFolder folder;
   for (int i = 0; i < 6; ++i) {
-    make_picture(folder.file(fmt::format("train/{}/{}.png", i % 2, i)), 10 + static_cast<uint64_t>(i));
-    make_picture(folder.file(fmt::format("val/{}/new {}.png", i % 2, i)),
+    make_picture(folder.file(formatted("train/{}/{}.png", i % 2, i)), 10 + static_cast<uint64_t>(i));
+    make_picture(folder.file(formatted("val/{}/new {}.png", i % 2, i)),
                  (i < 2 ? 10 : 100) + static_cast<uint64_t>(i));
   }
   const DataSource some = open_data({.path = folder.path()});
@@ -286,14 +287,14 @@ TEST_CASE("copies of training pictures among the test pictures are told of, and 
       "2 of 6 test pictures have the same content as a training picture, such as " +
       folder.file("val/0/new 0.png") + " and " + folder.file("train/0/0.png")));
   for (int i = 2; i < 5; ++i)
-    make_picture(folder.file(fmt::format("val/{}/new {}.png", i % 2, i)), 10 + static_cast<uint64_t>(i));
+    make_picture(folder.file(formatted("val/{}/new {}.png", i % 2, i)), 10 + static_cast<uint64_t>(i));
   CHECK_THROWS_WITH_AS(open_data({.path = folder.path()}), doctest::Contains("5 of 6 test pictures"), Error);
 }
 
 TEST_CASE("a share of each class is set apart for testing, always the same") {
   const TemporaryFolder folder;
-  for (int i = 0; i < 20; ++i) make_picture(folder.file(fmt::format("a/{:02}.png", i)));
-  for (int i = 0; i < 3; ++i) make_picture(folder.file(fmt::format("b/{}.png", i)));
+  for (int i = 0; i < 20; ++i) make_picture(folder.file(formatted("a/{:02}.png", i)));
+  for (int i = 0; i < 3; ++i) make_picture(folder.file(formatted("b/{}.png", i)));
   make_picture(folder.file("c/alone.png"));
   const auto open = [&] { return open_data({.path = folder.path(), .val_split = 0.25}); };
   const DataSource data = open(), again = open();
@@ -465,7 +466,7 @@ TEST_CASE("folders with the usual names of splits are no classes") {
     CHECK(data.train->has_labels());
     CHECK(parse_picture_list(data.train->listing(), "").classes == c.classes_of_train);
     if (data.test) CHECK(data.test->has_labels());  // also where it has one class alone
-    CHECK(fmt::format("{}", fmt::join(data.notes, " ")).find(c.note) != std::string::npos);
+    CHECK(joined(data.notes, " ").find(c.note) != std::string::npos);
   }
   const TemporaryFolder folder;
   for (const char* name : {"val/a/1.png", "test/b/2.png"}) make_picture(folder.file(name));

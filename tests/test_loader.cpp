@@ -8,6 +8,7 @@
 
 #include "data/device_loader.h"
 #include "data/loader.h"
+#include "tensor/format.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
 #include "tests/op_case.h"
@@ -217,7 +218,7 @@ TEST_CASE("an Error in a picture reaches next() at its batch, and a new epoch ma
     Seen seen;
     for (int64_t i = 0; i < step; ++i) append(seen, loader.next());
     CHECK(std::equal(seen.indices.begin(), seen.indices.end(), expected.indices.begin()));
-    const std::string message = fmt::format("picture {} is broken", expected.indices[at]);
+    const std::string message = formatted("picture {} is broken", expected.indices[at]);
     CHECK_THROWS_WITH_AS(loader.next(), message.c_str(), Error);
     CHECK_THROWS_WITH_AS(loader.next(), message.c_str(), Error);
     broken.repair();

@@ -4,11 +4,13 @@
 
 #include <cmath>
 #include <filesystem>
+#include <iterator>
 #include <sstream>
 
 #include "autograd/functions.h"
 #include "layers/networks.h"
 #include "layers/state_dict.h"
+#include "tensor/format.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/ops.h"
 #include "tests/op_case.h"
@@ -102,7 +104,7 @@ TEST_CASE("networks agree with PyTorch" * doctest::test_suite("networks")) {
     if (name.ends_with("-wide")) continue;  // differ from resnet20 in numbers alone
     size_t checked = 0;
     for (const std::string form : {"", "-large"}) {  // with the stem for large pictures
-      const std::string path = fmt::format("tests/fixtures/network_{}{}.safetensors", name, form);
+      const std::string path = formatted("tests/fixtures/network_{}{}.safetensors", name, form);
       if (!std::filesystem::exists(path)) continue;
       CAPTURE(path);
       ++checked;

@@ -9,6 +9,7 @@
 #include "apps/options/arguments.h"
 #include "apps/options/option_table.h"
 #include "apps/options/preset_file.h"
+#include "tensor/format.h"
 #include "tensor/io/files.h"
 #include "tensor/io/seal.h"
 #include "tests/temporary_folder.h"
@@ -163,7 +164,7 @@ TEST_CASE("options: without a preset, picture files get their own") {
   };
   CHECK(dim_for({"--data", pictures.path()}) == 48);
   std::filesystem::create_directories(pictures.file("a/b"));
-  for (int i = 0; i < 4999; ++i) write_bytes(pictures.file(fmt::format("a/b/{}.png", i)), "");
+  for (int i = 0; i < 4999; ++i) write_bytes(pictures.file(formatted("a/b/{}.png", i)), "");
   write_bytes(pictures.file("text.txt"), "");
   CHECK(dim_for({"--data", pictures.path()}) == 48);
   write_bytes(pictures.file("a/one more.jpg"), "");

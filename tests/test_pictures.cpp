@@ -9,6 +9,7 @@
 
 #include "data/decode.h"
 #include "data/formats.h"
+#include "tensor/format.h"
 #include "tests/own_picture.h"
 #include "tests/picture_files.h"
 #include "tests/temporary_folder.h"
@@ -286,7 +287,7 @@ TEST_CASE("pictures with more pixels than they may have, or can hold, are refuse
     const Picture all = read_picture(path + ".ppm");
     const int64_t fewer = int64_t{all.height} * all.width - 1;
     CHECK(refusal(read_file(path), {.max_pixels = fewer})
-              .ends_with(fmt::format("more than {} (--max-pixels)", fewer)));
+              .ends_with(formatted("more than {} (--max-pixels)", fewer)));
   }
   if (what_name_says("a.heic") == NameSays::picture) {
     // Two tiles of 64 x 64 pixels, of which its boxes say that they are 26 x 18.

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "data/decode.h"
+#include "tensor/format.h"
 #include "tensor/io/npy.h"
 #include "tests/own_picture.h"
 #include "tests/picture_files.h"
@@ -30,7 +31,7 @@ struct Called {
 /// Runs a program of this build on the CPU.
 Called call(const std::string& command) {
   const char* folder = std::getenv("LA_PROGRAMS");
-  const std::string line = fmt::format("{}/{} 2>&1", folder != nullptr ? folder : ".", command);
+  const std::string line = formatted("{}/{} 2>&1", folder != nullptr ? folder : ".", command);
   FILE* pipe = popen(line.c_str(), "r");
   REQUIRE(pipe != nullptr);
   std::string output;
@@ -50,7 +51,7 @@ int64_t make_pictures(const TemporaryFolder& folder) {
   int64_t good = 0;
   for (const char* part : {"train", "val"})
     for (const int c : {0, 1}) {
-      const fs::path place = folder.file(fmt::format("{}/{}", part, c == 0 ? "dark ones" : "h\xc3\xa4lle"));
+      const fs::path place = folder.file(formatted("{}/{}", part, c == 0 ? "dark ones" : "h\xc3\xa4lle"));
       const auto picture = [&](int height, int width, int channels, uint64_t seed) {
         OwnPicture own(height, width, channels, seed + (std::string(part) == "val" ? 100 : 0));
         for (uint8_t& pixel : own.pixels) pixel = static_cast<uint8_t>(pixel / 2 + 127 * c);
@@ -104,7 +105,7 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   const TemporaryFolder folder, work;
   const int64_t good = make_pictures(folder);
   const std::string run = work.file("run"), train_folder = folder.file("train");
-  const std::string settings = fmt::format(
+  const std::string settings = formatted(
       "la_train --data {} --network resnet20 --image-size 24 --dim 16 --head linear-bn --batch 8 --epochs 2 "
       "--warm-start-epochs 1 --clusters 2 --background 8 --ir-loss softmax --bank-init forward --device cpu "
       "--threads 2 --loader-threads 2",
@@ -128,10 +129,10 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   CHECK(fs::exists(run + "/pictures-train.txt"));
 
   const Called embedded =
-      call(fmt::format("la_embed {} {} --out {} --layers stem,layer2.0.conv1 --whole --max-bad 0.1 --device "
-                       "cpu --similar '{}/dark "
-                       "ones/rgb.png' --top 30 --sheet {}",
-                       run, train_folder, work.file("v.npy"), train_folder, work.file("sheet.png")));
+      call(formatted("la_embed {} {} --out {} --layers stem,layer2.0.conv1 --whole --max-bad 0.1 --device "
+                     "cpu --similar '{}/dark "
+                     "ones/rgb.png' --top 30 --sheet {}",
+                     run, train_folder, work.file("v.npy"), train_folder, work.file("sheet.png")));
   CHECK_MESSAGE(embedded.status == 0, embedded.output);
   const Tensor v = read_npy(work.file("v.npy"));
   CHECK(v.shape() == Shape{good, 16});
@@ -145,8 +146,8 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
     for (int64_t d = 0; d < 16; ++d) squares += std::pow(v.data<float>()[i * 16 + d], 2);
     CHECK(squares == doctest::Approx(1.0).epsilon(1e-5));
   }
-  CHECK_FALSE(embedded.says(fmt::format("{}/dark ones/rgb.png", train_folder)));  // the query itself
-  CHECK_MESSAGE(embedded.says(fmt::format("{}/dark ones/", train_folder)), embedded.output);
+  CHECK_FALSE(embedded.says(formatted("{}/dark ones/rgb.png", train_folder)));  // the query itself
+  CHECK_MESSAGE(embedded.says(formatted("{}/dark ones/", train_folder)), embedded.output);
   const Picture sheet = read_picture(work.file("sheet.png"));
   CHECK(sheet.channels == 3);
   constexpr int row = 8 + 160 + 24, below_picture = 8 + 160 + 5;
@@ -157,19 +158,19 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   CHECK(written);
 
   const Called repeated =
-      call(fmt::format("la_embed {} {} --out {} --device cpu", run, train_folder, work.file("v.npy")));
+      call(formatted("la_embed {} {} --out {} --device cpu", run, train_folder, work.file("v.npy")));
   CHECK(repeated.status == 1);
   CHECK(repeated.says("v.npy: exists already; --force overwrites it"));
 
-  const Called one = call(fmt::format("la_embed {} '{}/dark ones/rgb.png' --out {} --device cpu", run,
-                                      train_folder, work.file("one.npy")));
+  const Called one = call(formatted("la_embed {} '{}/dark ones/rgb.png' --out {} --device cpu", run,
+                                    train_folder, work.file("one.npy")));
   CHECK_MESSAGE(one.status == 0, one.output);
   CHECK(read_npy(work.file("one.npy")).shape() == Shape{1, 16});
 
   // What is wrong is said before anything is computed.
   for (const std::string& wrong :
-       {fmt::format("la_embed {} {} --max-bad 0.1 --device cpu --similar none.png", run, train_folder),
-        fmt::format("la_eval {} --data {} --max-bad 0.1 --device cpu --stages conv9", run, folder.path())}) {
+       {formatted("la_embed {} {} --max-bad 0.1 --device cpu --similar none.png", run, train_folder),
+        formatted("la_eval {} --data {} --max-bad 0.1 --device cpu --stages conv9", run, folder.path())}) {
     const Called refused = call(wrong);
     CHECK(refused.status == 1);
     CHECK_MESSAGE(std::count(refused.output.begin(), refused.output.end(), '\n') == 1, refused.output);
@@ -179,9 +180,9 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   }
 
   const Called evaluated =
-      call(fmt::format("la_eval {} --data {} --epochs 3 --batch 8 --ten-crop --low-shot 50,100 --max-bad 0.1 "
-                       "--device cpu --out {}",
-                       run, folder.path(), work.file("eval.json")));
+      call(formatted("la_eval {} --data {} --epochs 3 --batch 8 --ten-crop --low-shot 50,100 --max-bad 0.1 "
+                     "--device cpu --out {}",
+                     run, folder.path(), work.file("eval.json")));
   CHECK_MESSAGE(evaluated.status == 0, evaluated.output);
   const auto results = nlohmann::json::parse(read_file(work.file("eval.json")));
   REQUIRE(results["evaluations"].size() == 1);
@@ -199,8 +200,8 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
 
   // A second time it adds to the same file, and takes the place of what was there.
   const std::string again_by_neighbors =
-      fmt::format("la_eval {} --data {} --knn-only --max-bad 0.1 --device cpu --out {}", run, folder.path(),
-                  work.file("eval.json"));
+      formatted("la_eval {} --data {} --knn-only --max-bad 0.1 --device cpu --out {}", run, folder.path(),
+                work.file("eval.json"));
   CHECK(call(again_by_neighbors).status == 0);
   const auto added = nlohmann::json::parse(read_file(work.file("eval.json")));
   REQUIRE(added["evaluations"].size() == 1);
@@ -213,13 +214,13 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   CHECK(call(again_by_neighbors + " --force").status == 0);
 
   const Called exported =
-      call(fmt::format("la_export {} --onnx {} --torch {}", run, work.file("m.onnx"), work.file("torch")));
+      call(formatted("la_export {} --onnx {} --torch {}", run, work.file("m.onnx"), work.file("torch")));
   CHECK_MESSAGE(exported.status == 0, exported.output);
   CHECK(fs::file_size(work.file("m.onnx")) > 1'000'000);
   CHECK(fs::file_size(work.file("torch/weights.safetensors")) > 1'000'000);
   const auto network = nlohmann::json::parse(read_file(work.file("torch/network.json")));
   CHECK(network["calls"].back()[0] == "l2_normalize");
-  CHECK(call(fmt::format("la_export {} --torch {}", run, work.file("torch"))).says("--force overwrites it"));
+  CHECK(call(formatted("la_export {} --torch {}", run, work.file("torch"))).says("--force overwrites it"));
 
   // Another network begins with what fits of the weights.
   const fs::path checkpoint = run + "/checkpoint-00002-000000006.safetensors";

@@ -12,6 +12,7 @@
 
 #include "apps/program.h"
 #include "apps/run/progress.h"
+#include "tensor/format.h"
 #include "tensor/version.h"
 
 namespace la {
@@ -92,8 +93,7 @@ std::vector<std::string> wrapped(std::string_view text, size_t first, size_t wid
 class Help : public CLI::Formatter {
  public:
   std::string make_description(const CLI::App* app) const override {
-    return fmt::format("{}\n",
-                       fmt::join(wrapped(app->get_description(), columns() - 1, columns() - 1), "\n"));
+    return formatted("{}\n", joined(wrapped(app->get_description(), columns() - 1, columns() - 1), "\n"));
   }
   std::string make_option(const CLI::Option* option, bool is_positional) const override {
     const size_t width = columns() - 1, left = 2, right = width < 70 ? 6 : 30;
@@ -120,7 +120,7 @@ std::string did_you_mean(const std::string& word, const std::vector<std::string>
   std::string best;
   size_t least = std::max<size_t>(1, (word.size() + 1) / 3) + 1;
   if (const auto synonym = synonyms.find(word); synonym != synonyms.end() && contains(known, synonym->second))
-    return fmt::format("; did you mean '{}'?", synonym->second);
+    return formatted("; did you mean '{}'?", synonym->second);
   for (const std::string& candidate : known) {
     constexpr size_t telling = 3;  // letters of a beginning
     const bool beginning = word.size() >= telling && candidate.starts_with(word);
@@ -129,7 +129,7 @@ std::string did_you_mean(const std::string& word, const std::vector<std::string>
     least = changes;
     best = candidate;
   }
-  return best.empty() ? "" : fmt::format("; did you mean '{}'?", best);
+  return best.empty() ? "" : formatted("; did you mean '{}'?", best);
 }
 
 std::string option_name(const std::string& given, const std::vector<std::string>& known) {
@@ -154,12 +154,12 @@ std::vector<std::string> normalized(CLI::App& app, const std::vector<std::string
     const size_t end = std::min(argument.find('='), argument.size());
     const std::string given = argument.substr(2, end - 2), name = option_name(given, known);
     if (!contains(known, name))
-      throw UsageError(fmt::format("there is no option --{}{} (--help lists the options)", given,
-                                   did_you_mean(name, known)));
+      throw UsageError(formatted("there is no option --{}{} (--help lists the options)", given,
+                                 did_you_mean(name, known)));
     CLI::Option* const option = app.get_option("--" + name);
     if (option->get_items_expected_max() <= 1) {
       option->take_last();
-      if (!seen.insert(name).second) fmt::print(stderr, "--{} stands twice: the last one counts\n", name);
+      if (!seen.insert(name).second) print(stderr, "--{} stands twice: the last one counts\n", name);
     }
     result.push_back("--" + name + argument.substr(end));
   }
@@ -182,11 +182,11 @@ std::string find_preset(const std::string& name, const std::string& presets) {
     names.push_back(at->path().stem());
   }
   std::sort(names.begin(), names.end());
-  throw UsageError(fmt::format("there is no preset '{}': neither a file, nor one of {}{}", name,
-                               fmt::join(names, ", "), did_you_mean(name, names)));
+  throw UsageError(formatted("there is no preset '{}': neither a file, nor one of {}{}", name,
+                             joined(names, ", "), did_you_mean(name, names)));
 }
 
-std::string version_text(const char* program) { return fmt::format("{} {}\n", program, version); }
+std::string version_text(const char* program) { return formatted("{} {}\n", program, version); }
 
 void add_help(CLI::App& app) {
   app.option_defaults()->group("Options");

@@ -31,15 +31,6 @@ T parse_number(const std::string& text) {
   return value;
 }
 
-std::string comma_list(const std::vector<std::string>& parts, const char* comma = ", ") {
-  std::string text;
-  for (const std::string& part : parts) {
-    if (!text.empty()) text += comma;
-    text += part;
-  }
-  return text;
-}
-
 template <class E>
 std::vector<std::string> names_of() {
   return {enum_names<E>.begin(), enum_names<E>.end()};
@@ -68,7 +59,7 @@ template <class E>
 requires(std::is_enum_v<E>) void parse(const std::string& text, E& value) {
   const auto& names = enum_names<E>;
   const auto found = std::find(names.begin(), names.end(), text);
-  check(found != names.end(), "expected one of {}, got '{}'{}", comma_list(names_of<E>()), text,
+  check(found != names.end(), "expected one of {}, got '{}'{}", joined(names_of<E>(), ", "), text,
         did_you_mean(text, names_of<E>()));
   value = static_cast<E>(found - names.begin());
 }
@@ -87,14 +78,10 @@ void parse(const std::string& text, std::vector<int>& value) {
 std::string to_text(const std::string& value) { return value; }
 std::string to_text(bool value) { return value ? "true" : "false"; }
 template <class T>
-requires(std::is_arithmetic_v<T>) std::string to_text(T value) { return fmt::format("{}", value); }
+requires(std::is_arithmetic_v<T>) std::string to_text(T value) { return formatted("{}", value); }
 template <class E>
 requires(std::is_enum_v<E>) std::string to_text(E value) { return std::string(name_of(value)); }
-std::string to_text(const std::vector<int>& value) {
-  std::vector<std::string> parts;
-  for (int number : value) parts.push_back(std::to_string(number));
-  return comma_list(parts);
-}
+std::string to_text(const std::vector<int>& value) { return joined(value, ", "); }
 
 // --- Ranges ---
 
@@ -106,9 +93,9 @@ struct Range {
     return (low_included ? x >= low : x > low) && (high_included ? x <= high : x < high);
   }
   std::string text() const {
-    const std::string above = fmt::format("{} {}", low_included ? "at least" : "greater than", low);
+    const std::string above = formatted("{} {}", low_included ? "at least" : "greater than", low);
     if (std::isinf(high)) return above;
-    return fmt::format("{} and {} {}", above, high_included ? "at most" : "less than", high);
+    return formatted("{} and {} {}", above, high_included ? "at most" : "less than", high);
   }
 };
 
@@ -158,9 +145,9 @@ class Table {
               const char* help) {
     const auto known = [values](const std::string& v) {
       check(std::find(values.begin(), values.end(), v) != values.end(), "expected one of {}, got '{}'{}",
-            comma_list(values), v, did_you_mean(v, values));
+            joined(values, ", "), v, did_you_mean(v, values));
     };
-    return append(name, field, help, comma_list(values, "|"), known, "");
+    return append(name, field, help, joined(values, "|"), known, "");
   }
 
   std::vector<Option> take() { return std::move(options_); }
@@ -168,7 +155,7 @@ class Table {
  private:
   template <class T>
   static std::string type_of() {
-    if constexpr (std::is_enum_v<T>) return comma_list(names_of<T>(), "|");
+    if constexpr (std::is_enum_v<T>) return joined(names_of<T>(), "|");
     if constexpr (std::is_same_v<T, std::string>) return "TEXT";
     if constexpr (std::is_same_v<T, std::vector<int>>) return "INT,INT,...";
     return std::is_floating_point_v<T> ? "FLOAT" : "INT";

@@ -13,6 +13,7 @@
 #include "apps/report.h"
 #include "data/dataset.h"
 #include "data/picture_list.h"
+#include "tensor/format.h"
 #include "tensor/io/files.h"
 #include "tensor/io/seal.h"
 
@@ -56,7 +57,7 @@ class Fields {
     for (const auto& [name, value] : line.given) try {
         find(name)->set(value);
       } catch (const Error& error) {
-        throw UsageError(fmt::format("--{}: {}", name, error.what()));
+        throw UsageError(formatted("--{}: {}", name, error.what()));
       }
   }
 
@@ -85,7 +86,7 @@ class Fields {
 };
 
 std::string help_of(const Option& option) {
-  return option.range.empty() ? option.help : fmt::format("{} ({})", option.help, option.range);
+  return option.range.empty() ? option.help : formatted("{} ({})", option.help, option.range);
 }
 
 constexpr const char* default_preset = "fashion-mnist.toml";
@@ -139,11 +140,11 @@ CommandLine read_command_line(std::vector<std::string> arguments, const std::str
   } catch (const CLI::CallForVersion&) {
     line.answer = version_text("la_train");
   } catch (const CLI::ParseError& error) {
-    throw UsageError(fmt::format("{} (--help lists the options)", error.what()));
+    throw UsageError(formatted("{} (--help lists the options)", error.what()));
   }
   const std::vector<std::string> unknown = app.remaining();
   if (!unknown.empty())
-    throw UsageError(fmt::format("unexpected argument '{}' (--help lists the options)", unknown.front()));
+    throw UsageError(formatted("unexpected argument '{}' (--help lists the options)", unknown.front()));
   if (list_networks) line.answer = network_table();
   return line;
 }
@@ -179,7 +180,7 @@ Config config_to_resume(const CommandLine& line, std::vector<std::string>& notes
             "{}: has no '{}', and is not as the run has written it: it is damaged or cut off", path,
             option.name);
     notes.push_back(
-        fmt::format("warning: {} is not as the run has written it: damaged, or changed by hand", path));
+        formatted("warning: {} is not as the run has written it: damaged, or changed by hand", path));
   }
 
   Config config = stored;
@@ -193,7 +194,7 @@ Config config_to_resume(const CommandLine& line, std::vector<std::string>& notes
           before.find(name)->get());
   }
   check_epochs_on_resume(stored, config);
-  notes.push_back(fmt::format("configuration: {}, of the run that is continued", path));
+  notes.push_back(formatted("configuration: {}, of the run that is continued", path));
   return config;
 }
 
@@ -215,10 +216,10 @@ Config config_to_begin(const CommandLine& line, const std::string& presets, std:
   if (!line.preset.empty()) {
     const std::string file = find_preset(line.preset, presets);
     fields.apply_file(file);
-    notes.push_back(fmt::format("configuration: {}", file));
+    notes.push_back(formatted("configuration: {}", file));
   } else if (fs::exists(preset)) {
     fields.apply_file(preset);
-    notes.push_back(fmt::format("configuration: {}, the default (--preset FILE takes another)", preset));
+    notes.push_back(formatted("configuration: {}, the default (--preset FILE takes another)", preset));
   }
   // What a preset says of neighborhoods is for all pictures.
   if (line.find("limit") != nullptr) {
@@ -237,7 +238,7 @@ std::string toml_value(const Option& option) {
     case Option::Kind::text:
       return toml_text(option.get());
     case Option::Kind::list:
-      return fmt::format("[{}]", option.get());
+      return formatted("[{}]", option.get());
     default:
       return option.get();
   }
@@ -272,8 +273,8 @@ std::string to_toml(const Config& config) {
   std::string group;
   for (const Option& option : option_table(copy)) {
     if (option.stored == Option::Stored::no) continue;
-    if (option.group != std::exchange(group, option.group)) text += fmt::format("\n# {}\n", option.group);
-    text += fmt::format("{} = {}\n", option.name, toml_value(option));
+    if (option.group != std::exchange(group, option.group)) text += formatted("\n# {}\n", option.group);
+    text += formatted("{} = {}\n", option.name, toml_value(option));
   }
   return text;
 }

@@ -113,7 +113,7 @@ std::string toml_text(std::string_view text) {
     if (c == '"' || c == '\\')
       result += {'\\', c};
     else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-      result += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+      result += formatted("\\u{:04x}", static_cast<unsigned>(c));
     else
       result += c;
   }

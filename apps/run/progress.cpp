@@ -1,6 +1,5 @@
 #include "apps/run/progress.h"
 
-#include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 
 #include "apps/run/interrupt.h"
 #include "tensor/clock.h"
+#include "tensor/format.h"
 #include "tensor/text.h"
 
 namespace la {
@@ -33,28 +33,28 @@ size_t columns_of(std::FILE* stream) {
 
 std::string work_text(std::string_view what, int64_t done, int64_t all, double seconds) {
   const double rate = static_cast<double>(done) / seconds;
-  return fmt::format("{} {}/{}, {}/s, {} left", what, done, all,
-                     rate < 10 ? fmt::format("{:.2g}", rate) : fmt::format("{:.0f}", rate),
-                     duration_text(static_cast<double>(all - done) / rate));
+  return formatted("{} {}/{}, {}/s, {} left", what, done, all,
+                   rate < 10 ? formatted("{:.2g}", rate) : formatted("{:.0f}", rate),
+                   duration_text(static_cast<double>(all - done) / rate));
 }
 
 std::string duration_text(double seconds) {
   if (!std::isfinite(seconds) || seconds < 0) return "?";
   const auto s = static_cast<int64_t>(std::min(seconds, 1e15));
   const int64_t minute = 60, hour = 60 * minute, day = 24 * hour;
-  if (s >= day) return fmt::format("{}d {:02}h", s / day, s % day / hour);
-  if (s >= hour) return fmt::format("{}h {:02}m", s / hour, s % hour / minute);
-  if (s >= minute) return fmt::format("{}m {:02}s", s / minute, s % minute);
-  return fmt::format("{}s", s);
+  if (s >= day) return formatted("{}d {:02}h", s / day, s % day / hour);
+  if (s >= hour) return formatted("{}h {:02}m", s / hour, s % hour / minute);
+  if (s >= minute) return formatted("{}m {:02}s", s / minute, s % minute);
+  return formatted("{}s", s);
 }
 
 std::string progress_text(const ProgressState& state) {
-  std::string text = fmt::format("{} epoch {}/{} step {}/{} loss {:.4f} lr {:.3g} {:.0f} images/s",
-                                 state.phase, state.epoch, state.epochs, state.step, state.steps, state.loss,
-                                 state.learning_rate, state.images_per_second);
-  if (state.seconds_left >= 0) text += fmt::format(", {} left", duration_text(state.seconds_left));
-  if (state.la_share >= 0) text += fmt::format(", {:.0f}% LA", 100 * state.la_share);
-  text += fmt::format(", {:.0f}% waiting", 100 * state.waiting_share);
+  std::string text = formatted("{} epoch {}/{} step {}/{} loss {:.4f} lr {:.3g} {:.0f} images/s", state.phase,
+                               state.epoch, state.epochs, state.step, state.steps, state.loss,
+                               state.learning_rate, state.images_per_second);
+  if (state.seconds_left >= 0) text += formatted(", {} left", duration_text(state.seconds_left));
+  if (state.la_share >= 0) text += formatted(", {:.0f}% LA", 100 * state.la_share);
+  text += formatted(", {:.0f}% waiting", 100 * state.waiting_share);
   return text;
 }
 

@@ -53,7 +53,7 @@ std::string plain(std::string text) {
 std::string name_prefix(const Config& config) {
   fs::path data = fs::path(config.data).lexically_normal();
   if (!data.has_filename()) data = data.parent_path();
-  return fmt::format("runs/{}-{}-", plain(data.filename()), plain(config.network));
+  return formatted("runs/{}-{}-", plain(data.filename()), plain(config.network));
 }
 
 /// Epoch and step of a line of metrics.jsonl; the largest numbers if it has none.

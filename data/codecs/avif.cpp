@@ -8,6 +8,7 @@
 #include "data/codecs/heif_items.h"
 #include "data/codecs/heif_tracks.h"
 #include "data/codecs/kinds.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -16,8 +17,8 @@ void require(avifResult result, const avifDecoder& decoder) {
   if (result == AVIF_RESULT_OK) return;
   if (result == AVIF_RESULT_TRUNCATED_DATA) throw BadPicture("it ends too early");
   const char* const details = decoder.diag.error;
-  throw BadPicture(fmt::format("it cannot be decoded: {}{}{}", avifResultToString(result),
-                               *details != '\0' ? ": " : "", details));
+  throw BadPicture(formatted("it cannot be decoded: {}{}{}", avifResultToString(result),
+                             *details != '\0' ? ": " : "", details));
 }
 
 /// EXIF's number of what the file asks for: to be turned to the left by so many right angles, then mirrored.

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "data/codecs/kinds.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -84,17 +85,16 @@ constexpr Stranger strangers[] = {
 }  // namespace
 
 void PixelLimit::check(int64_t height, int64_t width) const {
-  if (height < 1 || width < 1) throw BadPicture(fmt::format("it has {} x {} pixels", width, height));
+  if (height < 1 || width < 1) throw BadPicture(formatted("it has {} x {} pixels", width, height));
   // Divisions, for the product may not fit.
   if (width > pixels / height)
-    throw BadPicture(
-        fmt::format("it has {} x {} pixels, more than {} (--max-pixels)", width, height, pixels));
+    throw BadPicture(formatted("it has {} x {} pixels, more than {} (--max-pixels)", width, height, pixels));
   constexpr int64_t longest = 1 << 24;  // coordinates are floats
   if (height > longest || width > longest)
-    throw BadPicture(fmt::format("it has {} x {} pixels; a side may have {}", width, height, longest));
+    throw BadPicture(formatted("it has {} x {} pixels; a side may have {}", width, height, longest));
   if (width > held / height)
     throw BadPicture(
-        fmt::format("it ends too early: no file of its length holds {} x {} pixels", width, height));
+        formatted("it ends too early: no file of its length holds {} x {} pixels", width, height));
 }
 
 std::span<const Codec> codecs() { return table; }
@@ -103,12 +103,11 @@ const Codec& find_codec(Bytes file) {
   for (const Codec& codec : table)
     if (codec.recognizes(file)) {
       if (codec.decode == nullptr)
-        throw BadPicture(fmt::format("it is a {0} picture, and this build cannot read {0}", codec.name));
+        throw BadPicture(formatted("it is a {0} picture, and this build cannot read {0}", codec.name));
       return codec;
     }
   for (const Stranger& stranger : strangers)
-    if (has_bytes(file, stranger.at, stranger.bytes))
-      throw BadPicture(fmt::format("it is {}", stranger.name));
+    if (has_bytes(file, stranger.at, stranger.bytes)) throw BadPicture(formatted("it is {}", stranger.name));
   const bool zeros = std::all_of(file.begin(), file.end(), [](uint8_t byte) { return byte == 0; });
   throw BadPicture(zeros ? "it holds nothing but zeros" : "it is no picture of a kind that is known");
 }

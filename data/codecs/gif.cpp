@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "data/codecs/kinds.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -21,7 +22,7 @@ int read_bytes(GifFileType* gif, GifByteType* to, int count) {
   if (error == D_GIF_ERR_READ_FAILED || error == D_GIF_ERR_EOF_TOO_SOON)
     throw BadPicture("it ends too early");
   const char* const why = GifErrorString(error);
-  throw BadPicture(fmt::format("it cannot be decoded: {}", why != nullptr ? why : "unknown error"));
+  throw BadPicture(formatted("it cannot be decoded: {}", why != nullptr ? why : "unknown error"));
 }
 
 /// Reads an extension; if it is the one that says which color is transparent, that, else `transparent`.

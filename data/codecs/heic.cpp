@@ -5,6 +5,7 @@
 
 #include "data/codecs/heif_items.h"
 #include "data/codecs/kinds.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -12,7 +13,7 @@ namespace {
 void require(const heif_error& error) {
   if (error.code != heif_error_Ok)
     throw BadPicture(
-        fmt::format("it cannot be decoded: {}", error.message != nullptr ? error.message : "unknown error"));
+        formatted("it cannot be decoded: {}", error.message != nullptr ? error.message : "unknown error"));
 }
 
 }  // namespace

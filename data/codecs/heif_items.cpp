@@ -6,6 +6,7 @@
 
 #include "data/codecs/boxes.h"
 #include "data/codecs/coded_size.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -49,7 +50,7 @@ class Items {
   void check() const {
     for (const auto& [item, type] : types_) {
       if (type == "iden" || type == "iovl")
-        throw BadPicture(fmt::format("it has a picture derived as \"{}\", which is not read", type));
+        throw BadPicture(formatted("it has a picture derived as \"{}\", which is not read", type));
       if (type == "grid") check_grid(item);
     }
     for (const auto& [item, masters] : masters_) {
@@ -220,8 +221,8 @@ class Items {
                height = static_cast<int64_t>(reader.number(bytes));
     limit_.check(height, width);
     if (static_cast<int64_t>(tiles->second.size()) != rows * columns)
-      throw BadPicture(fmt::format("it cannot be decoded: a grid of {} x {} has {} tiles", columns, rows,
-                                   tiles->second.size()));
+      throw BadPicture(formatted("it cannot be decoded: a grid of {} x {} has {} tiles", columns, rows,
+                                 tiles->second.size()));
     const Size first = tile_size(tiles->second[0]);
     for (const ItemId tile : tiles->second)
       if (tile_size(tile) != first)

@@ -1,6 +1,7 @@
 #include "data/codecs/heif_tracks.h"
 
 #include "data/codecs/boxes.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -48,8 +49,7 @@ void read_sample_table(Bytes file, Bytes table, std::vector<Bytes>& pictures) {
     return;
   constexpr size_t most_tracks = 64;  // which may share their pictures, and would take long to look through
   if (pictures.size() == most_tracks)
-    throw BadPicture(
-        fmt::format("it has more than {} sequences of pictures, which is not read", most_tracks));
+    throw BadPicture(formatted("it has more than {} sequences of pictures, which is not read", most_tracks));
   pictures.push_back(file.subspan(static_cast<size_t>(first.offset), static_cast<size_t>(size)));
 }
 

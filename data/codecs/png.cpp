@@ -3,13 +3,14 @@
 
 #include "data/codecs/exif.h"
 #include "data/codecs/kinds.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
 
 void require(int error) {
   if (error == SPNG_EOF) throw BadPicture("it ends too early");
-  if (error != 0) throw BadPicture(fmt::format("it cannot be decoded: {}", spng_strerror(error)));
+  if (error != 0) throw BadPicture(formatted("it cannot be decoded: {}", spng_strerror(error)));
 }
 
 /// The orientation, which may stand before the pixels or behind them.

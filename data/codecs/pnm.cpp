@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "data/codecs/kinds.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -16,7 +17,7 @@ class PnmReader {
     largest = bits() ? 1 : number();
     constexpr int most = 65535;
     if (largest < 1 || largest > most)
-      throw BadPicture(fmt::format("its largest value is {}, expected 1 to {}", largest, most));
+      throw BadPicture(formatted("its largest value is {}, expected 1 to {}", largest, most));
     if (!text()) take();  // one blank, whatever follows
   }
 
@@ -74,7 +75,7 @@ class PnmReader {
   }
   uint8_t scaled(int value) const {
     if (value > largest)
-      throw BadPicture(fmt::format("it has the value {}, beyond its largest, {}", value, largest));
+      throw BadPicture(formatted("it has the value {}, beyond its largest, {}", value, largest));
     return static_cast<uint8_t>((value * 255 + largest / 2) / largest);
   }
 

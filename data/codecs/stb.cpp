@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "data/codecs/kinds.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -38,9 +39,7 @@ struct WatchedFile {
 
 constexpr stbi_io_callbacks callbacks{WatchedFile::read, WatchedFile::skip, WatchedFile::at_end};
 
-[[noreturn]] void refuse() {
-  throw BadPicture(fmt::format("it cannot be decoded: {}", stbi_failure_reason()));
-}
+[[noreturn]] void refuse() { throw BadPicture(formatted("it cannot be decoded: {}", stbi_failure_reason())); }
 
 unsigned little_endian16(Bytes file, size_t at) { return file[at] | unsigned{file[at + 1]} << 8; }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "data/codecs/kinds.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -42,7 +43,7 @@ struct OpenTiff {
   static int on_warning(TIFF*, void*, const char*, const char*, va_list) { return 1; }
 };
 
-[[noreturn]] void refuse(const char* why) { throw BadPicture(fmt::format("it cannot be decoded: {}", why)); }
+[[noreturn]] void refuse(const char* why) { throw BadPicture(formatted("it cannot be decoded: {}", why)); }
 
 /// libjbig ends the program for a damaged file; other kinds that are not here are not met in pictures.
 void check_compression(TIFF* tiff) {
@@ -53,7 +54,7 @@ void check_compression(TIFF* tiff) {
   uint16_t compression = 0;
   TIFFGetFieldDefaulted(tiff, TIFFTAG_COMPRESSION, &compression);
   if (std::find(std::begin(allowed), std::end(allowed), compression) == std::end(allowed))
-    throw BadPicture(fmt::format("it is compressed by method {}, which is not read", compression));
+    throw BadPicture(formatted("it is compressed by method {}, which is not read", compression));
 }
 
 /// Tiles are decoded whole, and may be much larger than the picture.

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "layers/onnx/protobuf.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -96,7 +97,7 @@ class Graph {
   /// Appends a node; returns the name of its output.
   std::string node(const char* op, const std::vector<std::string>& inputs, const Attributes& attributes = {},
                    std::string output = "") {
-    if (output.empty()) output = fmt::format("{}_{}", op, ++count_);
+    if (output.empty()) output = formatted("{}_{}", op, ++count_);
     Message node;
     for (const std::string& input : inputs) node.text(node_input, input);
     node.text(node_output, output).text(node_name, output).text(node_op_type, op);
@@ -126,7 +127,7 @@ class Graph {
 
  private:
   std::string initializer(const Shape& shape, int type, std::string_view data) {
-    const std::string name = fmt::format("constant_{}", ++count_);
+    const std::string name = formatted("constant_{}", ++count_);
     Message tensor;
     for (const int64_t extent : shape) tensor.integer(tensor_dims, extent);
     tensor.integer(tensor_data_type, type).text(tensor_name, name).text(tensor_raw_data, data);

@@ -1,11 +1,10 @@
 #include "layers/onnx/torch.h"
 
-#include <fmt/format.h>
-
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "layers/state_dict.h"
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -113,7 +112,7 @@ TorchModel to_torch(Module& network, const InputFormat& input) {
   names[identity_of(traced.images)] = 0;
   Json calls = Json::array();
   for (const TracedCall& call : traced.calls) {
-    check(result.loader.find(fmt::format("\"{}\":", call.function)) != std::string::npos,
+    check(result.loader.find(formatted("\"{}\":", call.function)) != std::string::npos,
           "PyTorch: there is no form for the function {}", call.function);
     Json inputs = Json::array();
     for (const Tensor& x : call.inputs) {

@@ -1,6 +1,7 @@
 #include "layers/onnx/traced_network.h"
 
 #include "autograd/functions.h"
+#include "tensor/format.h"
 
 namespace la {
 
@@ -16,6 +17,8 @@ TracedNetwork trace(Module& network, const InputFormat& input) {
   return traced;
 }
 
-std::string identity_of(const Tensor& x) { return fmt::format("{} {}", x.raw(), x.shape()); }
+std::string identity_of(const Tensor& x) {
+  return formatted("{} {}", reinterpret_cast<uintptr_t>(x.raw()), x.shape());
+}
 
 }  // namespace la

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "tensor/format.h"
+
 namespace la {
 
 CudaBackend::CudaBackend()
@@ -62,7 +64,7 @@ struct RecordedWork final : Recording {
 
 std::string CudaBackend::name() const {
   const cuda::DeviceProperties& gpu = cuda::device_properties();
-  return fmt::format("{}, {:.0f} GiB", gpu.name, static_cast<double>(gpu.memory) / (size_t{1} << 30));
+  return formatted("{}, {:.0f} GiB", gpu.name, static_cast<double>(gpu.memory) / (size_t{1} << 30));
 }
 
 std::unique_ptr<Uploader> CudaBackend::make_uploader() { return std::make_unique<CudaUploader>(); }

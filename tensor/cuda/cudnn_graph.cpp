@@ -6,6 +6,7 @@
 
 #include "tensor/cuda/library.h"
 #include "tensor/cuda/runtime.h"
+#include "tensor/format.h"
 
 namespace la::cuda::cudnn {
 
@@ -107,7 +108,7 @@ Descriptor::~Descriptor() {
 void Descriptor::set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t count,
                      const void* values) {
   const cudnnStatus_t status = functions().BackendSetAttribute(handle_, name, type, count, values);
-  if (status != CUDNN_STATUS_SUCCESS) check_cudnn(status, fmt::format("setting attribute {}", int{name}));
+  if (status != CUDNN_STATUS_SUCCESS) check_cudnn(status, formatted("setting attribute {}", int{name}));
 }
 
 void Descriptor::finalize() { check_cudnn(functions().BackendFinalize(handle_), "checking a description"); }

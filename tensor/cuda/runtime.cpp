@@ -19,7 +19,7 @@ namespace {
 
 // ---- The device -------------------------------------------------------------------------------------------
 
-std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
+std::string version_text(int version) { return formatted("{}.{}", version / 1000, version % 1000 / 10); }
 
 std::string problem_of_driver() {
   int driver = 0, runtime = 0, devices = 0;
@@ -29,8 +29,8 @@ std::string problem_of_driver() {
   cudaGetLastError();
   if (driver == 0) return "there is no NVIDIA driver";
   if (status == cudaErrorInsufficientDriver)
-    return fmt::format("the NVIDIA driver supports CUDA {}, this program needs CUDA {}", version_text(driver),
-                       version_text(runtime));
+    return formatted("the NVIDIA driver supports CUDA {}, this program needs CUDA {}", version_text(driver),
+                     version_text(runtime));
   if (status == cudaErrorNoDevice || (status == cudaSuccess && devices == 0)) return "there is no NVIDIA GPU";
   return status == cudaSuccess ? "" : cudaGetErrorString(status);
 }
@@ -39,9 +39,9 @@ std::string problem_of_device() {
   cudaDeviceProp device{};
   check_cuda(cudaGetDeviceProperties(&device, 0), "asking for the properties of the GPU");
   if (device.major < 8)
-    return fmt::format("{} has compute capability {}.{}, this program needs 8.0 or later", device.name,
-                       device.major, device.minor);
-  check_cuda(cudaFree(nullptr), fmt::format("starting to use {}", device.name));
+    return formatted("{} has compute capability {}.{}, this program needs 8.0 or later", device.name,
+                     device.major, device.minor);
+  check_cuda(cudaFree(nullptr), formatted("starting to use {}", device.name));
   return "";
 }
 
@@ -172,11 +172,11 @@ Fault* fault_record() { return context().fault; }
 
 void check_launch(const char* kernel) {
   if (const cudaError_t status = cudaGetLastError(); status != cudaSuccess)
-    fail_cuda(status, fmt::format("launching kernel {}", kernel));
+    fail_cuda(status, formatted("launching kernel {}", kernel));
   static const char* const debug = std::getenv("LA_CUDA_DEBUG");
   if (debug == nullptr || std::string(debug) != "1" || is_recording()) return;
   if (const cudaError_t status = cudaStreamSynchronize(stream()); status != cudaSuccess)
-    fail_cuda(status, fmt::format("running kernel {}", kernel));
+    fail_cuda(status, formatted("running kernel {}", kernel));
 }
 
 void* allocate(size_t bytes) {
@@ -201,7 +201,7 @@ void* allocate_pinned(size_t bytes) {
   context();  // so that the first use of the GPU reports what is wrong with it
   void* block = nullptr;
   if (const cudaError_t status = cudaHostAlloc(&block, bytes, cudaHostAllocDefault); status != cudaSuccess)
-    fail_cuda(status, fmt::format("allocating {} bytes of page-locked memory", bytes));
+    fail_cuda(status, formatted("allocating {} bytes of page-locked memory", bytes));
   return block;
 }
 void release_pinned(void* block) { cudaFreeHost(block); }
@@ -232,7 +232,7 @@ void wait() {
   check_cuda(cudaStreamSynchronize(stream()), "waiting for the GPU");
   if (fault->is_set == 0) return;
   check_cuda(cudaMemsetAsync(fault_record(), 0, sizeof(Fault), stream()), "clearing the record of faults");
-  fail(fmt::runtime(fault->text), fault->first, fault->second);
+  throw Error(format_values(fault->text, {fault->first, fault->second}));
 }
 
 struct Upload::Events {

@@ -1,10 +1,10 @@
 #include "tensor/io/npy.h"
 
-#include <fmt/format.h>
-
 #include <charconv>
 #include <limits>
 #include <string_view>
+
+#include "tensor/format.h"
 
 namespace la {
 namespace {
@@ -53,10 +53,9 @@ Shape parse_shape(std::string_view text, const std::string& path) {
 NpyWriter::NpyWriter(const std::string& path, Shape row) : file_(path), row_(row) { file_.write(header()); }
 
 std::string NpyWriter::header() const {
-  std::string shape = fmt::format("({},", rows_);
-  for (int d = 0; d < row_.rank(); ++d) shape += fmt::format("{}{}", d == 0 ? " " : ", ", row_[d]);
-  std::string text =
-      fmt::format("{{'descr': {}, 'fortran_order': False, 'shape': {}), }}", type_of_f32, shape);
+  std::string shape = formatted("({},", rows_);
+  for (int d = 0; d < row_.rank(); ++d) shape += formatted("{}{}", d == 0 ? " " : ", ", row_[d]);
+  std::string text = formatted("{{'descr': {}, 'fortran_order': False, 'shape': {}), }}", type_of_f32, shape);
   const size_t room = header_bytes - magic.size() - 2;
   check(text.size() < room, "the shape {} is too long for a header", shape);
   text.resize(room - 1, ' ');

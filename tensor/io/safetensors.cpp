@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "tensor/format.h"
 #include "tensor/io/checksum.h"
 #include "tensor/io/files.h"
 
@@ -78,7 +79,7 @@ std::string_view text_of(DType dtype) {
 /// Where the checksum's digits stand in a header; npos if it has no checksum. Quotes inside a JSON text are
 /// escaped, so that nothing else can look like this.
 size_t checksum_position(std::string_view header) {
-  const std::string before = fmt::format("\"{}\":\"", checksum_key);
+  const std::string before = formatted("\"{}\":\"", checksum_key);
   const size_t found = header.find(before);
   return found == header.npos || found + before.size() + checksum_zeros.size() > header.size()
              ? header.npos
@@ -208,7 +209,7 @@ Entry parse_entry(const std::string& name, const json& value, uint64_t data_byte
         "the shape of '{}' is not a list of at most {} extents", name, Shape::max_rank);
   uint64_t bytes = entry.type.bytes;
   for (const json& item : shape) {
-    const uint64_t extent = whole_number(item, fmt::format("an extent of '{}'", name));
+    const uint64_t extent = whole_number(item, formatted("an extent of '{}'", name));
     check(extent <= INT64_MAX && !__builtin_mul_overflow(bytes, extent, &bytes), "'{}' is impossibly large",
           name);
     entry.shape.append(static_cast<int64_t>(extent));
@@ -216,8 +217,8 @@ Entry parse_entry(const std::string& name, const json& value, uint64_t data_byte
 
   const json& offsets = value["data_offsets"];
   check(offsets.is_array() && offsets.size() == 2, "the data_offsets of '{}' are not two numbers", name);
-  entry.begin = whole_number(offsets[0], fmt::format("a data offset of '{}'", name));
-  entry.end = whole_number(offsets[1], fmt::format("a data offset of '{}'", name));
+  entry.begin = whole_number(offsets[0], formatted("a data offset of '{}'", name));
+  entry.end = whole_number(offsets[1], formatted("a data offset of '{}'", name));
   check(entry.begin <= entry.end && entry.end <= data_bytes,
         "the data of '{}' (bytes {} to {}) lie outside the {} bytes that follow the header", name,
         entry.begin, entry.end, data_bytes);
@@ -308,7 +309,7 @@ SafetensorsFile read_verified(const std::string& path, Checksum checksum) {
     file.tensors.push_back({entry.name, tensor});
   }
   if (!stated.empty()) {
-    const std::string computed = fmt::format("{:08x}", crc);
+    const std::string computed = formatted("{:08x}", crc);
     check(stated.mapped() == computed, "its checksum is {}, but {} was written", computed, stated.mapped());
   }
   return file;
@@ -381,7 +382,7 @@ void write_safetensors(const std::string& path, const std::vector<NamedTensor>& 
     file.write(host.raw(), host.bytes());
     crc = crc32_of(host.raw(), host.bytes(), crc);
   }
-  file.overwrite(static_cast<int64_t>(length_bytes + checksum_position(header)), fmt::format("{:08x}", crc));
+  file.overwrite(static_cast<int64_t>(length_bytes + checksum_position(header)), formatted("{:08x}", crc));
   file.commit();
 }
 

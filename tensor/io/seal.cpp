@@ -1,7 +1,6 @@
 #include "tensor/io/seal.h"
 
-#include <fmt/format.h>
-
+#include "tensor/format.h"
 #include "tensor/io/checksum.h"
 
 namespace la {
@@ -10,7 +9,7 @@ namespace {
 constexpr std::string_view key = "# end, CRC-32 ";
 
 std::string seal_of(std::string_view text) {
-  return fmt::format("{}{:08x}\n", key, crc32_of(text.data(), text.size()));
+  return formatted("{}{:08x}\n", key, crc32_of(text.data(), text.size()));
 }
 
 }  // namespace

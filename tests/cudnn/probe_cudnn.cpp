@@ -5,7 +5,6 @@
 //
 // GPU.json is cuDNN's description of a GPU (CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION). Ends with status 1 if
 // a convolution has no engine in the types that are wanted first. Without cuDNN it says so, and ends with 0.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -21,6 +20,7 @@
 #include "tensor/cuda/convolution.h"
 #include "tensor/cuda/cudnn_description.h"
 #include "tensor/cuda/library.h"
+#include "tensor/format.h"
 #include "tensor/ops.h"
 
 using namespace la;
@@ -105,13 +105,13 @@ void ask(const Descriptor& device, const ConvolutionShape& c, bool show, Tally& 
   const Types types = possible_types(c.kind, c.dtype).front();
   const std::vector<Proposal> proposals = proposals_for(device, describe(c, types));
   const std::vector<Proposal> engines = allowed(proposals, c.dtype);
-  const std::string what = fmt::format("{} {} -> {}: {} x {}, stride {}, padding {}", name_of(c.kind),
-                                       types.operands, types.result, c.shapes[x_role], c.shapes[weight_role],
-                                       c.geometry.stride, c.geometry.padding);
+  const std::string what =
+      formatted("{} {} -> {}: {} x {}, stride {}, padding {}", name_of(c.kind), types.operands, types.result,
+                c.shapes[x_role], c.shapes[weight_role], c.geometry.stride, c.geometry.padding);
   ++tally.asked;
   if (engines.empty()) {
     ++tally.without_engine;
-    fmt::print("no engine for {} ({} were proposed)\n", what, proposals.size());
+    print("no engine for {} ({} were proposed)\n", what, proposals.size());
     return;
   }
   const Proposal& first = engines.front();
@@ -120,9 +120,9 @@ void ask(const Descriptor& device, const ConvolutionShape& c, bool show, Tally& 
   tally.nondeterministic += changes;
   tally.without_tensor_cores += c.dtype == DType::bf16 && !tensor_cores;
   if (show)
-    fmt::print("{}: {} of {} engines, first {}{}{}, workspace {} bytes\n", what, engines.size(),
-               proposals.size(), first.engine, tensor_cores ? ", tensor cores" : "",
-               changes ? ", nondeterministic" : "", first.workspace_bytes);
+    print("{}: {} of {} engines, first {}{}{}, workspace {} bytes\n", what, engines.size(), proposals.size(),
+          first.engine, tensor_cores ? ", tensor cores" : "", changes ? ", nondeterministic" : "",
+          first.workspace_bytes);
 }
 
 Descriptor read_device(const std::string& path) {
@@ -151,13 +151,13 @@ int main(int argc, char** argv) try {
   const bool show = argc > 1 && std::string(argv[1]) == "-v";
   const auto paths = std::span(argv, static_cast<size_t>(argc)).subspan(show ? 2 : 1);
   if (paths.empty()) {
-    fmt::print(stderr, "usage: probe_cudnn [-v] GPU.json ...\n");
+    print(stderr, "usage: probe_cudnn [-v] GPU.json ...\n");
     return 2;
   }
   try {
     cuda::cudnn_library();
   } catch (const Error& error) {
-    fmt::print("cuDNN's heuristics are not asked: {}\n", error.what());
+    print("cuDNN's heuristics are not asked: {}\n", error.what());
     return 0;
   }
   const std::set<Layer> layers = all_layers();
@@ -169,7 +169,7 @@ int main(int argc, char** argv) try {
       for (const Layer& layer : layers)
         for (const Kind kind : {Kind::forward, Kind::backward_data, Kind::backward_weight})
           if (const auto c = asked_for(kind, dtype, layer)) ask(device, *c, show, tally);
-      fmt::print(
+      print(
           "cuDNN on {}, {}: {} convolutions of {} layers, {} without an engine, {} only with results "
           "that change from run to run, {} in bf16 without tensor cores\n",
           std::filesystem::path(path).stem().string(), dtype, tally.asked, layers.size(),
@@ -179,6 +179,6 @@ int main(int argc, char** argv) try {
   }
   return failures == 0 ? 0 : 1;
 } catch (const std::exception& error) {
-  fmt::print(stderr, "probe_cudnn: {}\n", error.what());
+  print(stderr, "probe_cudnn: {}\n", error.what());
   return 1;
 }

@@ -5,7 +5,6 @@
 //
 // Under libFuzzer (-DLA_LIBFUZZER, tests/fuzz/run_libfuzzer.sh), the environment's LA_FUZZ names the reader;
 // "list" prints the names and ends.
-#include <fmt/format.h>
 
 #include <cctype>
 #include <cstdlib>
@@ -17,6 +16,7 @@
 #include "data/dataset.h"
 #include "data/decode.h"
 #include "data/picture_list.h"
+#include "tensor/format.h"
 #include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/random.h"
@@ -67,7 +67,7 @@ std::vector<Target> make_targets(const TemporaryFolder& folder) {
        }});
   targets.push_back(
       {"cifar", {std::string(2 * 3073, '\1'), std::string(3073, '\2')}, [&](const std::string& file) {
-         for (int i = 1; i <= 5; ++i) write_bytes(folder.file(fmt::format("data_batch_{}.bin", i)), file);
+         for (int i = 1; i <= 5; ++i) write_bytes(folder.file(formatted("data_batch_{}.bin", i)), file);
          write_bytes(folder.file("test_batch.bin"), file);
          open_data({.path = folder.path(), .format = "cifar10"});
        }});
@@ -139,7 +139,7 @@ void run_one(const Target& target, const std::string& file) {
     target.read(file);
   } catch (const Error& error) {
     if (std::string(error.what()).find('\n') != std::string::npos) {
-      fmt::print(stderr, "{}: an error of more than one line: {}\n", target.name, error.what());
+      print(stderr, "{}: an error of more than one line: {}\n", target.name, error.what());
       std::abort();
     }
   }
@@ -157,7 +157,7 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
   const char* const name = std::getenv("LA_FUZZ");
   for (const Target& target : targets) {
     if (name != nullptr && name == target.name) chosen = &target;
-    if (name != nullptr && std::string_view(name) == "list") fmt::print("{}\n", target.name);
+    if (name != nullptr && std::string_view(name) == "list") print("{}\n", target.name);
   }
   if (chosen != nullptr) return 0;
   std::fflush(stdout);
@@ -183,7 +183,7 @@ int main(int argc, char** argv) {
       for (uint32_t changes = 1 + random.below(4); changes > 0; --changes) change(file, target.seeds, random);
       run_one(target, file);
     }
-    fmt::print("fuzz: {:<14}{:>8} changed files read or refused\n", target.name, runs);
+    print("fuzz: {:<14}{:>8} changed files read or refused\n", target.name, runs);
   }
 }
 

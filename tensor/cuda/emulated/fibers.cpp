@@ -43,13 +43,13 @@ bool reversed() {
 bool skipped(const Site& site) {
   static const std::string skip = environment("LA_SKIP_BARRIER"), list = environment("LA_LIST_BARRIERS");
   if (skip.empty() && list.empty()) return false;
-  std::string name = fmt::format("{}:{}", site.file, site.line);
+  std::string name = formatted("{}:{}", site.file, site.line);
   if (name.starts_with("./")) name.erase(0, 2);  // a header's, by way of -I.
   static std::set<std::string> met;
   if (!list.empty() && met.insert(name).second) {
     std::FILE* file = std::fopen(list.c_str(), "a");
     check(file != nullptr, "cannot write {}", list);
-    fmt::print(file, "{}\n", name);
+    print(file, "{}\n", name);
     std::fclose(file);
   }
   return name == skip;

@@ -151,7 +151,7 @@ void wait() {
   check_not_recording("waiting for the device");
   Fault* fault = fault_record();
   if (std::exchange(fault->is_set, 0) == 0) return;
-  fail(fmt::runtime(fault->text), fault->first, fault->second);
+  throw Error(format_values(fault->text, {fault->first, fault->second}));
 }
 
 Fault* fault_record() {
