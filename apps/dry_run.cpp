@@ -34,13 +34,13 @@ double seconds_of_step(Trainer& trainer) {
 /// Seconds of all clusterings of an epoch, from one assignment of a part of the bank.
 double seconds_of_clustering(const MemoryBank& bank, const Config& config) {
   const Tensor part = bank.vectors().rows(0, std::min<int64_t>(bank.size(), 8192));
-  const Tensor centroids = bank.vectors().rows(0, config.clusters);
+  const Tensor centroids = bank.vectors().rows(0, config.la.kmeans.clusters);
   const auto assign = [&] { ops::nearest_centroid(part, centroids).labels.to_vector<int32_t>(); };
   assign();
   const double begin = now();
   assign();
   const double parts = static_cast<double>(bank.size()) / static_cast<double>(part.size(0));
-  return (now() - begin) * parts * config.cluster_iterations * config.clusterings;
+  return (now() - begin) * parts * config.la.kmeans.iterations * config.la.clusterings;
 }
 
 }  // namespace
@@ -52,20 +52,20 @@ void dry_run(const Config& config, const DataSource& data, Device device,
   int64_t steps = 0;
   {
     Trainer trainer(config, *data.train, view, device);
-    for (const std::string& line : describe_run(config, data, trainer, view.size, choices)) say(line);
+    for (const std::string& line : describe_run(config, data, trainer, choices)) say(line);
     steps = trainer.steps_per_epoch();
-    say(formatted("steps      {} an epoch, {} in all", steps, steps * config.epochs));
-    if (config.warm_start_epochs > 0) ir_step = seconds_of_step(trainer);
-    if (config.close_neighbors == CloseNeighborKind::kmeans)
-      clustering = seconds_of_clustering(trainer.bank(), config) / config.cluster_every;
+    say(formatted("steps      {} an epoch, {} in all", steps, steps * config.optimizer.epochs));
+    if (config.optimizer.warm_start_epochs > 0) ir_step = seconds_of_step(trainer);
+    if (config.la.close_neighbors == CloseNeighborKind::kmeans)
+      clustering = seconds_of_clustering(trainer.bank(), config) / config.la.cluster_every;
   }
-  if (config.epochs > config.warm_start_epochs) {
+  if (config.optimizer.epochs > config.optimizer.warm_start_epochs) {
     // LA from the first epoch on; its close neighbors are the nearest ones, which need no clusters and cost
     // the same.
     Config from_the_start = config;
-    from_the_start.warm_start_epochs = 0;
-    from_the_start.close_neighbors = CloseNeighborKind::knn;
-    from_the_start.close_count = std::max(1, config.background / 2);
+    from_the_start.optimizer.warm_start_epochs = 0;
+    from_the_start.la.close_neighbors = CloseNeighborKind::knn;
+    from_the_start.la.close_count = std::max(1, config.la.background / 2);
     Trainer trainer(from_the_start, *data.train, view, device);
     la_step = seconds_of_step(trainer);
   }
@@ -74,15 +74,15 @@ void dry_run(const Config& config, const DataSource& data, Device device,
     const double seconds = step * static_cast<double>(steps) + more;
     if (epochs > 0)
       say(formatted("time       an epoch of {}: about {} ({:.1f} ms a step, {:.0f} images/s{})", phase,
-                    duration_text(seconds), 1e3 * step, config.batch / step,
+                    duration_text(seconds), 1e3 * step, config.optimizer.batch / step,
                     more > 0 ? formatted("; clustering {}", duration_text(more)) : ""));
     return seconds * epochs;
   };
-  const int la_epochs = std::max(0, config.epochs - config.warm_start_epochs);
-  const double total = per_epoch("IR", ir_step, 0, config.epochs - la_epochs) +
+  const int la_epochs = std::max(0, config.optimizer.epochs - config.optimizer.warm_start_epochs);
+  const double total = per_epoch("IR", ir_step, 0, config.optimizer.epochs - la_epochs) +
                        per_epoch("LA", la_step, clustering, la_epochs);
   say(formatted("           the run: about {}, {} not counted", duration_text(total),
-                config.bank_refresh ? "evaluations and refreshing the bank" : "evaluations"));
+                config.la.bank_refresh ? "evaluations and refreshing the bank" : "evaluations"));
   std::string memory = "memory     used in these steps: " + memory_text(peak_resident_memory());
   if (!device.is_cpu()) memory += ", of the GPU " + memory_text(memory_stats(device).reserved);
   say(memory);

@@ -7,6 +7,7 @@
 
 #include "apps/contact_sheet.h"
 #include "apps/model_program.h"
+#include "apps/options/command_line.h"
 #include "apps/run/interrupt.h"
 #include "apps/run/progress.h"
 #include "autograd/functions.h"
@@ -197,8 +198,8 @@ void print_similar(Model& model, const Picture& query, const Dataset& data, cons
   print("{}: the query and what is nearest to it\n", options.sheet);
 }
 
-int embed_pictures(EmbedOptions options) {
-  Model model = open_model(options.model);
+int embed_pictures(EmbedOptions options, const OptionTable& table) {
+  Model model = open_model(options.model, table);
   const DataSource data = open_data(options.model.data);
   check_channels(model, *data.train);
   check_outputs(options);
@@ -216,44 +217,53 @@ int embed_pictures(EmbedOptions options) {
   return 0;
 }
 
+constexpr ProgramInfo program = {"la_embed", "Writes the embeddings of pictures, or finds similar ones."};
+
+OptionTable options_of(EmbedOptions& options) {
+  OptionTable t;
+  add_model_options(t, options.model);
+  Option& pictures = t.add("pictures", options.model.data.path, "folder of pictures, or one picture");
+  pictures.positional = pictures.required = true;
+  t.group("Embeddings");
+  t.add("out", options.out,
+        "FILE.npy: the embeddings, f32 [N, D]; beside it FILE.txt, the pictures' names, a line each, with "
+        "\\n, \\\\ and the like for what a line cannot hold");
+  t.add("layers", options.layers,
+        "write these layers' activations too, each to FILE.<layer>.npy: stages as conv1 or layer3, or any "
+        "module as layer2.0.conv1; with commas between");
+  t.add("whole", options.whole, "activations [N, H, W, C] as they are, not their means [N, C]");
+  t.group("Similar pictures");
+  t.add("similar", options.similar, "a picture, to which to print the nearest of the pictures");
+  t.add("top", options.top, at_least(1), "how many");
+  t.add("sheet", options.sheet, "PNG of the picture and those nearest to it");
+  t.group("Output");
+  t.add("force", options.force, "overwrite files that exist");
+  t.group("Pictures");
+  add_model_picture_options(t, options.model.data);
+  t.group("Machine");
+  add_machine_options(t, options.model.device, options.model.threads);
+  return t;
+}
+
+void check_options(const EmbedOptions& options) {
+  if (options.out.empty() && options.similar.empty())
+    throw UsageError(
+        "nothing to do: --out FILE.npy writes embeddings, --similar PICTURE finds similar pictures");
+  if (options.out.empty() && !options.layers.empty()) throw UsageError("--layers needs --out FILE.npy");
+  if (!options.out.empty()) check_ending("--out", options.out, ".npy");
+  if (!options.similar.empty()) check_ending("--sheet", options.sheet, ".png");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   let_waiting_threads_sleep(argv);
-  return run_program("la_embed", [&] {
+  return run_program(program.name, [&] {
     EmbedOptions options;
-    CLI::App app("Writes the embeddings of pictures, or finds similar ones.", "la_embed");
-    app.add_option("checkpoint", options.model.checkpoint, "a run's folder, or a checkpoint in it")
-        ->required();
-    app.add_option("pictures", options.model.data.path, "folder of pictures, or one picture")->required();
-    app.option_defaults()->group("Embeddings");
-    app.add_option("--out", options.out,
-                   "FILE.npy: the embeddings, f32 [N, D]; beside it FILE.txt, the pictures' names, a line "
-                   "each, with \\n, \\\\ and "
-                   "the like for what a line cannot hold");
-    app.add_option(
-           "--layers", options.layers,
-           "write these layers' activations too, each to FILE.<layer>.npy: stages as conv1 or layer3, or any "
-           "module as layer2.0.conv1; with commas between")
-        ->delimiter(',')
-        ->allow_extra_args(false);
-    app.add_flag("--whole", options.whole, "activations [N, H, W, C] as they are, not their means [N, C]");
-    app.option_defaults()->group("Similar pictures");
-    app.add_option("--similar", options.similar, "a picture, to which to print the nearest of the pictures");
-    app.add_option("--top", options.top, "how many")->check(CLI::PositiveNumber)->capture_default_str();
-    app.add_option("--sheet", options.sheet, "PNG of the picture and those nearest to it")
-        ->capture_default_str();
-    app.option_defaults()->group("Output");
-    app.add_flag("--force", options.force, "overwrite files that exist");
-    add_model_options(app, options.model);
-    if (!parse_arguments(app, argc, argv)) return 0;
-    if (options.out.empty() && options.similar.empty())
-      throw UsageError(
-          "nothing to do: --out FILE.npy writes embeddings, --similar PICTURE finds similar pictures");
-    if (options.out.empty() && !options.layers.empty()) throw UsageError("--layers needs --out FILE.npy");
-    if (!options.out.empty()) check_ending("--out", options.out, ".npy");
-    if (!options.similar.empty()) check_ending("--sheet", options.sheet, ".png");
+    OptionTable table = options_of(options);
+    if (!parse_command_line(program, table, argc, argv)) return 0;
+    check_options(options);
     catch_interrupts();
-    return embed_pictures(options);
+    return embed_pictures(options, table);
   });
 }

@@ -7,6 +7,7 @@
 
 #include "apps/eval_results.h"
 #include "apps/model_program.h"
+#include "apps/options/command_line.h"
 #include "apps/run/interrupt.h"
 #include "apps/run/progress.h"
 #include "data/subset.h"
@@ -78,8 +79,8 @@ bool evaluate_readout(Model& model, const Dataset& train, const Dataset& test, c
   return true;
 }
 
-int evaluate(EvalOptions options) {
-  Model model = open_model(options.model);
+int evaluate(EvalOptions options, const OptionTable& table) {
+  Model model = open_model(options.model, table);
   const DataSource data = open_data(options.model.data);
   check(data.train->has_labels() && (data.test == nullptr || data.test->has_labels()),
         "{}: evaluation needs labels for training and for test pictures", options.model.data.path);
@@ -114,73 +115,59 @@ int evaluate(EvalOptions options) {
   return 0;
 }
 
+constexpr ProgramInfo program = {
+    "la_eval", "Measures a trained network: nearest neighbors, and linear readout from each of its stages."};
+
+OptionTable options_of(EvalOptions& options) {
+  OptionTable t;
+  add_model_options(t, options.model);
+  t.group("Pictures");
+  DataOptions& data = options.model.data;
+  t.add("data", data.path, "labeled pictures, for training and for testing").required = true;
+  add_test_picture_options(t, data);
+  add_model_picture_options(t, data);
+  t.group("Results");
+  t.add("out", options.out,
+        "JSON file of the results, to which those of other checkpoints are added; empty: eval-<data>.json "
+        "beside the checkpoint");
+  t.add("force", options.force, "overwrite a file --out that holds something else");
+  t.group("Nearest neighbors");
+  t.add("knn-only", options.knn_only, "leave out the linear readout");
+  t.add("temperature", options.temperature, above(0), "of the neighbors' weights");
+  t.group("Linear readout");
+  ReadoutOptions& readout = options.readout;
+  t.add("readout-only", options.readout_only, "leave out the nearest neighbors");
+  t.add("stages", readout.stages,
+        "read out from these only, such as conv5,layer4, pixels or embedding; empty: from all");
+  t.add("ten-crop", readout.ten_crop, "also the mean over ten views of each test picture");
+  t.add("low-shot", options.low_shot, between(0, 100),
+        "readout with so many percent of the labels, such as 1,10; empty: with all");
+  t.add("epochs", readout.epochs, at_least(1), "of the readout");
+  t.add("learning-rate-drops", readout.drops, at_least(1),
+        "epochs after which the rate is divided by 10; empty: 3/7 and 6/7 of them");
+  t.add("fixed-crop", readout.fixed_crop,
+        "train on squares of 7/8 of the shorter side, not on crops of random size and shape");
+  t.add("batch", readout.batch, at_least(1), "pictures per step");
+  t.add("learning-rate", readout.learning_rate, above(0), "of the readout");
+  t.add("weight-decay", readout.weight_decay, at_least(0), "of the readout");
+  t.add("seed", readout.seed, "of the readout's views, first weights and chosen labels");
+  t.group("Machine");
+  add_machine_options(t, options.model.device, options.model.threads);
+  add_loader_threads(t, readout.loader_threads);
+  return t;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   let_waiting_threads_sleep(argv);
-  return run_program("la_eval", [&] {
+  return run_program(program.name, [&] {
     EvalOptions options;
-    ReadoutOptions& readout = options.readout;
-    CLI::App app("Measures a trained network: nearest neighbors, and linear readout from each of its stages.",
-                 "la_eval");
-    app.add_option("checkpoint", options.model.checkpoint, "a run's folder, or a checkpoint in it")
-        ->required();
-    add_preset_option(app);
-    app.option_defaults()->group("Pictures");
-    app.add_option("--data", options.model.data.path, "labeled pictures, for training and for testing")
-        ->required();
-    app.add_option("--val", options.model.data.val, "folder of test pictures, where --data has none");
-    app.add_option("--val-split", options.model.data.val_split,
-                   "share of each class to be set apart for testing, where there are no test pictures")
-        ->check(CLI::Range(0.0, 0.9));
-    add_model_options(app, options.model);
-    app.option_defaults()->group("Results");
-    app.add_option(
-        "--out", options.out,
-        "JSON file of the results, to which those of other checkpoints are added; default: eval-<data>.json "
-        "beside the checkpoint");
-    app.add_flag("--force", options.force, "overwrite a file --out that holds something else");
-    app.option_defaults()->group("Nearest neighbors");
-    auto* knn = app.add_flag("--knn-only", options.knn_only, "leave out the linear readout");
-    app.add_option("--tau", options.temperature, "temperature of the neighbors' weights")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    app.option_defaults()->group("Linear readout");
-    app.add_flag("--readout-only", options.readout_only, "leave out the nearest neighbors")->excludes(knn);
-    app.add_option("--stages", readout.stages,
-                   "read out from these only, such as conv5,layer4, pixels or embedding; default: from all")
-        ->delimiter(',')
-        ->allow_extra_args(false);
-    app.add_flag("--ten-crop", readout.ten_crop, "also the mean over ten views of each test picture");
-    app.add_option("--low-shot", options.low_shot, "readout with so many percent of the labels, such as 1,10")
-        ->delimiter(',')
-        ->allow_extra_args(false)
-        ->check(CLI::Range(0.0, 100.0));
-    app.add_option("--epochs", readout.epochs, "of the readout")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    app.add_option("--drops", readout.drops,
-                   "epochs after which the rate is divided by 10; default: 3/7 and 6/7 of them")
-        ->delimiter(',')
-        ->allow_extra_args(false)
-        ->check(CLI::PositiveNumber);
-    app.add_flag("--fixed-crop", readout.fixed_crop,
-                 "train on squares of 7/8 of the shorter side, not on crops of random size and shape");
-    app.add_option("--batch", readout.batch, "pictures per step")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    app.add_option("--learning-rate", readout.learning_rate, "of the readout")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
-    app.add_option("--weight-decay", readout.weight_decay, "of the readout")
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
-    app.add_option("--loader-threads", readout.loader_threads, "threads that prepare batches ahead")
-        ->check(CLI::Range(1, 1024))
-        ->capture_default_str();
-    app.add_option("--seed", readout.seed, "of the readout's views, first weights and chosen labels");
-    if (!parse_arguments_with_preset(app, argc, argv)) return 0;
+    OptionTable table = options_of(options);
+    if (!parse_command_line(program, table, argc, argv)) return 0;
+    if (options.knn_only && options.readout_only)
+      throw UsageError("--knn-only and --readout-only leave nothing to measure");
     catch_interrupts();
-    return evaluate(options);
+    return evaluate(options, table);
   });
 }

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "apps/model_program.h"
+#include "apps/options/command_line.h"
 #include "autograd/functions.h"
 #include "layers/onnx/onnx.h"
 #include "layers/onnx/torch.h"
@@ -14,7 +15,8 @@ using namespace la;
 namespace {
 
 struct ExportOptions {
-  std::string checkpoint, onnx, torch;
+  ModelOptions model;
+  std::string onnx, torch;
   bool force = false;
 
   std::string torch_file(const char* name) const { return torch + "/" + name; }
@@ -61,7 +63,7 @@ void write_torch(Model& model, const ExportOptions& options) {
 
 int export_model(const ExportOptions& options) {
   check_outputs(options);
-  Model model = load_model(options.checkpoint, Device::cpu());
+  Model model = load_model(options.model.checkpoint, Device::cpu());
   const Variable black(Tensor::zeros({1, model.view.size, model.view.size, model.channels}));
   check(is_finite((*model.module)(cast(black, model.dtype)).value()),
         "{}: the network gives embeddings that are not finite", model.checkpoint);
@@ -70,25 +72,30 @@ int export_model(const ExportOptions& options) {
   return 0;
 }
 
+constexpr ProgramInfo program = {"la_export", "Writes a trained network for other programs."};
+
+OptionTable options_of(ExportOptions& options) {
+  OptionTable t;
+  add_model_options(t, options.model);
+  t.group("Output");
+  t.add("onnx", options.onnx,
+        "FILE.onnx: a model of images f32 [N, C, S, S] with pixels in [0, 1] -> embedding f32 [N, D] on the "
+        "unit sphere");
+  t.add("torch", options.torch,
+        "FOLDER: the weights under torchvision's names, and a short program that makes of them the same for "
+        "PyTorch");
+  t.add("force", options.force, "overwrite files that exist");
+  return t;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   let_waiting_threads_sleep(argv);
-  return run_program("la_export", [&] {
+  return run_program(program.name, [&] {
     ExportOptions options;
-    CLI::App app("Writes a trained network for other programs.", "la_export");
-    app.add_option("checkpoint", options.checkpoint, "a run's folder, or a checkpoint in it")->required();
-    app.option_defaults()->group("Output");
-    app.add_option(
-        "--onnx", options.onnx,
-        "FILE.onnx: a model of images f32 [N, C, S, S] with pixels in [0, 1] -> embedding f32 [N, D] on "
-        "the unit sphere");
-    app.add_option(
-        "--torch", options.torch,
-        "FOLDER: the weights under torchvision's names, and a short program that makes of them the same for "
-        "PyTorch");
-    app.add_flag("--force", options.force, "overwrite files that exist");
-    if (!parse_arguments(app, argc, argv)) return 0;
+    OptionTable table = options_of(options);
+    if (!parse_command_line(program, table, argc, argv)) return 0;
     if (options.onnx.empty() && options.torch.empty())
       throw UsageError("nothing to do: --onnx FILE and --torch FOLDER say what to write");
     if (!options.onnx.empty()) check_ending("--onnx", options.onnx, ".onnx");

@@ -1,12 +1,10 @@
 // The command line of the programs that use a trained network: what they all ask for.
 #pragma once
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <string>
 #include <vector>
 
+#include "apps/options/common_options.h"
 #include "apps/program.h"
 #include "data/dataset.h"
 #include "la/model.h"
@@ -17,23 +15,19 @@ namespace la {
 struct ModelOptions {
   std::string checkpoint;
   DataOptions data;
-  std::string background_color;  // empty: the one that the network was trained with
   std::string device = "auto";
   int threads = 0;
 };
 
-/// Adds the options for the device and the pictures to a command line.
-void add_model_options(CLI::App& app, ModelOptions& options);
+/// Adds the argument that names the network.
+void add_model_options(OptionTable& table, ModelOptions& options);
 
-/// False if help was asked for, and printed. A UsageError for arguments that cannot be understood.
-bool parse_arguments(CLI::App& app, int argc, char** argv);
+/// Those of add_picture_options, and the color behind pictures, which open_model completes.
+void add_model_picture_options(OptionTable& table, DataOptions& options);
 
-/// The same where options may stand in a file too (--preset); those of the command line win.
-void add_preset_option(CLI::App& app);
-bool parse_arguments_with_preset(CLI::App& app, int argc, char** argv);
-
-/// Sets the threads, and reads the network onto the device; what it was trained with completes the options.
-Model open_model(ModelOptions& options);
+/// Sets the threads, and reads the network onto the device. Its pictures had a color behind them, which
+/// theirs get unless the options, whose table this is, give another.
+Model open_model(ModelOptions& options, const OptionTable& table);
 
 /// Prints what was found with the pictures, but is not used.
 void print_notes(const DataSource& data);

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "apps/options/arguments.h"
 #include "apps/run/interrupt.h"
 #include "tensor/format.h"
 
@@ -22,7 +23,7 @@ int run_program(const char* name, const std::function<int()>& work) {
   try {
     return work();
   } catch (const UsageError& error) {
-    print(stderr, "{}: {}\n", name, error.what());
+    print(stderr, "{}: {}\n", name, with_option_names(error.what()));
     return 2;
   } catch (const Interrupted&) {
     print(stderr, "{}: interrupted\n", name);
@@ -32,7 +33,8 @@ int run_program(const char* name, const std::function<int()>& work) {
     return 1;
   } catch (const std::exception& error) {
     // What was interrupted while it waited is no fault.
-    print(stderr, "{}: {}{}\n", name, interrupted() ? "interrupted: " : "", printable(error.what()));
+    print(stderr, "{}: {}{}\n", name, interrupted() ? "interrupted: " : "",
+          with_option_names(printable(error.what())));
     return interrupted() ? 128 + interrupted() : 1;
   }
 }

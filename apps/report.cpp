@@ -17,7 +17,7 @@ std::string activations_text(const std::vector<LayerSummary>& layers, const Conf
   size_t elements = 0;
   for (const LayerSummary& layer : layers) elements += static_cast<size_t>(layer.output.numel());
   constexpr size_t tensors_per_layer = 4;
-  return memory_text(tensors_per_layer * elements * size_of(activation_type(config.precision)));
+  return memory_text(tensors_per_layer * elements * size_of(activation_type(config.run.precision)));
 }
 
 }  // namespace
@@ -30,42 +30,44 @@ std::string memory_text(size_t bytes) {
 }
 
 std::vector<std::string> describe_run(const Config& config, const DataSource& data, Trainer& trainer,
-                                      int image_size, const std::vector<std::string>& choices) {
+                                      const std::vector<std::string>& choices) {
   std::vector<std::string> lines;
   const auto n = static_cast<size_t>(data.train->size());
   lines.push_back(formatted("data       {}: {} for training{}", data.name, data.train->description(),
                             data.test ? ", " + data.test->description() + " for testing" : ""));
   for (const std::string& note : data.notes) lines.push_back("           " + note);
 
-  const Shape input{config.batch, image_size, image_size, data.train->channels()};
+  const Shape input{config.optimizer.batch, trainer.view().size, trainer.view().size, data.train->channels()};
   const std::vector<LayerSummary> layers =
       summarize(trainer.network(), input, trainer.bank().vectors().device());
   int64_t parameters = 0;
   for (const LayerSummary& layer : layers) parameters += layer.parameters;
-  lines.push_back(formatted("network    {}, {} parameters, embedding of {}, head {}", config.network,
-                            parameters, counted(config.dim, "dimension"), name_of(config.head)));
+  lines.push_back(formatted("network    {}, {} parameters, embedding of {}, head {}", config.network.name,
+                            parameters, counted(config.network.dim, "dimension"),
+                            name_of(config.network.head)));
   lines.push_back(formatted("           {:<14}{:<22}{:>12}", "layer", "output", "parameters"));
   for (const LayerSummary& layer : layers)
     lines.push_back(
         formatted("           {:<14}{:<22}{:>12}", layer.name, layer.output.str(), layer.parameters));
 
   lines.push_back(formatted("training   {} of IR ({}), then {} of LA; {} an epoch, batch {}",
-                            counted(config.warm_start_epochs, "epoch"), name_of(config.ir_loss),
-                            config.epochs - config.warm_start_epochs,
-                            counted(trainer.steps_per_epoch(), "step"), config.batch));
+                            counted(config.optimizer.warm_start_epochs, "epoch"), name_of(config.la.ir_loss),
+                            config.optimizer.epochs - config.optimizer.warm_start_epochs,
+                            counted(trainer.steps_per_epoch(), "step"), config.optimizer.batch));
   lines.push_back(formatted("           background k = {}, clusterings H = {}, clusters m = {}",
-                            config.background, config.clusterings, config.clusters));
+                            config.la.background, config.la.clusterings, config.la.kmeans.clusters));
   for (const std::string& choice : choices) lines.push_back("           chosen: " + choice);
   lines.push_back(formatted("memory     pictures {}, bank {}, cluster labels {}, activations about {}",
                             memory_text(data.train->memory_bytes()),
                             memory_text(trainer.bank().vectors().bytes()),
-                            memory_text(n * sizeof(int32_t) * static_cast<size_t>(config.clusterings)),
+                            memory_text(n * sizeof(int32_t) * static_cast<size_t>(config.la.clusterings)),
                             activations_text(layers, config)));
   lines.push_back(formatted("device     {}, {}, {}, seed {}", describe(trainer.bank().vectors().device()),
-                            counted(num_threads(), "thread"), name_of(config.precision), config.seed));
-  if (const std::string problem = cuda_problem(); config.device == "auto" && !problem.empty())
+                            counted(num_threads(), "thread"), name_of(config.run.precision),
+                            config.run.seed));
+  if (const std::string problem = cuda_problem(); config.run.device == "auto" && !problem.empty())
     lines.push_back("           no GPU is used: " + problem);
-  if (data.train->size() < few_pictures && config.init.empty())
+  if (data.train->size() < few_pictures && config.run.init.empty())
     lines.push_back(
         formatted("few        with fewer than some {} pictures, little is learnt beyond what an untrained "
                   "network sees; --init FILE "
@@ -80,7 +82,7 @@ std::string network_table() {
   for (const std::string& name : network_names()) {
     const bool for_small_pictures = name.starts_with("resnet20");
     const int64_t size = for_small_pictures ? 32 : 224;
-    const auto network = make_network(name, {.image_size = size});
+    const auto network = make_network({.name = name, .image_size = size});
     const NetworkCost cost = cost_of(*network, {1, size, size, 3});
     text += formatted("{:<18}{:>10}{:>8}{:>14}{:>14.1f} M\n", name, formatted("{0}x{0}", size), cost.layers,
                       cost.parameters, static_cast<double>(cost.multiply_adds) / 1e6);

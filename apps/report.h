@@ -13,7 +13,7 @@ namespace la {
 /// The lines that stand above a run: data, network with its layer table, LA's H, m and k with the reasons for
 /// them, optimization, memory, device, precision, seed. `choices` explains the values that the program chose.
 std::vector<std::string> describe_run(const Config& config, const DataSource& data, Trainer& trainer,
-                                      int image_size, const std::vector<std::string>& choices);
+                                      const std::vector<std::string>& choices);
 
 /// With fewer pictures little is learnt, and another preset is the default; by trial (docs/results.md).
 constexpr int64_t few_pictures = 5000;

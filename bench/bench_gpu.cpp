@@ -107,7 +107,7 @@ Tensor random_plans(int64_t batch, int64_t size) {
 /// pictures on the device.
 void measure_training(const std::string& name, const Training& t) {
   constexpr int64_t channels = 3;
-  auto network = make_network(t.network, {.channels = channels, .image_size = t.size});
+  auto network = make_network({.name = t.network, .channels = channels, .image_size = t.size});
   network->initialize(1);
   network->to(gpu);
   Sgd sgd(network->parameters(), {.momentum = 0.9f, .weight_decay = 1e-4f});

@@ -21,7 +21,7 @@ namespace {
 
 void measure(const std::string& name, int64_t size, int64_t channels, DType precision, int64_t batch,
              int steps) {
-  auto network = make_network(name, {.channels = channels, .image_size = size});
+  auto network = make_network({.name = name, .channels = channels, .image_size = size});
   network->initialize(1);
   Sgd sgd(network->parameters(), {.momentum = 0.9f, .weight_decay = 1e-4f});
   sgd.set_learning_rate(0.01f);

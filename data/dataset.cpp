@@ -89,10 +89,10 @@ DataSource open_data(const DataOptions& options) {
   std::error_code ignored;
   check(std::filesystem::exists(path, ignored), "{}: there is no such folder of pictures", path);
   const Format& format = find_format(path, options.format);
-  check(options.val.empty() || format.open == open_folder, "--val is for folders of pictures; {} is {}", path,
+  check(options.val.empty() || format.open == open_folder, "`val` is for folders of pictures; {} is {}", path,
         format.name);
   check(options.val_split == 0 || format.open == open_folder,
-        "--val-split is for folders of pictures; {} is {}", path, format.name);
+        "`val_split` is for folders of pictures; {} is {}", path, format.name);
   DataSource source = format.open(options);
   check(source.train->size() > 0, "{}: has no pictures{}", path,
         options.format == "auto" ? " (.jpg, .png ...) at any depth" + telltales() : "");

@@ -137,10 +137,19 @@ Excerpt decode_jpeg_excerpt(Bytes file, const PixelLimit& limit, int size, const
 
 }  // namespace
 
-std::array<uint8_t, 3> parse_color(const std::string& text) {
-  if (text == "white") return {255, 255, 255};
-  if (text == "gray") return {128, 128, 128};
-  if (text == "black") return {0, 0, 0};
+namespace {
+
+struct NamedColor {
+  const char* name;
+  Color color;
+};
+constexpr NamedColor named_colors[] = {{"white", white}, {"gray", {128, 128, 128}}, {"black", {0, 0, 0}}};
+
+}  // namespace
+
+Color parse_color(const std::string& text) {
+  for (const NamedColor& c : named_colors)
+    if (text == c.name) return c.color;
   uint32_t number = 0;
   const char* const end = text.data() + text.size();
   const bool valid =
@@ -148,6 +157,12 @@ std::array<uint8_t, 3> parse_color(const std::string& text) {
   check(valid, "expected white, gray, black or #rrggbb, got '{}'", text);
   return {static_cast<uint8_t>(number >> 16), static_cast<uint8_t>(number >> 8),
           static_cast<uint8_t>(number)};
+}
+
+std::string color_text(const Color& color) {
+  for (const NamedColor& c : named_colors)
+    if (color == c.color) return c.name;
+  return formatted("#{:02x}{:02x}{:02x}", color[0], color[1], color[2]);
 }
 
 Picture decode_picture(Bytes file, const DecodeOptions& options) {

@@ -14,16 +14,22 @@
 
 namespace la {
 
+/// Red, green, blue.
+using Color = std::array<uint8_t, 3>;
+constexpr Color white = {255, 255, 255};
+
+/// The color of a name (white, black, gray) or of "#rrggbb"; an Error for any other text.
+Color parse_color(const std::string& text);
+/// The text that parse_color takes: the name, where there is one.
+std::string color_text(const Color& color);
+
 struct DecodeOptions {
   /// Larger pictures are bad ones. The default has room for the largest photographs that phones make; a pixel
   /// takes up to eight bytes while a picture is decoded.
   int64_t max_pixels = 200'000'000;
-  std::array<uint8_t, 3> background = {255, 255, 255};  // shown where a picture is transparent
-  bool gray = false;  // pictures have 1 channel, the luma of ITU-R BT.601, and not 3
+  Color background = white;  // shown where a picture is transparent
+  bool gray = false;         // pictures have 1 channel, the luma of ITU-R BT.601, and not 3
 };
-
-/// The color of a name (white, black, gray) or of "#rrggbb"; an Error for any other text.
-std::array<uint8_t, 3> parse_color(const std::string& text);
 
 /// A part of a picture, perhaps at a smaller scale, and where in it the crop lies that was asked for.
 struct Excerpt {

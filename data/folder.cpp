@@ -64,7 +64,7 @@ Bytes read_bytes(const std::string& path, const DecodeOptions& options) {
   find_codec(bytes);
   if (size <= head_bytes) return bytes;
   if (size > most)
-    throw BadPicture(formatted("it has {} bytes, more than a picture of {} pixels (--max-pixels)", size,
+    throw BadPicture(formatted("it has {} bytes, more than a picture of {} pixels (`max_pixels`)", size,
                                options.max_pixels));
   bytes.resize(static_cast<size_t>(size));
   read_on(file, std::span(bytes).subspan(static_cast<size_t>(head_bytes)));
@@ -139,10 +139,10 @@ class PictureFiles final : public Dataset {
     constexpr size_t few = 5;  // that may be bad in a small folder
     const auto share = static_cast<size_t>(max_bad_ * static_cast<double>(size()));
     if (max_bad_ == 0)
-      too_many_ = formatted("{}: {}; no picture may be bad (--max-bad 0)", path, why);
+      too_many_ = formatted("{}: {}; no picture may be bad (`max_bad` 0)", path, why);
     else if (bad_.size() > std::max(share, few))
       too_many_ = formatted(
-          "{}: {}; with it, {} of {} pictures cannot be read, more than {} and more than {} % (--max-bad)",
+          "{}: {}; with it, {} of {} pictures cannot be read, more than {} and more than {} % (`max_bad`)",
           path, why, bad_.size(), size(), few, 100 * max_bad_);
   }
 
@@ -243,8 +243,8 @@ Splits find_splits(const std::string& root) {
   if (train.empty() && !test.empty() && pictures == 0) {
     while (!take(names_of_test).empty()) continue;
     check(!folders.empty(),
-          "{}: {} looks like the test pictures of a data set; expected a folder train beside it, or --data "
-          "{}/{}",
+          "{}: {} looks like the test pictures of a data set; expected a folder train beside it; to take "
+          "these, name {}/{}",
           root, test, root, test);
   }
   const bool divided = !train.empty() && (!test.empty() || (others.empty() && pictures == 0));
@@ -326,7 +326,7 @@ DataSource open_folder(const DataOptions& options) {
     drop_single_class(split.test, split.train.classes);
     share_classes(split.train, split.test);
   }
-  check(options.val_split == 0 || test.empty(), "there are test pictures in {}: --val-split sets none apart",
+  check(options.val_split == 0 || test.empty(), "there are test pictures in {}: `val_split` sets none apart",
         test);
   constexpr uint64_t seed = 0;  // so that la_train and la_eval set the same ones apart
   if (options.val_split > 0) split.test = split.train.split_off(options.val_split, seed);

@@ -84,9 +84,8 @@ std::string save_checkpoint(const std::string& folder, int epoch, int64_t step,
     check_finite(path, tensors);
   } catch (const Error& error) {
     fail(
-        "{}: the training has diverged, and this is not saved; a lower --learning-rate may help, and "
-        "--resume goes on "
-        "from the checkpoint before",
+        "{}: the training has diverged, and this is not saved; a lower `learning_rate` may help, and the "
+        "checkpoint before can be resumed",
         error.what());
   }
   write_safetensors(path, tensors, metadata);

@@ -39,121 +39,139 @@ Chosen in_proportion(int papers, int64_t pictures, int64_t at_least) {
 }
 
 /// After 60 % and 80 % of the epochs, rounded up; one drop if they fall together.
-std::vector<int> default_drops(int epochs) {
+std::vector<double> default_drops(int epochs) {
   const int first = (epochs * 6 + 9) / 10, second = (epochs * 8 + 9) / 10;
-  return first < second ? std::vector{first, second} : std::vector{first};
+  std::vector<double> drops{static_cast<double>(first)};
+  if (first < second) drops.push_back(second);
+  return drops;
 }
 
-void choose_neighbors(Config& config, int64_t pictures, std::vector<std::string>& lines) {
-  constexpr int papers_background = 4096, fewest_clusters = 2;
+using Lines = std::vector<std::string>;
+
+void choose_background(LaOptions& options, int64_t pictures, Lines& lines) {
+  if (options.background != 0) return;
+  constexpr int papers_background = 4096;
   // More than a cluster has, which in the paper's proportion is some 43 pictures: where all background
   // neighbors are close ones, the loss is 0.
   constexpr int64_t fewest_background = 128;
-  if (config.background == 0) {
-    const auto [value, reason] =
-        in_proportion(papers_background, pictures, std::clamp<int64_t>(pictures / 2, 2, fewest_background));
-    config.background = value;
-    lines.push_back(formatted("background k = {}: {}", value, reason));
-  }
-  const Clustering papers = papers_clustering(config.network);
-  const auto [clusters, reason_for_clusters] =
+  const auto [value, reason] =
+      in_proportion(papers_background, pictures, std::clamp<int64_t>(pictures / 2, 2, fewest_background));
+  options.background = value;
+  lines.push_back(formatted("background k = {}: {}", value, reason));
+}
+
+void choose_close_neighbors(LaOptions& options, const std::string& network, int64_t pictures, Lines& lines) {
+  constexpr int fewest_clusters = 2;
+  const Clustering papers = papers_clustering(network);
+  const auto [clusters, reason] =
       in_proportion(papers.clusters, pictures, std::min<int64_t>(fewest_clusters, pictures));
-  if (config.close_neighbors == CloseNeighborKind::knn) {
-    if (config.close_count != 0) return;
+  if (options.close_neighbors == CloseNeighborKind::knn) {
+    if (options.close_count != 0) return;
     // Fewer than k: if every background neighbor were a close one too, the loss would be 0.
-    config.close_count =
-        static_cast<int>(std::clamp<int64_t>(pictures / clusters, 1, std::max(config.background - 1, 1)));
+    options.close_count =
+        static_cast<int>(std::clamp<int64_t>(pictures / clusters, 1, std::max(options.background - 1, 1)));
     lines.push_back(
-        formatted("close-count = {}: about as many as a k-means cluster would have", config.close_count));
+        formatted("`close_count` = {}: about as many as a k-means cluster would have", options.close_count));
     return;
   }
-  if (config.clusterings == 0) {
+  if (options.clusterings == 0) {
     constexpr int64_t worth_many_clusterings = 1'000'000;  // pictures
     constexpr int fewest_in_paper = 3;
     const bool many = pictures >= worth_many_clusterings;
-    config.clusterings = many ? papers.clusterings : fewest_in_paper;
-    lines.push_back(formatted("clusterings H = {}: the {}", config.clusterings,
+    options.clusterings = many ? papers.clusterings : fewest_in_paper;
+    lines.push_back(formatted("clusterings H = {}: the {}", options.clusterings,
                               many ? "paper's for this network" : "fewest in the paper"));
   }
-  if (config.clusters == 0) {
-    config.clusters = clusters;
-    lines.push_back(formatted("clusters m = {}: {}", clusters, reason_for_clusters));
+  if (options.kmeans.clusters == 0) {
+    options.kmeans.clusters = clusters;
+    lines.push_back(formatted("clusters m = {}: {}", clusters, reason));
   }
 }
 
-void check_at_most(const char* option, int64_t value, int64_t pictures, const char* advice = "") {
-  check(value <= pictures, "--{} {} is more than the {} training pictures{}", option, value, pictures,
-        advice);
+void choose_noise(LaOptions& options, int64_t dim, int64_t pictures, Lines& lines) {
+  if (options.ir_loss != IrLoss::nce) return;
+  if (options.noise == 0) {
+    constexpr int papers_noise = 4096;
+    options.noise = static_cast<int>(std::clamp<int64_t>(pictures / 10, 1, papers_noise));
+    lines.push_back(formatted("noise = {}: {}", options.noise,
+                              options.noise == papers_noise ? "the paper's" : "a tenth of the pictures"));
+  }
+  constexpr float papers_temperature = 0.07f;
+  constexpr int64_t papers_dim = 128;
+  if (options.nce_constant == NceConstant::original &&
+      (options.temperature != papers_temperature || dim != papers_dim))
+    lines.push_back(
+        "Z of nce is the original program's, for temperature 0.07 and 128 dimensions; `nce_constant` "
+        "estimate fits any");
+}
+
+void check_at_most(const char* field, int64_t value, int64_t pictures, const char* advice = "") {
+  check(value <= pictures, "`{}` {} is more than the {} training pictures{}", field, value, pictures, advice);
 }
 
 }  // namespace
 
 void validate(const Config& config) {
-  check(config.warm_start_epochs <= config.epochs, "--warm-start-epochs {} is more than --epochs {}",
-        config.warm_start_epochs, config.epochs);
-  check(config.init_without.empty() || !config.init.empty(),
-        "--init-without {} leaves out tensors of --init FILE, which is missing", config.init_without);
-  const auto& drops = config.learning_rate_drops;
+  const OptimizerOptions& optimizer = config.optimizer;
+  check(optimizer.warm_start_epochs <= optimizer.epochs, "`warm_start_epochs` {} is more than `epochs` {}",
+        optimizer.warm_start_epochs, optimizer.epochs);
+  check(config.run.init_without.empty() || !config.run.init.empty(),
+        "`init_without` {} leaves out tensors of the file that `init` names, which is missing",
+        config.run.init_without);
+  const auto& drops = optimizer.schedule.drops;
   check(std::adjacent_find(drops.begin(), drops.end(), std::greater_equal()) == drops.end(),
-        "--learning-rate-drops {} must increase", joined(drops, ","));
-  check(config.background != 1,
-        "--background 1 makes each picture its own only neighbor, and the loss 0; use at least 2");
-  check(config.clusters != 1,
-        "--clusters 1 makes every picture a close neighbor of every other, and the loss 0; use at least 2");
+        "`learning_rate_drops` {} must increase", joined(drops, ","));
+  check(config.la.background != 1,
+        "`background` 1 makes each picture its own only neighbor, and the loss 0; use at least 2");
+  check(config.la.kmeans.clusters != 1,
+        "`clusters` 1 makes every picture a close neighbor of every other, and the loss 0; use at least 2");
 }
 
 void validate(const Config& config, int64_t pictures) {
   validate(config);
   check(pictures >= 2, "training needs at least 2 pictures, got {}", pictures);
   constexpr const char* zero_chooses = "; 0 chooses it from their number";
-  check_at_most("batch", config.batch, pictures);
-  check_at_most("background", config.background, pictures, zero_chooses);
-  if (config.close_neighbors == CloseNeighborKind::kmeans) {
-    check_at_most("clusters", config.clusters, pictures, zero_chooses);
+  const LaOptions& options = config.la;
+  const int batch = config.optimizer.batch;
+  check_at_most("batch", batch, pictures);
+  check_at_most("background", options.background, pictures, zero_chooses);
+  if (options.close_neighbors == CloseNeighborKind::kmeans) {
+    check_at_most("clusters", options.kmeans.clusters, pictures, zero_chooses);
   } else {
-    check(config.close_count < config.background,
-          "--close-count {} must be smaller than the number of background neighbors, --background {}: if all "
+    check(options.close_count < options.background,
+          "`close_count` {} must be smaller than the number of background neighbors, `background` {}: if all "
           "of them are close, the loss is 0",
-          config.close_count, config.background);
+          options.close_count, options.background);
   }
-  if (config.ir_loss == IrLoss::nce && config.warm_start_epochs > 0)
-    check(config.noise < pictures, "--noise {} must be smaller than the number of training pictures, {}",
-          config.noise, pictures);
-  const int64_t candidates = int64_t{config.batch} * (int64_t{config.noise} + 1);
-  check(candidates <= INT32_MAX, "--batch {} with --noise {} makes {} candidates; expected at most {}",
-        config.batch, config.noise, candidates, INT32_MAX);
+  if (options.ir_loss == IrLoss::nce && config.optimizer.warm_start_epochs > 0)
+    check(options.noise < pictures, "`noise` {} must be smaller than the number of training pictures, {}",
+          options.noise, pictures);
+  const int64_t candidates = int64_t{batch} * (int64_t{options.noise} + 1);
+  check(candidates <= INT32_MAX, "`batch` {} with `noise` {} makes {} candidates; expected at most {}", batch,
+        options.noise, candidates, INT32_MAX);
 }
 
 std::vector<std::string> choose_defaults(Config& config, int64_t pictures) {
-  std::vector<std::string> lines;
-  choose_neighbors(config, pictures, lines);
-  if (config.ir_loss == IrLoss::nce && config.noise == 0) {
-    constexpr int papers_noise = 4096;
-    config.noise = static_cast<int>(std::clamp<int64_t>(pictures / 10, 1, papers_noise));
-    lines.push_back(formatted("noise = {}: {}", config.noise,
-                              config.noise == papers_noise ? "the paper's" : "a tenth of the pictures"));
-  }
-  constexpr float papers_temperature = 0.07f;
-  constexpr int papers_dim = 128;
-  if (config.ir_loss == IrLoss::nce && config.nce_constant == NceConstant::original &&
-      (config.temperature != papers_temperature || config.dim != papers_dim))
-    lines.push_back(
-        "Z of nce is the original program's, for temperature 0.07 and 128 dimensions; --nce-constant "
-        "estimate fits any");
-  if (config.schedule == ScheduleKind::step && config.learning_rate_drops.empty()) {
-    config.learning_rate_drops = default_drops(config.epochs);
-    lines.push_back(formatted("learning-rate-drops = {}: after 60 % and 80 % of {} epochs",
-                              joined(config.learning_rate_drops, ","), config.epochs));
+  Lines lines;
+  choose_background(config.la, pictures, lines);
+  choose_close_neighbors(config.la, config.network.name, pictures, lines);
+  choose_noise(config.la, config.network.dim, pictures, lines);
+  Schedule& schedule = config.optimizer.schedule;
+  if (schedule.kind == ScheduleKind::step && schedule.drops.empty()) {
+    schedule.drops = default_drops(config.optimizer.epochs);
+    lines.push_back(formatted("`learning_rate_drops` = {}: after 60 % and 80 % of {} epochs",
+                              joined(schedule.drops, ","), config.optimizer.epochs));
   }
   return lines;
 }
 
 std::vector<std::string> choose_for_device(Config& config, Device device) {
-  if (config.precision != Precision::automatic) return {};
+  Precision& precision = config.run.precision;
+  if (precision != Precision::automatic) return {};
   const bool multiplies = multiplies_bf16(device);
-  config.precision = multiplies ? Precision::bf16 : Precision::f32;
-  return {formatted("precision {}: the {} {} bf16", name_of(config.precision),
-                    device.is_cpu() ? "CPU" : "GPU", multiplies ? "multiplies" : "cannot multiply")};
+  precision = multiplies ? Precision::bf16 : Precision::f32;
+  return {formatted("precision {}: the {} {} bf16", precision, device.is_cpu() ? "CPU" : "GPU",
+                    multiplies ? "multiplies" : "cannot multiply")};
 }
 
 }  // namespace la

@@ -36,15 +36,15 @@ SafetensorsFile read_checkpoint(const std::string& path) {
 }  // namespace
 
 Metadata describe_model(const Config& config, int64_t channels, const AugmentationOptions& view) {
-  return {{"network", config.network},
-          {"head", std::string(name_of(config.head))},
-          {"dim", formatted("{}", config.dim)},
+  return {{"network", config.network.name},
+          {"head", std::string(name_of(config.network.head))},
+          {"dim", formatted("{}", config.network.dim)},
           {"channels", formatted("{}", channels)},
           {"image_size", formatted("{}", view.size)},
-          {"background_color", config.background_color},
+          {"background_color", color_text(config.data.decode.background)},
           {"mean", joined(view.mean, " ")},
           {"stddev", joined(view.stddev, " ")},
-          {"precision", std::string(name_of(config.precision))}};
+          {"precision", std::string(name_of(config.run.precision))}};
 }
 
 Model load_model(const std::string& run_or_checkpoint, Device device) {
@@ -61,10 +61,11 @@ Model load_model(const std::string& run_or_checkpoint, Device device) {
   model.view.mean = file.numbers("mean", model.channels);
   model.view.stddev = file.numbers("stddev", model.channels);
 
-  model.module = make_network(model.network, {.channels = model.channels,
-                                              .image_size = model.view.size,
-                                              .dim = model.dim,
-                                              .head = named<HeadKind>(file, "head")});
+  model.module = make_network({.name = model.network,
+                               .channels = model.channels,
+                               .image_size = model.view.size,
+                               .dim = model.dim,
+                               .head = named<HeadKind>(file, "head")});
   try {
     load_state_dict(*model.module, file.by_name());
   } catch (const Error& error) {

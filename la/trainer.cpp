@@ -19,20 +19,19 @@ namespace {
 
 std::unique_ptr<Module> make_initialized(const Config& config, const Dataset& data, int image_size,
                                          Device device) {
-  auto network = make_network(
-      config.network,
-      {.channels = data.channels(), .image_size = image_size, .dim = config.dim, .head = config.head});
-  network->initialize(config.seed);
+  NetworkOptions options = config.network;
+  options.channels = data.channels();
+  options.image_size = image_size;
+  auto network = make_network(options);
+  network->initialize(config.run.seed);
   network->to(device);
   return network;
 }
 
-Schedule make_schedule(const Config& config) {
-  return {.kind = config.schedule,
-          .base = config.learning_rate,
-          .epochs = static_cast<double>(config.epochs),
-          .drops = {config.learning_rate_drops.begin(), config.learning_rate_drops.end()},
-          .warm_up_epochs = config.learning_rate_warm_up};
+Schedule schedule_of(const OptimizerOptions& options) {
+  Schedule schedule = options.schedule;
+  schedule.epochs = options.epochs;
+  return schedule;
 }
 
 /// The pictures' own size, if they all have the same, up to that of the paper.
@@ -47,14 +46,11 @@ int view_size(const PictureArray* array) {
 AugmentationOptions augmentation_for(const Config& config, const Dataset& data) {
   const auto* array = dynamic_cast<const PictureArray*>(&data);
   const ChannelStatistics statistics = array != nullptr ? channel_statistics(data) : imagenet_statistics();
-  return {.size = config.image_size > 0 ? config.image_size : view_size(array),
-          .crop_min_area = config.crop_min_area,
-          .crop_max_aspect = config.crop_max_aspect,
-          .flip = config.flip,
-          .jitter = config.jitter,
-          .grayscale = config.grayscale,
-          .mean = statistics.mean,
-          .stddev = statistics.stddev};
+  AugmentationOptions view = config.augmentation;
+  if (view.size == 0) view.size = view_size(array);
+  view.mean = statistics.mean;
+  view.stddev = statistics.stddev;
+  return view;
 }
 
 Trainer::Trainer(const Config& config, const Dataset& data, const AugmentationOptions& augmentation,
@@ -64,20 +60,20 @@ Trainer::Trainer(const Config& config, const Dataset& data, const AugmentationOp
       view_(augmentation),
       device_(device),
       loader_(make_device_loader(data, augmentation,
-                                 {.batch = config.batch,
-                                  .threads = config.loader_threads,
-                                  .seed = config.seed,
+                                 {.batch = config.optimizer.batch,
+                                  .threads = config.run.loader_threads,
+                                  .seed = config.run.seed,
                                   .dtype = precision(),
                                   .device = device})),
       network_(make_initialized(config, data, augmentation.size, device)),
-      sgd_(network_->parameters(), {.momentum = config.momentum, .weight_decay = config.weight_decay}),
-      schedule_(make_schedule(config)),
-      bank_(data.size(), config.dim, config.bank_momentum, config.seed, device),
-      work_(device, !config.no_graph),
+      sgd_(network_->parameters(), config.optimizer.sgd),
+      schedule_(schedule_of(config.optimizer)),
+      bank_(data.size(), config.network.dim, config.la.bank_momentum, config.run.seed, device),
+      work_(device, !config.run.no_graph),
       total_steps_({1}, DType::i64, device),
       step_of_epoch_({1}, DType::i32, device),
       losses_({steps_per_epoch()}, DType::f32, device) {
-  if (config.nce_constant == NceConstant::original) nce_constant_ = original_nce_constant(data.size());
+  if (config.la.nce_constant == NceConstant::original) nce_constant_ = original_nce_constant(data.size());
 }
 
 void Trainer::fill_bank(const ProgressCallback& progress) {
@@ -87,7 +83,8 @@ void Trainer::fill_bank(const ProgressCallback& progress) {
     loader_->next();
     bank_.assign(loader_->indices(), l2_normalize((*network_)(Variable(loader_->images()))).value());
     if (progress)
-      progress("pictures embedded", (step + 1) * config_.batch, steps_per_epoch() * config_.batch);
+      progress("pictures embedded", (step + 1) * config_.optimizer.batch,
+               steps_per_epoch() * config_.optimizer.batch);
   }
 }
 
@@ -96,35 +93,34 @@ std::vector<KMeansResult> Trainer::begin_epoch(const ProgressCallback& progress)
   if (step_ > 0) return {};  // in the middle of an epoch, whose clusters were restored
   loss_sum_ = 0;
   losses_read_ = losses_made_ = 0;
-  if (phase() == Phase::ir || config_.close_neighbors != CloseNeighborKind::kmeans) return {};
-  const bool due = (epoch_ - config_.warm_start_epochs) % config_.cluster_every == 0;
+  if (phase() == Phase::ir || config_.la.close_neighbors != CloseNeighborKind::kmeans) return {};
+  const bool due = (epoch_ - config_.optimizer.warm_start_epochs) % config_.la.cluster_every == 0;
   return due || !cluster_labels_.defined() ? cluster_bank(progress) : std::vector<KMeansResult>();
 }
 
 std::vector<KMeansResult> Trainer::cluster_bank(const ProgressCallback& progress) {
   const ProfileRange range("clustering");
-  if (config_.bank_refresh) bank_.assign_all(embed(*network_, data_, view_, precision(), device_, progress));
+  if (config_.la.bank_refresh)
+    bank_.assign_all(embed(*network_, data_, view_, precision(), device_, progress));
   if (!cluster_labels_.defined())
-    cluster_labels_ = Tensor({bank_.size(), config_.clusterings}, DType::i32, device_);
+    cluster_labels_ = Tensor({bank_.size(), config_.la.clusterings}, DType::i32, device_);
   std::vector<KMeansResult> results;
-  for (int h = 0; h < config_.clusterings; ++h) {
+  for (int h = 0; h < config_.la.clusterings; ++h) {
     const auto progress_of_all = [&](std::string_view what, int64_t done, int64_t iterations) {
-      if (progress) progress(what, h * iterations + done, config_.clusterings * iterations);
+      if (progress) progress(what, h * iterations + done, config_.la.clusterings * iterations);
     };
-    const auto number =
-        static_cast<uint64_t>(epoch_) * static_cast<uint64_t>(config_.clusterings) + static_cast<uint64_t>(h);
-    results.push_back(kmeans(bank_.vectors(),
-                             {.clusters = config_.clusters,
-                              .iterations = config_.cluster_iterations,
-                              .spherical = config_.spherical,
-                              .key = {config_.seed, RandomStream::clustering, number}},
-                             progress_of_all));
+    const auto number = static_cast<uint64_t>(epoch_) * static_cast<uint64_t>(config_.la.clusterings) +
+                        static_cast<uint64_t>(h);
+    KMeansOptions options = config_.la.kmeans;
+    options.key = {config_.run.seed, RandomStream::clustering, number};
+    results.push_back(kmeans(bank_.vectors(), options, progress_of_all));
     ops::set_column(cluster_labels_, h, results.back().labels);
   }
   return results;
 }
 
 bool Trainer::train_step(StepReport& report) {
+  report = {.phase = phase(), .epoch = epoch_, .number = step_ + 1};
   const double waited = loader_->seconds_waited();
   loader_->next();
   report.waiting_seconds = loader_->seconds_waited() - waited;
@@ -181,21 +177,22 @@ Variable Trainer::compare_with_bank(const Variable& v) {
 
 Variable Trainer::instance_loss(const Variable& v) {
   const Tensor indices = loader_->indices();
-  if (config_.ir_loss == IrLoss::softmax)
-    return instance_softmax_loss(v, bank_, indices, config_.temperature);
-  const Tensor candidates = nce_candidates(indices, config_.noise, bank_.size(), config_.seed, total_steps_);
+  if (config_.la.ir_loss == IrLoss::softmax)
+    return instance_softmax_loss(v, bank_, indices, config_.la.temperature);
+  const Tensor candidates =
+      nce_candidates(indices, config_.la.noise, bank_.size(), config_.run.seed, total_steps_);
   if (nce_constant_ == 0)
-    nce_constant_ = estimate_nce_constant(v.value(), bank_, candidates, config_.temperature);
-  return instance_nce_loss(v, bank_, candidates, nce_constant_, config_.temperature);
+    nce_constant_ = estimate_nce_constant(v.value(), bank_, candidates, config_.la.temperature);
+  return instance_nce_loss(v, bank_, candidates, nce_constant_, config_.la.temperature);
 }
 
 Variable Trainer::aggregation_loss(const Variable& v) const {
   const Tensor indices = loader_->indices();
-  const TopK background = background_neighbors(bank_, v.value(), indices, config_.background);
-  const Tensor close = config_.close_neighbors == CloseNeighborKind::kmeans
+  const TopK background = background_neighbors(bank_, v.value(), indices, config_.la.background);
+  const Tensor close = config_.la.close_neighbors == CloseNeighborKind::kmeans
                            ? close_by_clusters(cluster_labels_, indices, background)
-                           : close_by_distance(background, config_.close_count);
-  return local_aggregation_loss(v, bank_, background, close, config_.temperature);
+                           : close_by_distance(background, config_.la.close_count);
+  return local_aggregation_loss(v, bank_, background, close, config_.la.temperature);
 }
 
 /// The losses since the last reading. A NaN may also be reported by what met it on the device; then the loss
@@ -217,7 +214,7 @@ void Trainer::read_losses() {
     const int64_t number = losses_read_;
     check(std::isfinite(loss),
           "the loss became {} in epoch {}, step {}, at learning rate {}; earlier checkpoints stay. Begin a "
-          "new run with a smaller --learning-rate",
+          "new run with a smaller `learning_rate`",
           loss, step_ == 0 ? epoch_ : epoch_ + 1, number, learning_rate());
     loss_sum_ += loss;
   }

@@ -30,6 +30,9 @@ AugmentationOptions augmentation_for(const Config& config, const Dataset& data);
 enum class Phase { ir, la };
 
 struct StepReport {
+  Phase phase = Phase::ir;
+  int epoch = 0;       // from 0
+  int64_t number = 0;  // of the step in its epoch, from 1
   float learning_rate = 0;
   double waiting_seconds = 0;  // for pictures
   double la_seconds = 0;       // neighbors, loss and bank; not known on a GPU, which works on its own
@@ -49,7 +52,10 @@ class Trainer {
 
   Module& network() { return *network_; }
   const MemoryBank& bank() const { return bank_; }
-  DType precision() const { return activation_type(config_.precision); }
+  DType precision() const { return activation_type(config_.run.precision); }
+  Device device() const { return device_; }
+  /// How pictures are augmented, and shown to the network.
+  const AugmentationOptions& view() const { return view_; }
 
   /// Where the run is: completed epochs, and completed steps of the one that is under way.
   int epoch() const { return epoch_; }
@@ -57,8 +63,8 @@ class Trainer {
   /// Steps since the start of the run.
   int64_t total_steps() const { return epoch_ * steps_per_epoch() + step_; }
   int64_t steps_per_epoch() const { return loader_->steps_per_epoch(); }
-  bool finished() const { return epoch_ >= config_.epochs; }
-  Phase phase() const { return epoch_ < config_.warm_start_epochs ? Phase::ir : Phase::la; }
+  bool finished() const { return epoch_ >= config_.optimizer.epochs; }
+  Phase phase() const { return epoch_ < config_.optimizer.warm_start_epochs ? Phase::ir : Phase::la; }
   /// Mean loss over the completed steps of the epoch under way, or over the last epoch at its end. Waits for
   /// the device. A loss that is not finite is an Error.
   double epoch_loss();

@@ -52,7 +52,7 @@ void Trainer::restore(const SafetensorsFile& checkpoint) {
       load_tensor(tensors, velocity_name(parameters[i]), parameters[i], sgd_.velocities()[i]);
     load_tensor(tensors, bank_name, bank_.vectors());
     if (tensors.contains(labels_name)) {
-      const Tensor labels({config_.clusterings, bank_.size()}, DType::i32);
+      const Tensor labels({config_.la.clusterings, bank_.size()}, DType::i32);
       load_tensor(tensors, labels_name, labels);
       cluster_labels_ = transposed(labels).to(device_);
     }
@@ -66,9 +66,9 @@ void Trainer::restore(const SafetensorsFile& checkpoint) {
   nce_constant_ = checkpoint.number<double>("nce_constant");
   check(losses_read_ >= 0 && losses_read_ <= steps_per_epoch(), "{}: \"loss_steps\" is {}; expected 0 to {}",
         checkpoint.path, losses_read_, steps_per_epoch());
-  check(epoch_ >= 0 && epoch_ <= config_.epochs && step_ >= 0 && step_ < steps_per_epoch(),
+  check(epoch_ >= 0 && epoch_ <= config_.optimizer.epochs && step_ >= 0 && step_ < steps_per_epoch(),
         "{}: is at epoch {}, step {}; expected at most {} epochs of {} steps", checkpoint.path, epoch_, step_,
-        config_.epochs, steps_per_epoch());
+        config_.optimizer.epochs, steps_per_epoch());
 }
 
 }  // namespace la

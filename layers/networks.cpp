@@ -1,83 +1,60 @@
 #include "layers/networks.h"
 
-#include <map>
+#include <functional>
 
-#include "tensor/format.h"
+#include "tensor/error.h"
 
 namespace la {
 namespace {
 
 constexpr int64_t largest_small_picture = 64;
 
-using Maker = std::unique_ptr<Module> (*)(const NetworkOptions&);
-
-std::unique_ptr<Module> make_resnet(const NetworkOptions& o, ResNetOptions r) {
-  r.channels = o.channels;
-  r.dim = o.dim;
-  r.head = o.head;
-  if (r.stem == Stem::large && o.image_size <= largest_small_picture) r.stem = Stem::small;
-  return std::make_unique<ResNet>(r);
-}
+using Maker = std::function<std::unique_ptr<Module>(const NetworkOptions&)>;
 
 template <class Network>
-std::unique_ptr<Module> make_plain(const NetworkOptions& o) {
-  return std::make_unique<Network>(
-      PlainNetworkOptions{.channels = o.channels, .image_size = o.image_size, .dim = o.dim, .head = o.head});
+std::unique_ptr<Module> plain(const NetworkOptions& options) {
+  return std::make_unique<Network>(options);
 }
 
-template <bool pre_activation>
-std::unique_ptr<Module> make_resnet18(const NetworkOptions& o) {
-  return make_resnet(o, {.blocks = {2, 2, 2, 2}, .pre_activation = pre_activation});
-}
-template <bool pre_activation>
-std::unique_ptr<Module> make_resnet34(const NetworkOptions& o) {
-  return make_resnet(o, {.blocks = {3, 4, 6, 3}, .pre_activation = pre_activation});
-}
-template <bool pre_activation>
-std::unique_ptr<Module> make_resnet50(const NetworkOptions& o) {
-  return make_resnet(
-      o, {.blocks = {3, 4, 6, 3}, .block = BlockKind::bottleneck, .pre_activation = pre_activation});
-}
-
-template <bool pre_activation>
-std::unique_ptr<Module> make_resnet101(const NetworkOptions& o) {
-  return make_resnet(
-      o, {.blocks = {3, 4, 23, 3}, .block = BlockKind::bottleneck, .pre_activation = pre_activation});
-}
-
-/// The narrow network of He et al. 2015 for pictures of 28 to 32 pixels: 16, 32 and 64 channels.
-std::unique_ptr<Module> make_resnet20(const NetworkOptions& o) {
-  return make_resnet(o, {.blocks = {3, 3, 3}, .width = 16, .stem = Stem::small});
-}
-
-/// The same depth and work, with pictures halved by the stem and 32, 64 and 128 channels, which vector units
-/// like better.
-std::unique_ptr<Module> make_resnet20_wide(const NetworkOptions& o) {
-  return make_resnet(o, {.blocks = {3, 3, 3}, .width = 32, .stem = Stem::strided});
-}
-
-/// Of that one block a stage: the smallest that finds more than pixels show.
-std::unique_ptr<Module> make_resnet8_wide(const NetworkOptions& o) {
-  return make_resnet(o, {.blocks = {1, 1, 1}, .width = 32, .stem = Stem::strided});
-}
-
-const std::map<std::string, Maker, std::less<>>& makers() {
-  static const std::map<std::string, Maker, std::less<>> table{
-      {"alexnet", make_plain<AlexNet>},
-      {"vgg16", make_plain<Vgg16>},
-      {"resnet20", make_resnet20},
-      {"resnet20-wide", make_resnet20_wide},
-      {"resnet8-wide", make_resnet8_wide},
-      {"resnet18", make_resnet18<false>},
-      {"resnet34", make_resnet34<false>},
-      {"resnet50", make_resnet50<false>},
-      {"resnet101", make_resnet101<false>},
-      {"preact-resnet18", make_resnet18<true>},
-      {"preact-resnet34", make_resnet34<true>},
-      {"preact-resnet50", make_resnet50<true>},
-      {"preact-resnet101", make_resnet101<true>},
+Maker resnet(const ResNetOptions& form) {
+  return [form](const NetworkOptions& o) -> std::unique_ptr<Module> {
+    ResNetOptions r = form;
+    r.channels = o.channels;
+    r.dim = o.dim;
+    r.head = o.head;
+    if (r.stem == Stem::large && o.image_size <= largest_small_picture) r.stem = Stem::small;
+    return std::make_unique<ResNet>(r);
   };
-  return table;
+}
+
+constexpr BlockKind bottleneck = BlockKind::bottleneck;
+
+struct Row {
+  const char* name;
+  Maker make;
+};
+
+const std::vector<Row>& networks() {
+  static const std::vector<Row> rows{
+      {"alexnet", plain<AlexNet>},
+      {"preact-resnet101", resnet({.blocks = {3, 4, 23, 3}, .block = bottleneck, .pre_activation = true})},
+      {"preact-resnet18", resnet({.blocks = {2, 2, 2, 2}, .pre_activation = true})},
+      {"preact-resnet34", resnet({.blocks = {3, 4, 6, 3}, .pre_activation = true})},
+      {"preact-resnet50", resnet({.blocks = {3, 4, 6, 3}, .block = bottleneck, .pre_activation = true})},
+      {"resnet101", resnet({.blocks = {3, 4, 23, 3}, .block = bottleneck})},
+      {"resnet18", resnet({.blocks = {2, 2, 2, 2}})},
+      // The narrow network of He et al. 2015 for pictures of 28 to 32 pixels: 16, 32 and 64 channels.
+      {"resnet20", resnet({.blocks = {3, 3, 3}, .width = 16, .stem = Stem::small})},
+      // The same depth and work, with pictures halved by the stem and 32, 64 and 128 channels, which vector
+      // units like better.
+      {"resnet20-wide", resnet({.blocks = {3, 3, 3}, .width = 32, .stem = Stem::strided})},
+      {"resnet34", resnet({.blocks = {3, 4, 6, 3}})},
+      {"resnet50", resnet({.blocks = {3, 4, 6, 3}, .block = bottleneck})},
+      // Of resnet20-wide one block a stage: the smallest that finds more than pixels show.
+      {"resnet8-wide", resnet({.blocks = {1, 1, 1}, .width = 32, .stem = Stem::strided})},
+      {"vgg16", plain<Vgg16>},
+  };
+  return rows;
 }
 
 using NamedModules = std::vector<std::pair<std::string, Module*>>;
@@ -115,15 +92,15 @@ int64_t count_parameters(Module& module) {
 
 }  // namespace
 
-std::unique_ptr<Module> make_network(std::string_view name, const NetworkOptions& options) {
-  const auto found = makers().find(name);
-  check(found != makers().end(), "unknown network \"{}\"; there are {}", name, joined(network_names(), ", "));
-  return found->second(options);
+std::unique_ptr<Module> make_network(const NetworkOptions& options) {
+  for (const Row& row : networks())
+    if (options.name == row.name) return row.make(options);
+  fail("unknown network \"{}\"; there are {}", options.name, joined(network_names(), ", "));
 }
 
 std::vector<std::string> network_names() {
   std::vector<std::string> names;
-  for (const auto& [name, maker] : makers()) names.push_back(name);
+  for (const Row& row : networks()) names.emplace_back(row.name);
   return names;
 }
 

@@ -1,4 +1,4 @@
-// The networks by name. A new network is one file with its Module, and one line in the table of networks.cpp.
+// The networks by name. A new network is one file with its Module, and one row in the table of networks.cpp.
 #pragma once
 
 #include <memory>
@@ -7,21 +7,14 @@
 #include <vector>
 
 #include "layers/module.h"
+#include "layers/network_options.h"
 #include "layers/plain_network.h"
 #include "layers/resnet.h"
 
 namespace la {
 
-/// What a network must fit: the pictures that it sees and the embedding that it gives.
-struct NetworkOptions {
-  int64_t channels = 3;
-  int64_t image_size = 224;  // height and width; up to 64 pixels, ResNets take their small stem
-  int64_t dim = 128;
-  HeadKind head = HeadKind::linear;
-};
-
 /// A network f: [N, image_size, image_size, channels] -> f32 [N, dim], not yet initialized.
-std::unique_ptr<Module> make_network(std::string_view name, const NetworkOptions& options);
+std::unique_ptr<Module> make_network(const NetworkOptions& options);
 std::vector<std::string> network_names();
 
 /// One line of a network's layer table.

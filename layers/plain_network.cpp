@@ -47,7 +47,7 @@ class Builder {
 
 }  // namespace
 
-AlexNet::AlexNet(const PlainNetworkOptions& o) {
+AlexNet::AlexNet(const NetworkOptions& o) {
   Builder features(features_, o.image_size, o.channels);
   const auto convolve = [&](int64_t channels, Conv2d::Options options) {
     options.bias = false;
@@ -72,7 +72,7 @@ AlexNet::AlexNet(const PlainNetworkOptions& o) {
       .append(make_head(o.head, hidden, o.dim));
 }
 
-Vgg16::Vgg16(const PlainNetworkOptions& o) {
+Vgg16::Vgg16(const NetworkOptions& o) {
   Builder features(features_, o.image_size, o.channels);
   for (const auto& [channels, count] : {std::pair{64, 2}, {128, 2}, {256, 3}, {512, 3}, {512, 3}}) {
     for (int i = 0; i < count; ++i) features.convolve(channels, {.kernel = 3, .padding = 1});

@@ -4,15 +4,9 @@
 
 #include "layers/head.h"
 #include "layers/layers.h"
+#include "layers/network_options.h"
 
 namespace la {
-
-struct PlainNetworkOptions {
-  int64_t channels = 3;      // of the pictures
-  int64_t image_size = 224;  // their height and width
-  int64_t dim = 128;         // of the embedding
-  HeadKind head = HeadKind::linear;
-};
 
 /// x [N, image_size, image_size, channels] (f32 or bf16) -> f32 [N, dim].
 class PlainNetwork : public Module {
@@ -38,13 +32,13 @@ class PlainNetwork : public Module {
 /// normalization and dropout, batch norm after every layer, as LA was trained.
 class AlexNet : public PlainNetwork {
  public:
-  explicit AlexNet(const PlainNetworkOptions& options);
+  explicit AlexNet(const NetworkOptions& options);
 };
 
 /// VGG16 (Simonyan, Zisserman 2015) with batch norm after every convolution, without dropout.
 class Vgg16 : public PlainNetwork {
  public:
-  explicit Vgg16(const PlainNetworkOptions& options);
+  explicit Vgg16(const NetworkOptions& options);
 };
 
 }  // namespace la

@@ -160,12 +160,12 @@ std::vector<float> view_of(const Picture& picture, const ViewPlan& plan, const A
   return view;
 }
 
-using Color = std::array<Bounded, 3>;
+using BoundedColor = std::array<Bounded, 3>;
 
-std::vector<Color> colors_of(const OwnPicture& own) {
-  std::vector<Color> colors;
+std::vector<BoundedColor> colors_of(const OwnPicture& own) {
+  std::vector<BoundedColor> colors;
   for (size_t i = 0; i < own.pixels.size(); i += 3) {
-    Color color;
+    BoundedColor color;
     for (size_t c = 0; c < 3; ++c) color[c] = Bounded(own.pixels[i + c]) / Bounded(255);
     colors.push_back(color);
   }
@@ -174,33 +174,33 @@ std::vector<Color> colors_of(const OwnPicture& own) {
 
 Bounded clamped(const Bounded& x) { return {std::clamp(x.value, 0.0, 1.0), x.error}; }
 
-Bounded luma(const Color& p) {
+Bounded luma(const BoundedColor& p) {
   return Bounded(0.299).rounded() * p[0] + Bounded(0.587).rounded() * p[1] + Bounded(0.114).rounded() * p[2];
 }
 
 /// What each step is defined as (torchvision's ColorJitter and Grayscale).
-void brighten(std::vector<Color>& view, double factor) {
-  for (Color& p : view)
+void brighten(std::vector<BoundedColor>& view, double factor) {
+  for (BoundedColor& p : view)
     for (Bounded& x : p) x = clamped(Bounded(factor) * x);
 }
 void mix(Bounded& x, const Bounded& other, double factor) {
   x = clamped(Bounded(factor) * x + (Bounded(1) - Bounded(factor)) * other);
 }
-void contrast(std::vector<Color>& view, double factor) {
+void contrast(std::vector<BoundedColor>& view, double factor) {
   Sum sum;
-  for (const Color& p : view) sum.add(luma(p));
+  for (const BoundedColor& p : view) sum.add(luma(p));
   const Bounded mean = sum.total() / Bounded(static_cast<double>(view.size()));
-  for (Color& p : view)
+  for (BoundedColor& p : view)
     for (Bounded& x : p) mix(x, mean, factor);
 }
-void saturate(std::vector<Color>& view, double factor) {
-  for (Color& p : view) {
+void saturate(std::vector<BoundedColor>& view, double factor) {
+  for (BoundedColor& p : view) {
     const Bounded grey = luma(p);
     for (Bounded& x : p) mix(x, grey, factor);
   }
 }
-void lose_color(std::vector<Color>& view) {
-  for (Color& p : view) p.fill(luma(p));
+void lose_color(std::vector<BoundedColor>& view) {
+  for (BoundedColor& p : view) p.fill(luma(p));
 }
 
 /// Hue in degrees, saturation and value, and back, as Smith (1978) and every textbook have it.
@@ -235,7 +235,7 @@ std::array<double, 3> turn_hue(const std::array<double, 3>& rgb, double shift) {
 /// channels, are at most 8.
 constexpr double hue_error = 64 * f32_roundoff;
 
-void check_view(const std::vector<float>& view, const std::vector<Color>& expected) {
+void check_view(const std::vector<float>& view, const std::vector<BoundedColor>& expected) {
   REQUIRE(view.size() == 3 * expected.size());
   int wrong = 0;
   double widest = 0;
@@ -307,21 +307,21 @@ TEST_CASE("the view for evaluation is the middle of larger pictures") {
 }
 
 TEST_CASE("brightness, contrast, saturation and lost color are what they are defined as") {
-  using Step = void (*)(float factor, ViewPlan& plan, std::vector<Color>& expected);
-  const Step steps[] = {[](float factor, ViewPlan& plan, std::vector<Color>& expected) {
+  using Step = void (*)(float factor, ViewPlan& plan, std::vector<BoundedColor>& expected);
+  const Step steps[] = {[](float factor, ViewPlan& plan, std::vector<BoundedColor>& expected) {
                           plan.brightness = factor;
                           brighten(expected, factor);
                         },
-                        [](float factor, ViewPlan& plan, std::vector<Color>& expected) {
+                        [](float factor, ViewPlan& plan, std::vector<BoundedColor>& expected) {
                           plan.contrast = factor;
                           contrast(expected, factor);
                         },
-                        [](float factor, ViewPlan& plan, std::vector<Color>& expected) {
+                        [](float factor, ViewPlan& plan, std::vector<BoundedColor>& expected) {
                           plan.saturation = factor;
                           saturate(expected, factor);
                         },
-                        // Color is lost first; then there is nothing to saturate or to turn.
-                        [](float factor, ViewPlan& plan, std::vector<Color>& expected) {
+                        // BoundedColor is lost first; then there is nothing to saturate or to turn.
+                        [](float factor, ViewPlan& plan, std::vector<BoundedColor>& expected) {
                           plan.grayscale = true;
                           plan.contrast = factor;
                           plan.saturation = 1.3f;
@@ -333,7 +333,7 @@ TEST_CASE("brightness, contrast, saturation and lost color are what they are def
   for (const Step step : steps) {
     for (const float factor : {0.0f, 0.6f, 0.95f, 1.0f, 1.4f, 2.0f}) {
       ViewPlan plan = identity_plan(16, 16);
-      std::vector<Color> expected = colors_of(own);
+      std::vector<BoundedColor> expected = colors_of(own);
       step(factor, plan, expected);
       check_view(view_of(own.picture, plan, options_for(16, 3)), expected);
     }
@@ -350,8 +350,8 @@ TEST_CASE("the hue turns as through HSV") {
   for (const float shift : {-0.5f, -0.4f, -1.0f / 3, -0.07f, 0.1f, 0.25f, 0.4f, 0.5f}) {
     ViewPlan plan = identity_plan(16, 16);
     plan.hue = shift;
-    std::vector<Color> expected = colors_of(own);
-    for (Color& p : expected) {
+    std::vector<BoundedColor> expected = colors_of(own);
+    for (BoundedColor& p : expected) {
       const auto turned = turn_hue({p[0].value, p[1].value, p[2].value}, shift);
       for (size_t c = 0; c < 3; ++c) p[c] = {turned[c], hue_error};
     }
@@ -366,17 +366,17 @@ TEST_CASE("the hue turns as through HSV") {
 TEST_CASE("the steps happen in the order of the plan") {
   const OwnPicture own(16, 16, 3);
   const AugmentationOptions options = options_for(16, 3);
-  const std::function<void(std::vector<Color>&)> steps[] = {
-      [](std::vector<Color>& view) { brighten(view, 1.375); },
-      [](std::vector<Color>& view) { contrast(view, 1.25); },
-      [](std::vector<Color>& view) { saturate(view, 0.625); }, [](std::vector<Color>&) {}};
+  const std::function<void(std::vector<BoundedColor>&)> steps[] = {
+      [](std::vector<BoundedColor>& view) { brighten(view, 1.375); },
+      [](std::vector<BoundedColor>& view) { contrast(view, 1.25); },
+      [](std::vector<BoundedColor>& view) { saturate(view, 0.625); }, [](std::vector<BoundedColor>&) {}};
   ViewPlan plan = identity_plan(16, 16);
   plan.brightness = 1.375f;
   plan.contrast = 1.25f;
   plan.saturation = 0.625f;
   std::vector<std::vector<float>> views;
   do {
-    std::vector<Color> expected = colors_of(own);
+    std::vector<BoundedColor> expected = colors_of(own);
     for (const uint8_t step : plan.order) steps[step](expected);
     views.push_back(view_of(own.picture, plan, options));
     check_view(views.back(), expected);
@@ -399,9 +399,9 @@ TEST_CASE("views without color ignore what changes colors") {
 
   OwnPicture threefold(12, 12, 3);  // the same in three channels
   for (size_t i = 0; i < threefold.pixels.size(); ++i) threefold.pixels[i] = own.pixels[i / 3];
-  std::vector<Color> expected = colors_of(threefold);
+  std::vector<BoundedColor> expected = colors_of(threefold);
   saturate(expected, 0.5);
-  for (Color& p : expected)
+  for (BoundedColor& p : expected)
     for (Bounded& x : p) x.error += hue_error;
   ViewPlan colors_only = identity_plan(12, 12);
   colors_only.saturation = 0.5f;

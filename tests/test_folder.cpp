@@ -309,7 +309,7 @@ TEST_CASE("a share of each class is set apart for testing, always the same") {
   CHECK(data.test->label(5) == 1);
   make_picture(folder.file("train/a/1.png"));
   make_picture(folder.file("val/a/1.png"));
-  CHECK_THROWS_WITH_AS(open(), doctest::Contains("--val-split sets none apart"), Error);
+  CHECK_THROWS_WITH_AS(open(), doctest::Contains("`val_split` sets none apart"), Error);
 }
 
 TEST_CASE("a folder without pictures is one clear error") {
@@ -389,7 +389,7 @@ TEST_CASE("a few bad pictures of a small folder do not stop it, unless none are 
   make_folder(folder, 20, {1, 3, 5, 8, 11});
   CHECK(epoch_of(*open_data({.path = folder.path(), .max_bad = 0.01}).train, 2, 10).indices.size() == 20);
   CHECK_THROWS_WITH_AS(epoch_of(*open_data({.path = folder.path(), .max_bad = 0}).train, 1, 10),
-                       doctest::Contains("no picture may be bad (--max-bad 0)"), Error);
+                       doctest::Contains("no picture may be bad (`max_bad` 0)"), Error);
 }
 
 TEST_CASE("files that are passed over are counted by their endings, with the reason") {

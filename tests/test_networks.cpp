@@ -70,7 +70,7 @@ void check_equal(const SafetensorsFile& fixture, const std::string& name, const 
 void check_network(const std::string& name, const SafetensorsFile& fixture, Device device) {
   constexpr int64_t batch = 4, dim = 4;
   const int64_t size = std::stoll(fixture.metadata.at("image_size"));
-  const auto network = make_network(name, {.image_size = size, .dim = dim});
+  const auto network = make_network({.name = name, .image_size = size, .dim = dim});
   const std::vector<std::string> names = words_of(fixture.metadata.at("parameters"));
   const auto parameters = network->parameters();
   REQUIRE(parameters.size() == names.size());
@@ -116,15 +116,17 @@ TEST_CASE("networks agree with PyTorch" * doctest::test_suite("networks")) {
 }
 
 TEST_CASE("networks refuse pictures that are too small" * doctest::test_suite("networks")) {
-  CHECK_THROWS_WITH_AS(make_network("alexnet", {.image_size = 62}), doctest::Contains("too small"), Error);
-  CHECK_THROWS_WITH_AS(make_network("vgg16", {.image_size = 31}), doctest::Contains("too small"), Error);
-  CHECK(make_network("alexnet", {.image_size = 63}) != nullptr);
+  CHECK_THROWS_WITH_AS(make_network({.name = "alexnet", .image_size = 62}), doctest::Contains("too small"),
+                       Error);
+  CHECK_THROWS_WITH_AS(make_network({.name = "vgg16", .image_size = 31}), doctest::Contains("too small"),
+                       Error);
+  CHECK(make_network({.name = "alexnet", .image_size = 63}) != nullptr);
 }
 
 TEST_CASE("networks cost what is known of them") {
   // Parameters of torchvision's with a head of 128 instead of 1000 outputs, and multiply-adds by the
   // layers' formula.
-  const auto cost = [](const char* name) { return cost_of(*make_network(name, {}), {1, 224, 224, 3}); };
+  const auto cost = [](const char* name) { return cost_of(*make_network({.name = name}), {1, 224, 224, 3}); };
   const NetworkCost resnet18 = cost("resnet18"), resnet50 = cost("resnet50");
   CHECK(resnet18.layers == 18);
   CHECK(resnet18.parameters == 11'689'512 - 872 * 513);
@@ -135,8 +137,8 @@ TEST_CASE("networks cost what is known of them") {
 }
 
 TEST_CASE("a network takes from a state what fits, and says what does not") {
-  const NetworkOptions options{.channels = 1, .image_size = 28, .dim = 8};
-  const auto from = make_network("resnet20", options), to = make_network("resnet20", options);
+  const NetworkOptions options{.name = "resnet20", .channels = 1, .image_size = 28, .dim = 8};
+  const auto from = make_network(options), to = make_network(options);
   from->initialize(1);
   to->initialize(2);
   StateDict state;

@@ -67,7 +67,7 @@ struct Exported {
 
 Exported make_model(const std::string& network, int size) {
   Exported model;
-  model.module = make_network(network, {.image_size = size, .dim = 16});
+  model.module = make_network({.name = network, .image_size = size, .dim = 16});
   model.module->initialize(1);
   model.input = {.size = size, .mean = {0.1f, 0.2f, 0.3f}, .stddev = {0.5f, 0.6f, 0.7f}};
   return model;

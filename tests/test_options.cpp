@@ -7,8 +7,8 @@
 #include <sstream>
 
 #include "apps/options/arguments.h"
-#include "apps/options/option_table.h"
 #include "apps/options/preset_file.h"
+#include "apps/options/training_options.h"
 #include "tensor/format.h"
 #include "tensor/io/files.h"
 #include "tensor/io/seal.h"
@@ -89,7 +89,8 @@ const std::map<std::string, std::string> other_values = {
 /// Every option of the table that belongs to a configuration, as text.
 std::map<std::string, std::string> texts_of(Config config) {
   std::map<std::string, std::string> texts;
-  for (const Option& option : option_table(config))
+  const OptionTable table = training_options(config);
+  for (const Option& option : table.options())
     if (option.stored == Option::Stored::yes) texts[option.name] = option.get();
   return texts;
 }
@@ -104,17 +105,17 @@ TEST_CASE("options: every option reaches its field from the command line, and ba
   Arguments arguments;
   for (const auto& [name, value] : other_values) arguments.push_back("--" + name + "=" + value);
   const Config config = parse(arguments);
-  CHECK(config.data == other_values.at("data"));
-  CHECK(config.limit == 4'000'000'000);
-  CHECK(config.crop_max_aspect == 1.3333335f);
-  CHECK(config.head == HeadKind::linear_bn);
-  CHECK(config.precision == Precision::bf16);
-  CHECK(config.learning_rate == 1.1754944e-38f);
-  CHECK(config.learning_rate_drops == std::vector<int>{30, 60});
-  CHECK(config.momentum == 0.99999994f);
-  CHECK(config.spherical);
-  CHECK(config.close_neighbors == CloseNeighborKind::knn);
-  CHECK(config.seed == UINT64_MAX);
+  CHECK(config.data.path == other_values.at("data"));
+  CHECK(config.data.limit == 4'000'000'000);
+  CHECK(config.augmentation.crop_max_aspect == 1.3333335f);
+  CHECK(config.network.head == HeadKind::linear_bn);
+  CHECK(config.run.precision == Precision::bf16);
+  CHECK(config.optimizer.schedule.base == 1.1754944e-38f);
+  CHECK(config.optimizer.schedule.drops == std::vector<double>{30, 60});
+  CHECK(config.optimizer.sgd.momentum == 0.99999994f);
+  CHECK(config.la.kmeans.spherical);
+  CHECK(config.la.close_neighbors == CloseNeighborKind::knn);
+  CHECK(config.run.seed == UINT64_MAX);
 
   const auto before = texts_of(Config{}), after = texts_of(config);
   CHECK(after.size() == other_values.size());  // an option without another value here would not be tested
@@ -134,13 +135,13 @@ TEST_CASE("options: the command line wins over the preset, and the preset over t
   const std::string preset = folder.file("p.toml");
   write_bytes(preset, "# a comment\n\n  dim=32 # here too\r\nbatch = 64\nspherical = true\n");
   const Options options = parse_options({"--batch", "16", "--preset", preset}, folder.path());
-  CHECK(options.config.dim == 32);
-  CHECK(options.config.batch == 16);
-  CHECK(options.config.spherical);
-  CHECK(options.config.epochs == Config{}.epochs);
+  CHECK(options.config.network.dim == 32);
+  CHECK(options.config.optimizer.batch == 16);
+  CHECK(options.config.la.kmeans.spherical);
+  CHECK(options.config.optimizer.epochs == Config{}.optimizer.epochs);
   REQUIRE(options.notes.size() == 1);
   CHECK(options.notes[0].find(preset) != std::string::npos);
-  CHECK_FALSE(parse({"--preset", preset, "--spherical=false"}).spherical);
+  CHECK_FALSE(parse({"--preset", preset, "--spherical=false"}).la.kmeans.spherical);
 }
 
 TEST_CASE("options: the default preset counts where no other is named, and is announced") {
@@ -148,10 +149,10 @@ TEST_CASE("options: the default preset counts where no other is named, and is an
   write_bytes(folder.file("fashion-mnist.toml"), "dim = 32\n");
   write_bytes(folder.file("other.toml"), "batch = 64\n");
   const Options options = parse_options({}, folder.path());
-  CHECK(options.config.dim == 32);
+  CHECK(options.config.network.dim == 32);
   REQUIRE(options.notes.size() == 1);
   CHECK(options.notes[0].find(folder.file("fashion-mnist.toml")) != std::string::npos);
-  CHECK(parse_options({"--preset", folder.file("other.toml")}, folder.path()).config.dim == 128);
+  CHECK(parse_options({"--preset", folder.file("other.toml")}, folder.path()).config.network.dim == 128);
 }
 
 TEST_CASE("options: without a preset, picture files get their own") {
@@ -160,7 +161,7 @@ TEST_CASE("options: without a preset, picture files get their own") {
   write_bytes(presets.file("pictures.toml"), "dim = 64\n");
   write_bytes(presets.file("few-pictures.toml"), "dim = 48\n");
   const auto dim_for = [&](const Arguments& arguments) {
-    return parse_options(arguments, presets.path()).config.dim;
+    return parse_options(arguments, presets.path()).config.network.dim;
   };
   CHECK(dim_for({"--data", pictures.path()}) == 48);
   std::filesystem::create_directories(pictures.file("a/b"));
@@ -184,27 +185,27 @@ TEST_CASE("options: a preset may stand on another one, and wins") {
   write_bytes(folder.file("sub/top.toml"),
               "preset = \"../middle.toml\"\nepochs = 8\nwarm-start-epochs = 1\n");
   const Config config = parse({"--preset", folder.file("sub/top.toml")});
-  CHECK(config.dim == 64);
-  CHECK(config.batch == 16);
-  CHECK(config.epochs == 8);
+  CHECK(config.network.dim == 64);
+  CHECK(config.optimizer.batch == 16);
+  CHECK(config.optimizer.epochs == 8);
   write_bytes(folder.file("base.toml"), "dim = 64\nbatch = none\n");
   CHECK(usage_error({"--preset", folder.file("middle.toml")}).find("base.toml: line 2: batch") !=
         std::string::npos);
 }
 
 TEST_CASE("options: the forms of the command line") {
-  CHECK(parse({"--spherical", "--dim", "7"}).dim == 7);
-  CHECK(parse({"--spherical", "--dim", "7"}).spherical);
-  CHECK(parse({"--learning-rate-drops", "5,6"}).learning_rate_drops == std::vector<int>{5, 6});
-  CHECK(parse({"--learning-rate-drops", ""}).learning_rate_drops.empty());
-  CHECK(parse({"--run", "somewhere"}).run == "somewhere");
+  CHECK(parse({"--spherical", "--dim", "7"}).network.dim == 7);
+  CHECK(parse({"--spherical", "--dim", "7"}).la.kmeans.spherical);
+  CHECK(parse({"--learning-rate-drops", "5,6"}).optimizer.schedule.drops == std::vector<double>{5, 6});
+  CHECK(parse({"--learning-rate-drops", ""}).optimizer.schedule.drops.empty());
+  CHECK(parse({"--run", "somewhere"}).run.folder == "somewhere");
 }
 
 TEST_CASE("options: other programs' names and underscores are understood") {
-  CHECK(parse({"--lr", "0.5", "--batch-size=7", "--warm_start_epochs", "3"}).learning_rate == 0.5f);
-  CHECK(parse({"--lr", "0.5", "--batch-size=7"}).batch == 7);
-  CHECK(parse({"--warm_start_epochs", "3"}).warm_start_epochs == 3);
-  CHECK(parse({"--lr", "1", "--learning-rate", "2"}).learning_rate == 2.0f);  // the last counts
+  CHECK(parse({"--lr", "0.5", "--batch-size=7", "--warm_start_epochs", "3"}).optimizer.schedule.base == 0.5f);
+  CHECK(parse({"--lr", "0.5", "--batch-size=7"}).optimizer.batch == 7);
+  CHECK(parse({"--warm_start_epochs", "3"}).optimizer.warm_start_epochs == 3);
+  CHECK(parse({"--lr", "1", "--learning-rate", "2"}).optimizer.schedule.base == 2.0f);  // the last counts
 }
 
 TEST_CASE("options: a preset is found by its bare name, and a wrong name gets a proposal") {
@@ -212,9 +213,9 @@ TEST_CASE("options: a preset is found by its bare name, and a wrong name gets a 
   std::filesystem::create_directories(folder.file("sub"));
   write_bytes(folder.file("one.toml"), "dim = 11\n");
   write_bytes(folder.file("sub/cifar10.toml"), "dim = 12\nbackground = 500\nclusters = 600\n");
-  CHECK(parse_options({"--preset", "one"}, folder.path()).config.dim == 11);
-  CHECK(parse_options({"--preset=one.toml"}, folder.path()).config.dim == 11);
-  CHECK(parse_options({"--preset", "cifar10"}, folder.path()).config.dim == 12);
+  CHECK(parse_options({"--preset", "one"}, folder.path()).config.network.dim == 11);
+  CHECK(parse_options({"--preset=one.toml"}, folder.path()).config.network.dim == 11);
+  CHECK(parse_options({"--preset", "cifar10"}, folder.path()).config.network.dim == 12);
   CHECK_THROWS_WITH_AS(parse_options({"--preset", "cifar-10"}, folder.path()),
                        doctest::Contains("one of cifar10, one; did you mean 'cifar10'?"), UsageError);
   write_bytes(folder.file("wrong.toml"), "epoch = 3\n");
@@ -225,8 +226,8 @@ TEST_CASE("options: a preset is found by its bare name, and a wrong name gets a 
   // Neighborhoods of a preset are for all pictures; those of the command line are meant.
   const Config config =
       parse_options({"--preset", "cifar10", "--limit", "100", "--clusters", "7"}, folder.path()).config;
-  CHECK(config.background == 0);
-  CHECK(config.clusters == 7);
+  CHECK(config.la.background == 0);
+  CHECK(config.la.kmeans.clusters == 7);
 }
 
 TEST_CASE("options: a word is like one that is known, or it is not") {
@@ -235,6 +236,18 @@ TEST_CASE("options: a word is like one that is known, or it is not") {
     CHECK(did_you_mean(word, known) == "; did you mean 'learning-rate'?");
   CHECK(did_you_mean("fp32", known) == "; did you mean 'f32'?");
   for (const char* word : {"", "x", "colors", "dropout"}) CHECK(did_you_mean(word, known) == "");
+}
+
+TEST_CASE("options: a field that an error of the library names becomes the option") {
+  CHECK(with_option_names("`warm_start_epochs` 9 is more than `epochs` 8") ==
+        "--warm-start-epochs 9 is more than --epochs 8");
+  for (const char* text : {"", "`", "a `b c` d", "``", "`Upper`", "expected `option = value`", "open `dim"})
+    CHECK(with_option_names(text) == text);
+}
+
+TEST_CASE("options: colors are written as they are read") {
+  for (const char* text : {"white", "gray", "black", "#01ff7f"}) CHECK(color_text(parse_color(text)) == text);
+  CHECK(color_text(parse_color("#ffffff")) == "white");
 }
 
 TEST_CASE("options: help shows every option with its default") {
@@ -273,7 +286,7 @@ TEST_CASE("options: wrong usage is one line that names the option, the value and
       {{"--nonsense", "3"}, {"there is no option --nonsense (--help"}},
       {{"--epoch", "3"}, {"there is no option --epoch;", "mean 'epochs'?"}},
       {{"--learning-rte", "3"}, {"mean 'learning-rate'?"}},
-      {{"--init-without", "fc."}, {"--init-without fc.", "--init FILE"}},
+      {{"--init-without", "fc."}, {"--init-without fc.", "the file that --init names"}},
       {{"stray"}, {"unexpected argument 'stray'"}},
       {{"--dim"}, {"--dim"}},
       {{"--dim", "x"}, {"--dim", "whole number", "'x'"}},
@@ -316,7 +329,7 @@ TEST_CASE("options: an error in a preset names file, line and key") {
     const char* message;
   };
   const Case cases[] = {
-      {"dim = 64\nlearning_rate = 0.1\n", "line 2: there is no option 'learning_rate'"},
+      {"dim = 64\nlearning = 0.1\n", "line 2: there is no option 'learning'; did you mean 'learning-rate'?"},
       {"dim = big", "line 1: dim: expected a whole number, got 'big'"},
       {"dim = -1", "line 1: dim: must be at least 1 and at most 65536, got -1"},
       {"dim = 1\ndim = 2", "line 2: 'dim' stands in line 1 already"},
@@ -372,23 +385,23 @@ TEST_CASE("options: a run is resumed with its own configuration") {
   const std::string run = folder.file("run");
   std::filesystem::create_directory(run);
   Config stored;
-  stored.dim = 32;
-  stored.epochs = 100;
-  stored.learning_rate_drops = {60, 80};
+  stored.network.dim = 32;
+  stored.optimizer.epochs = 100;
+  stored.optimizer.schedule.drops = {60, 80};
   const auto store = [&] { write_bytes(run + "/config.toml", to_toml(stored)); };
   store();
 
   SUBCASE("its values count, not the defaults") {
     const Config config = parse({"--resume", "--run", run});
-    CHECK(config.dim == 32);
-    CHECK(config.resume);
-    CHECK(config.run == run);
+    CHECK(config.network.dim == 32);
+    CHECK(config.run.resume);
+    CHECK(config.run.folder == run);
   }
   SUBCASE("what changes no result may be changed, and what stays the same may be repeated") {
     const Config config = parse({"--resume", "--run", run, "--epochs", "120", "--threads", "3", "--dim", "32",
                                  "--eval-every", "4", "--loader-threads", "2", "--device", "cpu"});
-    CHECK(config.epochs == 120);
-    CHECK(config.threads == 3);
+    CHECK(config.optimizer.epochs == 120);
+    CHECK(config.run.threads == 3);
   }
   SUBCASE("all else is an error") {
     CHECK(usage_error({"--resume", "--run", run, "--dim", "64"}).find("--dim 64: the run has 32") !=
@@ -416,11 +429,11 @@ TEST_CASE("options: a run is resumed with its own configuration") {
     }
   }
   SUBCASE("more epochs would change the learning rates of a cosine schedule") {
-    stored.schedule = ScheduleKind::cosine;
+    stored.optimizer.schedule.kind = ScheduleKind::cosine;
     store();
     CHECK(usage_error({"--resume", "--run", run, "--epochs", "120"}).find("--epochs must stay 100") !=
           std::string::npos);
-    CHECK(parse({"--resume", "--run", run}).schedule == ScheduleKind::cosine);
+    CHECK(parse({"--resume", "--run", run}).optimizer.schedule.kind == ScheduleKind::cosine);
   }
 }
 

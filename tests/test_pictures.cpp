@@ -287,12 +287,12 @@ TEST_CASE("pictures with more pixels than they may have, or can hold, are refuse
     const Picture all = read_picture(path + ".ppm");
     const int64_t fewer = int64_t{all.height} * all.width - 1;
     CHECK(refusal(read_file(path), {.max_pixels = fewer})
-              .ends_with(formatted("more than {} (--max-pixels)", fewer)));
+              .ends_with(formatted("more than {} (`max_pixels`)", fewer)));
   }
   if (what_name_says("a.heic") == NameSays::picture) {
     // Two tiles of 64 x 64 pixels, of which its boxes say that they are 26 x 18.
     CHECK(refusal(read_file("tests/pictures/lossy-larger-tiles.heic"), {.max_pixels = 2 * 26 * 18}) ==
-          "it has 64 x 64 pixels, more than 936 (--max-pixels)");
+          "it has 64 x 64 pixels, more than 936 (`max_pixels`)");
     // Coded as 96 x 80 pixels, whole blocks, of which 92 x 76 are shown.
     CHECK(refusal(read_file("tests/pictures/lossy-padded.heic"), {.max_pixels = 92 * 76}) == "accepted");
   }
@@ -305,7 +305,7 @@ TEST_CASE("pictures with more pixels than they may have, or can hold, are refuse
   const size_t frame = jpeg.find("\xff\xc2");
   jpeg.replace(frame + 5, 4, std::string("\x3e\x80\x3e\x80", 4));
   CHECK(refusal(jpeg, {.max_pixels = 1 << 30}).find("no file of its length") != std::string::npos);
-  CHECK(refusal("P5 99999999999 99999999999 255 ").find("--max-pixels") != std::string::npos);
+  CHECK(refusal("P5 99999999999 99999999999 255 ").find("`max_pixels`") != std::string::npos);
   CHECK(refusal("P5 0 9 255 ").find("0 x 9") != std::string::npos);
 }
 

@@ -244,11 +244,16 @@ TEST_CASE("wrong calls of the programs are one line, and a status of 1 or 2") {
     std::string says;
   };
   for (const Case& c :
-       {Case{"la_embed", 2, "checkpoint is required"},
+       {Case{"la_embed", 2, "checkpoint is missing: a run's folder"},
         Case{"la_embed " + here + " " + here, 2, "--out FILE.npy"},
         Case{"la_embed " + here + " " + here + " --out x.npy --device cpu", 1, here + ": has no checkpoint"},
-        Case{"la_eval " + here, 2, "--data is required"},
+        Case{"la_eval " + here, 2, "--data is missing: labeled pictures"},
         Case{"la_eval " + here + " --data x --nonsense", 2, "--nonsense"},
+        Case{"la_eval " + here + " --data x --temprature 1", 2, "did you mean 'temperature'?"},
+        Case{"la_eval " + here + " --data x --tau 0", 2, "--temperature: must be greater than 0, got 0"},
+        Case{"la_eval " + here + " --data x --drops 3,x", 2,
+             "--learning-rate-drops: expected a whole number"},
+        Case{"la_eval " + here + " --data x --preset resnett", 2, "did you mean 'resnet'?"},
         Case{"la_embed " + here + " " + here + " --out v.txt --device cpu", 2, "a name that ends in .npy"},
         Case{"la_embed " + here + " " + here + " --out " + here + "/no/v.npy --device cpu", 1,
              "has no checkpoint"},

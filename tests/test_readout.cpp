@@ -129,7 +129,7 @@ TEST_CASE("every network has stages, whose outputs shrink and can be had by name
     CAPTURE(name);
     const bool small = name.starts_with("resnet20") || name == "resnet8-wide";
     const int64_t size = small ? 32 : 64;
-    const auto network = make_network(name, {.image_size = size, .dim = 8});
+    const auto network = make_network({.name = name, .image_size = size, .dim = 8});
     network->initialize(1);
     network->set_training(false);
     std::vector<Module*> modules;
@@ -145,7 +145,7 @@ TEST_CASE("every network has stages, whose outputs shrink and can be had by name
       if (i > 0) CHECK(outputs[i].size(1) <= outputs[i - 1].size(1));
     }
   }
-  const auto network = make_network("resnet18", {});
+  const auto network = make_network({.name = "resnet18"});
   CHECK_NOTHROW(find_module(*network, "layer2.0.conv1"));
   CHECK_THROWS_WITH_AS(find_module(*network, "layer5"), doctest::Contains("stem, layer1"), Error);
 }

@@ -32,7 +32,7 @@ class InFolder {
 
 Config config_for(const std::string& run) {
   Config config;
-  config.run = run;
+  config.run.folder = run;
   return config;
 }
 
@@ -64,7 +64,7 @@ TEST_CASE("run folder: the chosen name tells data and network, and a number that
   const InFolder inside(folder.path());
   const auto path_for = [](const std::string& data) {
     Config config;
-    config.data = data;
+    config.data.path = data;
     return RunFolder::create(config).path();
   };
   CHECK(path_for("/data sets/fashion-mnist/") == "runs/fashion-mnist-resnet20-1");

@@ -70,19 +70,19 @@ DataSource bars(const TemporaryFolder& folder, int train, int test) {
 
 Config small_config(int64_t pictures) {
   Config config;
-  config.crop_min_area = 0.8f;
-  config.flip = 0.0f;  // a mirrored bar is one of another class
-  config.head = HeadKind::linear_bn;
-  config.bank_init = BankInit::forward;
-  config.temperature = 0.1f;
-  config.dim = 32;
-  config.batch = 32;
-  config.epochs = 4;
-  config.warm_start_epochs = 2;
-  config.learning_rate = 0.1f;
-  config.ir_loss = IrLoss::softmax;
-  config.clusters = 30;
-  config.background = 100;
+  config.augmentation.crop_min_area = 0.8f;
+  config.augmentation.flip = 0.0f;  // a mirrored bar is one of another class
+  config.network.head = HeadKind::linear_bn;
+  config.la.bank_init = BankInit::forward;
+  config.la.temperature = 0.1f;
+  config.network.dim = 32;
+  config.optimizer.batch = 32;
+  config.optimizer.epochs = 4;
+  config.optimizer.warm_start_epochs = 2;
+  config.optimizer.schedule.base = 0.1f;
+  config.la.ir_loss = IrLoss::softmax;
+  config.la.kmeans.clusters = 30;
+  config.la.background = 100;
   choose_defaults(config, pictures);
   return config;
 }
@@ -185,17 +185,17 @@ void check_learning(Device device) {
 /// A short run with both phases and both kinds of random numbers of a step, in steps enough to be recorded.
 Config tiny_config(Precision precision) {
   Config config;
-  config.precision = precision;
-  config.dim = 16;
-  config.batch = 8;
-  config.epochs = 4;
-  config.warm_start_epochs = 2;
-  config.learning_rate = 0.1f;
-  config.clusters = 6;
-  config.clusterings = 2;
-  config.background = 12;
-  config.noise = 10;
-  config.cluster_iterations = 3;
+  config.run.precision = precision;
+  config.network.dim = 16;
+  config.optimizer.batch = 8;
+  config.optimizer.epochs = 4;
+  config.optimizer.warm_start_epochs = 2;
+  config.optimizer.schedule.base = 0.1f;
+  config.la.kmeans.clusters = 6;
+  config.la.clusterings = 2;
+  config.la.background = 12;
+  config.la.noise = 10;
+  config.la.kmeans.iterations = 3;
   return config;
 }
 
@@ -239,7 +239,7 @@ TEST_CASE("a recorded step gives the same bytes as one that is not" * doctest::t
     for (Precision precision : {Precision::f32, Precision::bf16}) {
       Config config = tiny_config(precision);
       const auto recorded = tiny_trainer(config, data, device);
-      config.no_graph = true;
+      config.run.no_graph = true;
       const auto launched = tiny_trainer(config, data, device);
       train(*recorded);
       train(*launched);
@@ -304,7 +304,7 @@ TEST_CASE("a loss that is not finite stops a run" * doctest::test_suite("devices
   const TemporaryFolder folder;
   const DataSource data = bars(folder, 40, 10);
   Config config = tiny_config(Precision::f32);
-  config.learning_rate = 1e30f;
+  config.optimizer.schedule.base = 1e30f;
   for (Device device : available_devices()) {
     const auto trainer = tiny_trainer(config, data, device);
     CHECK_THROWS_WITH_AS(

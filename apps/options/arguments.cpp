@@ -1,19 +1,11 @@
 #include "apps/options/arguments.h"
 
-// CLI/App.hpp first
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
-#include <memory>
-#include <set>
 
 #include "apps/program.h"
-#include "apps/run/progress.h"
 #include "tensor/format.h"
-#include "tensor/version.h"
 
 namespace la {
 namespace {
@@ -52,67 +44,12 @@ const std::map<std::string, std::string> synonyms = {{"gpu", "cuda"},
                                                      {"nce-k", "noise"},
                                                      {"output", "out"},
                                                      {"val-data", "val"},
-                                                     {"tau", "temperature"}};
+                                                     {"tau", "temperature"},
+                                                     {"drops", "learning-rate-drops"}};
 
 bool contains(const std::vector<std::string>& words, const std::string& word) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
-
-std::vector<std::string> option_names(const CLI::App& app) {
-  std::vector<std::string> names;
-  for (const CLI::Option* option : app.get_options())
-    for (const std::string& name : option->get_lnames()) names.push_back(name);
-  return names;
-}
-
-/// Columns for the help.
-size_t columns() {
-  constexpr size_t fewest = 40;
-  const char* const text = std::getenv("COLUMNS");
-  const size_t given = text != nullptr ? std::strtoul(text, nullptr, 10) : 0;
-  return std::max(given > 0 ? given : columns_of(stdout), fewest);
-}
-
-/// The text in lines of at most `width` characters, the first of `first`, which end behind a blank, or in
-/// lists of values behind a bar or comma.
-std::vector<std::string> wrapped(std::string_view text, size_t first, size_t width) {
-  std::vector<std::string> lines;
-  for (size_t room = first; text.size() > room; room = width) {
-    size_t end = text.find_last_of(' ', room);
-    const bool blank = end != text.npos && end > 0;
-    if (!blank) end = text.find_last_of("|,", room - 1);
-    end = end == text.npos ? room : blank ? end : end + 1;
-    lines.emplace_back(text.substr(0, end));
-    text.remove_prefix(blank ? end + 1 : end);
-  }
-  lines.emplace_back(text);
-  return lines;
-}
-
-/// Names on the left and descriptions on the right, or below where there is no room.
-class Help : public CLI::Formatter {
- public:
-  std::string make_description(const CLI::App* app) const override {
-    return formatted("{}\n", joined(wrapped(app->get_description(), columns() - 1, columns() - 1), "\n"));
-  }
-  std::string make_option(const CLI::Option* option, bool is_positional) const override {
-    const size_t width = columns() - 1, left = 2, right = width < 70 ? 6 : 30;
-    std::string text;
-    const auto append = [&](const std::string& line, size_t indent) {
-      text += text.empty() ? "" : "\n";
-      text += std::string(indent, ' ') + line;
-    };
-    for (const std::string& line : wrapped(make_option_name(option, is_positional) + make_option_opts(option),
-                                           width - left, width - right))
-      append(line, text.empty() ? left : right);
-    const std::vector<std::string> description =
-        wrapped(make_option_desc(option), width - right, width - right);
-    const bool beside = text.size() + 1 < right;
-    if (beside) text += std::string(right - text.size(), ' ') + description.front();
-    for (size_t i = beside ? 1 : 0; i < description.size(); ++i) append(description[i], right);
-    return text + "\n";
-  }
-};
 
 }  // namespace
 
@@ -141,31 +78,6 @@ std::string option_name(const std::string& given, const std::vector<std::string>
   return other_word ? synonym->second : name;
 }
 
-std::vector<std::string> normalized(CLI::App& app, const std::vector<std::string>& arguments) {
-  const std::vector<std::string> known = option_names(app);
-  std::vector<std::string> result;
-  std::set<std::string> seen;
-  for (const std::string& argument : arguments) {
-    const bool is_option = argument.size() > 2 && argument.starts_with("--");
-    if (!is_option) {
-      result.push_back(argument);
-      continue;
-    }
-    const size_t end = std::min(argument.find('='), argument.size());
-    const std::string given = argument.substr(2, end - 2), name = option_name(given, known);
-    if (!contains(known, name))
-      throw UsageError(formatted("there is no option --{}{} (--help lists the options)", given,
-                                 did_you_mean(name, known)));
-    CLI::Option* const option = app.get_option("--" + name);
-    if (option->get_items_expected_max() <= 1) {
-      option->take_last();
-      if (!seen.insert(name).second) print(stderr, "--{} stands twice: the last one counts\n", name);
-    }
-    result.push_back("--" + name + argument.substr(end));
-  }
-  return result;
-}
-
 std::string presets_folder() {
   std::error_code ignored;  // without /proc there is no such folder
   return fs::read_symlink("/proc/self/exe", ignored).parent_path() / "presets";
@@ -186,13 +98,28 @@ std::string find_preset(const std::string& name, const std::string& presets) {
                              joined(names, ", "), did_you_mean(name, names)));
 }
 
-std::string version_text(const char* program) { return formatted("{} {}\n", program, version); }
-
-void add_help(CLI::App& app) {
-  app.option_defaults()->group("Options");
-  app.formatter(std::make_shared<Help>());
-  app.set_help_flag("-h,--help", "print this and end");
-  app.set_version_flag("--version", version_text(app.get_name().c_str()), "print the version and end");
+std::string with_option_names(std::string_view message) {
+  const auto is_name = [](std::string_view text) {
+    return !text.empty() &&
+           std::all_of(text.begin(), text.end(), [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; });
+  };
+  std::string text;
+  for (size_t at = 0; at < message.size();) {
+    const size_t begin = std::min(message.find('`', at), message.size());
+    text += message.substr(at, begin - at);
+    if (begin == message.size()) break;
+    const size_t end = message.find('`', begin + 1);
+    std::string name(message.substr(begin + 1, end == message.npos ? 0 : end - begin - 1));
+    if (is_name(name)) {
+      std::replace(name.begin(), name.end(), '_', '-');
+      text += "--" + name;
+      at = end + 1;
+    } else {
+      text += '`';
+      at = begin + 1;
+    }
+  }
+  return text;
 }
 
 }  // namespace la

@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "tensor/error.h"
 
 namespace la {
@@ -51,9 +53,9 @@ std::string plain(std::string text) {
 
 /// runs/<data>-<network>-, from the last folder of the data's path.
 std::string name_prefix(const Config& config) {
-  fs::path data = fs::path(config.data).lexically_normal();
+  fs::path data = fs::path(config.data.path).lexically_normal();
   if (!data.has_filename()) data = data.parent_path();
-  return formatted("runs/{}-{}-", plain(data.filename()), plain(config.network));
+  return formatted("runs/{}-{}-", plain(data.filename()), plain(config.network.name));
 }
 
 /// Epoch and step of a line of metrics.jsonl; the largest numbers if it has none.
@@ -92,17 +94,18 @@ RunFolder::RunFolder(std::string path) : path_(std::move(path)), lock_(path_ + "
 
 void RunFolder::check_absent(const Config& config) {
   std::error_code ignored;
-  check(config.run.empty() || !fs::exists(config.run, ignored) || has_no_run(config.run),
-        "the run folder '{}' exists already: choose another --run, or continue it with --resume", config.run);
+  check(config.run.folder.empty() || !fs::exists(config.run.folder, ignored) || has_no_run(config.run.folder),
+        "the run folder '{}' exists already: choose another --run, or continue it with --resume",
+        config.run.folder);
 }
 
 RunFolder RunFolder::create(const Config& config) {
-  if (!config.run.empty()) {
-    const fs::path path = fs::path(config.run).lexically_normal();
+  if (!config.run.folder.empty()) {
+    const fs::path path = fs::path(config.run.folder).lexically_normal();
     make_folders(path.has_filename() ? path.parent_path() : path.parent_path().parent_path());
     check_absent(config);
-    make_folder(config.run);  // if it is there, it is locked before anything is written to it
-    RunFolder folder(config.run);
+    make_folder(config.run.folder);  // if it is there, it is locked before anything is written to it
+    RunFolder folder(config.run.folder);
     check_absent(config);  // somebody else may have begun there meanwhile
     return folder;
   }
@@ -121,7 +124,10 @@ void RunFolder::write_config(std::string_view toml) const { write_text_file(conf
 
 void RunFolder::log(std::string_view line) const { append_line(log_path(), std::string(line)); }
 
-void RunFolder::append_metrics(const ordered_json& object) const {
+void RunFolder::append_metrics(const Metrics& fields) const {
+  ordered_json object;
+  for (const auto& [name, value] : fields)
+    std::visit([&, &key = name](const auto& v) { object[key] = v; }, value);
   append_line(metrics_path(), object.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
 }
 

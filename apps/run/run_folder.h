@@ -4,22 +4,28 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include "la/config.h"
 #include "tensor/io/files.h"
 
 namespace la {
 
+/// The fields of a line of metrics.jsonl, in their order.
+using MetricValue = std::variant<int64_t, double, std::string>;
+using Metrics = std::vector<std::pair<std::string, MetricValue>>;
+
 class RunFolder {
  public:
-  /// Makes a new folder: config.run, or if that is empty runs/<data>-<network>-<number> with the first
+  /// Makes a new folder: config.run.folder, or if that is empty runs/<data>-<network>-<number> with the first
   /// number that is free. Two programs that start at once get different ones. Throws an Error if
-  /// config.run exists already.
+  /// config.run.folder exists already.
   static RunFolder create(const Config& config);
-  /// An Error if config.run is the name of something that exists; a folder without a run may, which is empty,
+  /// An Error if config.run.folder is the name of something that exists; a folder without a run may, which is empty,
   /// or was left behind before the run had a configuration.
   static void check_absent(const Config& config);
   /// Opens the folder of an earlier run; an Error if it is not there or another program trains in it.
@@ -34,9 +40,9 @@ class RunFolder {
   void write_config(std::string_view toml) const;
   /// Appends a line to log.txt.
   void log(std::string_view line) const;
-  /// Appends one line to metrics.jsonl; it is in the file when this returns. Each object needs "epoch" and
+  /// Appends one line to metrics.jsonl; it is in the file when this returns. Each line needs "epoch" and
   /// "step", counted as in the checkpoints (la/checkpoint.h).
-  void append_metrics(const nlohmann::ordered_json& object) const;
+  void append_metrics(const Metrics& fields) const;
   /// Whether a line for that epoch and step has this number.
   bool has_metric(std::string_view key, int epoch, int64_t step) const;
   /// Drops the lines that lie after (epoch, step), and what is no whole line, so that a run that continues

@@ -88,7 +88,7 @@ void PixelLimit::check(int64_t height, int64_t width) const {
   if (height < 1 || width < 1) throw BadPicture(formatted("it has {} x {} pixels", width, height));
   // Divisions, for the product may not fit.
   if (width > pixels / height)
-    throw BadPicture(formatted("it has {} x {} pixels, more than {} (--max-pixels)", width, height, pixels));
+    throw BadPicture(formatted("it has {} x {} pixels, more than {} (`max_pixels`)", width, height, pixels));
   constexpr int64_t longest = 1 << 24;  // coordinates are floats
   if (height > longest || width > longest)
     throw BadPicture(formatted("it has {} x {} pixels; a side may have {}", width, height, longest));

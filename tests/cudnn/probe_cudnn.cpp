@@ -46,7 +46,7 @@ Shape of_batch(const Shape& shape) { return {batch, shape[1], shape[2], shape[3]
 
 /// Those of a network that sees pictures of that size, by running it once on one picture.
 std::set<Layer> layers_of(const std::string& name, int64_t size, int64_t channels) {
-  const auto network = make_network(name, {.channels = channels, .image_size = size});
+  const auto network = make_network({.name = name, .channels = channels, .image_size = size});
   network->initialize(1);
   network->set_training(false);
   const NoGrad no_grad;

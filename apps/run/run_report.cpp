@@ -1,0 +1,123 @@
+#include "apps/run/run_report.h"
+
+#include "apps/options/arguments.h"
+#include "apps/report.h"
+#include "tensor/allocator.h"
+#include "tensor/clock.h"
+#include "tensor/format.h"
+#include "tensor/text.h"
+
+namespace la {
+
+RunReport::RunReport(const Config& config, const RunFolder& folder, const DataSource& data, Trainer& trainer)
+    : config_(config),
+      folder_(folder),
+      data_(data),
+      trainer_(trainer),
+      progress_(stdout, [this](std::string_view line) { folder_.log(line); }),
+      start_(now()) {}
+
+void RunReport::say(const std::string& line) { progress_.message(with_option_names(line)); }
+
+void RunReport::say(const std::vector<std::string>& lines) {
+  for (const std::string& line : lines) say(line);
+}
+
+void RunReport::bad_pictures() {
+  for (const Dataset* pictures : {data_.train.get(), data_.test.get()})
+    if (pictures != nullptr)
+      for (const std::string& warning : pictures->take_warnings()) say("bad picture " + warning);
+}
+
+void RunReport::metrics(const Metrics& fields, Phase phase) const {
+  Metrics line{{"time", utc_time()},
+               {"phase", phase == Phase::ir ? "ir" : "la"},
+               {"epoch", trainer_.epoch()},
+               {"step", trainer_.total_steps()}};
+  line.insert(line.end(), fields.begin(), fields.end());
+  folder_.append_metrics(line);
+}
+
+void RunReport::clusterings(const std::vector<KMeansResult>& results, double seconds) {
+  unreported_ = {.since = now()};
+  if (results.empty()) return;
+  const ClusteringReport report = summarize(results, seconds);
+  say(describe(report));
+  if (folder_.has_metric("inertia", trainer_.epoch(), trainer_.total_steps()))
+    return;  // before it was resumed
+  metrics({{"clustering_seconds", report.seconds},
+           {"inertia", report.inertia},
+           {"size_imbalance", report.imbalance},
+           {"clusters_split", report.splits},
+           {"clusters_empty", report.empty}},
+          Phase::la);
+}
+
+void RunReport::step(const StepReport& step) {
+  ++unreported_.steps;
+  unreported_.waiting_seconds += step.waiting_seconds;
+  unreported_.la_seconds += step.la_seconds;
+  constexpr int64_t steps_between_metrics = 50;
+  const int64_t steps = trainer_.steps_per_epoch();
+  const bool epoch_done = step.number == steps;
+  const bool metrics_due = epoch_done || step.number % steps_between_metrics == 0;
+  if (!metrics_due && !progress_.due()) return;
+
+  const double loss = trainer_.epoch_loss();  // waits for the device, so that the time is that of the steps
+  const double seconds = now() - unreported_.since;
+  images_.add(static_cast<double>(unreported_.steps * config_.optimizer.batch), seconds);
+  waiting_.add(unreported_.waiting_seconds, seconds);
+  in_la_.add(unreported_.la_seconds, seconds);
+  unreported_ = {.since = now()};
+
+  bad_pictures();
+  const int64_t steps_left = steps * config_.optimizer.epochs - trainer_.total_steps();
+  const ProgressState state{
+      .phase = step.phase == Phase::ir ? "IR" : "LA",
+      .epoch = step.epoch + 1,
+      .epochs = config_.optimizer.epochs,
+      .step = step.number,
+      .steps = steps,
+      .loss = loss,
+      .learning_rate = step.learning_rate,
+      .images_per_second = images_.value(),
+      .waiting_share = waiting_.value(),
+      .la_share = trainer_.device().is_cpu() ? in_la_.value() : -1,
+      .seconds_left = static_cast<double>(steps_left * config_.optimizer.batch) / images_.value()};
+  epoch_done ? progress_.epoch_end(state) : progress_.update(state);
+  if (!metrics_due) return;
+  metrics({{step.phase == Phase::ir ? "ir_loss" : "la_loss", loss},
+           {"learning_rate", step.learning_rate},
+           {"images_per_second", images_.value()}},
+          step.phase);
+}
+
+void RunReport::pixel_accuracy(const Evaluator& evaluator) {
+  pixel_accuracy_ = evaluator.pixel_accuracy();
+  say("raw pixels");
+  say(formatted("  {}: {:.1f} %", evaluator.pixel_protocol(), 100 * *pixel_accuracy_));
+  metrics({{"pixel_knn200", *pixel_accuracy_}});
+}
+
+void RunReport::accuracy(const Evaluator& evaluator, const Accuracy& accuracy, Phase phase) {
+  bad_pictures();
+  knn200_ = accuracy.knn200;
+  say(formatted("  {}: {:.1f} %", evaluator.knn_protocol(), 100 * accuracy.knn200));
+  say(formatted("  {}: {:.1f} %", evaluator.bank_protocol(), 100 * accuracy.knn1));
+  metrics({{"knn200", accuracy.knn200}, {"knn1", accuracy.knn1}}, phase);
+}
+
+void RunReport::end() {
+  if (pixel_accuracy_ && knn200_ <= *pixel_accuracy_)
+    say(formatted(
+        "raw pixels tell the labels as well ({:.1f} %) as what was learnt ({:.1f} %): more pictures, more "
+        "`epochs`, or `init` with a file of weights learnt elsewhere may help",
+        100 * *pixel_accuracy_, 100 * knn200_));
+  std::string memory = "peak memory " + memory_text(peak_resident_memory());
+  if (!trainer_.device().is_cpu())
+    memory += ", of the GPU " + memory_text(memory_stats(trainer_.device()).reserved);
+  say(formatted("done in {}; {}; the embedding network is in {}", duration_text(now() - start_), memory,
+                folder_.path()));
+}
+
+}  // namespace la

@@ -1,0 +1,59 @@
+// RunReport: what la_train tells of a run: on the terminal, in log.txt and in metrics.jsonl.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/run/progress.h"
+#include "apps/run/run_folder.h"
+#include "evaluation/knn.h"
+#include "la/trainer.h"
+
+namespace la {
+
+class RunReport {
+ public:
+  /// All of them must outlive it.
+  RunReport(const Config& config, const RunFolder& folder, const DataSource& data, Trainer& trainer);
+
+  /// A line that stays.
+  void say(const std::string& line);
+  void say(const std::vector<std::string>& lines);
+  void warn(const std::string& line) { say("warning: " + line); }
+  /// The pictures that turned out to be bad since the last call.
+  void bad_pictures();
+  /// A line of metrics.jsonl: where the run is, and these.
+  void metrics(const Metrics& fields, Phase phase = Phase::ir) const;
+
+  /// For long work between the steps.
+  ProgressCallback progress() { return progress_.callback(); }
+  /// Those that an epoch began with, and how long they took; nothing if it needed none.
+  void clusterings(const std::vector<KMeansResult>& results, double seconds);
+  /// Called after each step: shows progress and appends metrics when they are due.
+  void step(const StepReport& step);
+  void pixel_accuracy(const Evaluator& evaluator);
+  void accuracy(const Evaluator& evaluator, const Accuracy& accuracy, Phase phase);
+  /// The last lines.
+  void end();
+
+ private:
+  const Config& config_;
+  const RunFolder& folder_;
+  const DataSource& data_;
+  Trainer& trainer_;
+  Progress progress_;
+  SmoothedRate images_, waiting_, in_la_;  // per second of training
+  double start_;
+  std::optional<double> pixel_accuracy_;  // nothing if it is not known, as after --resume
+  double knn200_ = 0;                     // of the last evaluation
+
+  /// What has happened since progress was last shown.
+  struct Unreported {
+    double since = 0;
+    int64_t steps = 0;
+    double waiting_seconds = 0, la_seconds = 0;
+  } unreported_;
+};
+
+}  // namespace la
