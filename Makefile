@@ -142,8 +142,9 @@ $(BUILD)/data/codecs/codecs.o: $(BUILD)/codec-flags
 $(BUILD)/codec-flags: config
 	@mkdir -p $(@D); echo '$(CODEC_FLAGS)' | cmp -s - $@ || echo '$(CODEC_FLAGS)' > $@
 
-# Tests are many and run once: compiling them fast matters more than running them fast.
-$(BUILD)/tests/%.o: OPTIMIZE := $(if $(filter -O3,$(OPTIMIZE)),-O1,$(OPTIMIZE))
+# What computes lies in tensor/ and data/; all else is compiled for speed of compiling.
+glue := apps la evaluation layers autograd tensor/io tests
+$(foreach d,$(glue),$(BUILD)/$(d)/%.o): OPTIMIZE := $(if $(filter -O3,$(OPTIMIZE)),-O1,$(OPTIMIZE))
 
 $(BUILD)/%.o: %.cpp | config
 	@mkdir -p $(@D)
