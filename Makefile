@@ -2,6 +2,7 @@
 
 CXX ?= g++
 BUILD ?= build
+# The CPUs that it is built for: this one, or any that has AVX2 and FMA (portable), or a name that $(CXX) knows.
 MARCH ?= native
 OPTIMIZE ?= -O3
 # Names and lines, for stack traces and profiles; -g is for debuggers.
@@ -19,11 +20,14 @@ ifeq ($(MAKELEVEL),0)
   endif
 endif
 
-# No -ffast-math: a NaN must stay visible. errno and trapping are given up because they keep loops from vectorizing.
-CXXFLAGS += -std=c++20 $(OPTIMIZE) $(DEBUG) -march=$(MARCH) -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math \
-            -fopenmp $(WARNINGS) $(SANITIZE) -I. -MMD -MP
-LDFLAGS += -fopenmp $(SANITIZE)
-LDLIBS += -ldnnl -lfmt -ljpeg -lspng -lgif -lstb -lz -lpthread
+# CXXFLAGS, NVCCFLAGS and LDFLAGS are the caller's. No -ffast-math: a NaN must stay visible. errno and trapping are given up
+# because they keep loops from vectorizing.
+PORTABLE := $(filter portable,$(MARCH))
+COMPILE = $(CXX) -std=c++20 $(OPTIMIZE) $(DEBUG) -march=$(if $(PORTABLE),x86-64-v3,$(MARCH)) $(COMPILE_FLAGS) $(CXXFLAGS)
+COMPILE_FLAGS := -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math -fopenmp $(WARNINGS) $(SANITIZE) $(PIC) \
+                 -I. -MMD -MP
+LINK = $(CXX) -fopenmp $(SANITIZE) $(LDFLAGS)
+LIBRARIES := -ldnnl -lfmt -ljpeg -lspng -lgif -lstb -lz -lpthread
 
 # ---- Kinds of pictures that need a library of their own ----------------------------------------------------------------
 
@@ -34,7 +38,7 @@ WEBP ?= $(call has_header,webp/demux.h)
 TIFF ?= $(shell printf '\#include <tiffio.h>\n\#if TIFFLIB_VERSION < 20221213\n\#error\n\#endif\n' | $(CXX) -x c++ -E - > /dev/null 2>&1 && echo 1 || echo 0)
 HEIF ?= $(call has_header,libheif/heif.h)
 AVIF ?= $(call has_header,avif/avif.h)
-LDLIBS += $(if $(filter 1,$(WEBP)),-lwebpdemux -lwebp) $(if $(filter 1,$(TIFF)),-ltiff) $(if $(filter 1,$(HEIF)),-lheif) $(if $(filter 1,$(AVIF)),-lavif)
+LIBRARIES += $(if $(filter 1,$(WEBP)),-lwebpdemux -lwebp) $(if $(filter 1,$(TIFF)),-ltiff) $(if $(filter 1,$(HEIF)),-lheif) $(if $(filter 1,$(AVIF)),-lavif)
 NO_CODECS := $(if $(filter 1,$(WEBP)),,webp) $(if $(filter 1,$(TIFF)),,tiff) $(if $(filter 1,$(HEIF)),,heic) $(if $(filter 1,$(AVIF)),,avif)
 CODEC_FLAGS := -DLA_WEBP=$(WEBP) -DLA_TIFF=$(TIFF) -DLA_HEIF=$(HEIF) -DLA_AVIF=$(AVIF)
 PICTURES := JPEG, PNG, GIF, BMP, TGA, PSD, PNM$(if $(filter 1,$(WEBP)),$(comma) WebP)$(if $(filter 1,$(TIFF)),$(comma) TIFF)$(if $(filter 1,$(HEIF)),$(comma) HEIC)$(if $(filter 1,$(AVIF)),$(comma) AVIF)$(if $(strip $(NO_CODECS)),; without a library for: $(strip $(NO_CODECS)) ('make deps' installs them))
@@ -63,12 +67,11 @@ ifeq ($(CUDA),1)
   # which the driver makes that of later GPUs.
   CUDA_ARCH ?= $(or $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u),80 90 90+PTX)
   cuda_code = $(if $(findstring +PTX,$(1)),-gencode arch=compute_$(1:%+PTX=%)$(comma)code=compute_$(1:%+PTX=%),-gencode arch=compute_$(1)$(comma)code=sm_$(1))
-  # fmt 9 leaves out, under nvcc, the constexpr that its own checks need.
-  NVCCFLAGS += -std=c++20 -O3 -g -lineinfo -I. -ccbin $(CXX) --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1 -MMD -MP \
-               $(foreach a,$(CUDA_ARCH),$(call cuda_code,$(a))) -Xcompiler -Wall,-Wextra -Werror all-warnings \
-               -Xptxas --warn-on-spills,--warning-as-error
-  CXXFLAGS += $(foreach d,$(sort $(CUDA_ROOT)/include $(CUDNN_INCLUDE)),-isystem $(d))
-  LDLIBS += $(firstword $(wildcard $(CUDA_ROOT)/lib64/libcudart_static.a $(CUDA_ROOT)/lib/libcudart_static.a)) -ldl -lrt
+  COMPILE_KERNELS := $(NVCC) -std=c++20 -O3 -lineinfo -I. -ccbin $(CXX) --expt-relaxed-constexpr -MMD -MP \
+                     $(foreach a,$(CUDA_ARCH),$(call cuda_code,$(a))) -Xcompiler -Wall,-Wextra$(if $(PIC),$(comma)$(PIC)) \
+                     -Werror all-warnings -Xptxas --warn-on-spills,--warning-as-error $(NVCCFLAGS)
+  COMPILE_FLAGS += $(foreach d,$(sort $(CUDA_ROOT)/include $(CUDNN_INCLUDE)),-isystem $(d))
+  LIBRARIES += $(firstword $(wildcard $(CUDA_ROOT)/lib64/libcudart_static.a $(CUDA_ROOT)/lib/libcudart_static.a)) -ldl -lrt
   DEVICES := CPU with $(shell nproc) cores; CUDA $(shell $(NVCC) --version | sed -n 's/.*release \([0-9.]*\).*/\1/p'), cuDNN $(call header_version,$(CUDNN_INCLUDE)/cudnn_version.h,CUDNN), \
              $(if $(NCCL_INCLUDE),NCCL $(call header_version,$(NCCL_INCLUDE)/nccl.h,NCCL),no NCCL), for compute capability $(CUDA_ARCH)
 else
@@ -91,7 +94,13 @@ object = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 
 # Programs go to this folder; those of a build into another folder (BUILD=...) stay there.
 BIN := $(if $(filter build,$(BUILD)),.,$(BUILD))
-LIB := $(BUILD)/liblocalaggregation.a
+CPU_SOURCES := $(filter tensor/cpu/%,$(LIB_SOURCES))
+ifneq ($(PORTABLE),)
+  CPU_VARIANTS := v3 v4 v4_bf16
+  LIB_SOURCES := $(filter-out $(CPU_SOURCES),$(LIB_SOURCES)) $(wildcard tensor/cpu/variants/*.cpp)
+endif
+LIB_OBJECTS := $(call object,$(LIB_SOURCES)) $(CPU_VARIANTS:%=$(BUILD)/cpu_%.o)
+LIB := $(BUILD)/libcore.a
 # What every program needs besides: the CUDA backend, or what says that there is none; in the tests of kernels, the
 # kernels compiled for the host.
 ifeq ($(CUDA),1)
@@ -109,18 +118,19 @@ EMULATED_TESTS := $(BUILD)/run_tests_emulated
 PROBE_CUDNN := $(BUILD)/probe_cudnn
 CUDNN_GPUS := $(sort $(wildcard tests/cudnn/*.json))
 
-.PHONY: all programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-barriers test-bundle test-sanitize campaign bundle check check-floors format bench clean help
+.PHONY: all libraries install debug programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-install test-barriers test-bundle test-sanitize campaign bundle check check-floors format bench clean help
 all: programs
 programs: $(PROGRAMS)
 benches: $(BENCHES)
 
-$(LIB): $(call object,$(LIB_SOURCES))
+# Thin: it names the objects.
+$(LIB): $(LIB_OBJECTS)
 	@rm -f $@
-	@ar rcs $@ $^
+	@ar rcsT $@ $^
 
 define link
 	@echo "  link     $@"
-	@$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	@$(LINK) -o $@ $^ $(LIBRARIES) $(LDLIBS)
 endef
 
 $(PROGRAMS): $(BIN)/%: $(BUILD)/apps/%.o $(call object,$(APP_SHARED)) $(DEVICE) $(LIB)
@@ -137,36 +147,64 @@ $(EMULATED_TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(EMULATED) $(LI
 	$(link)
 
 # Made again when another set of libraries is found.
-$(BUILD)/data/codecs/codecs.o: CXXFLAGS += $(CODEC_FLAGS)
+$(BUILD)/data/codecs/codecs.o: COMPILE_FLAGS += $(CODEC_FLAGS)
 $(BUILD)/data/codecs/codecs.o: $(BUILD)/codec-flags
+# What was compiled with other flags is compiled again.
+remember = mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
+ALL_FLAGS := $(COMPILE)
 $(BUILD)/codec-flags: config
-	@mkdir -p $(@D); echo '$(CODEC_FLAGS)' | cmp -s - $@ || echo '$(CODEC_FLAGS)' > $@
+	@$(call remember,$(CODEC_FLAGS))
+$(BUILD)/flags: config
+	@$(call remember,$(ALL_FLAGS))
+$(BUILD)/kernel-flags: config
+	@$(call remember,$(COMPILE_KERNELS))
 
 # What computes lies in tensor/ and data/; all else is compiled for speed of compiling.
 glue := apps la evaluation layers autograd tensor/io tests
 $(foreach d,$(glue),$(BUILD)/$(d)/%.o): OPTIMIZE := $(if $(filter -O3,$(OPTIMIZE)),-O1,$(OPTIMIZE))
 
-$(BUILD)/%.o: %.cpp | config
+define compile
+	@mkdir -p $(@D)
+	@echo "  compile  $<$(1)"
+	@$(COMPILE) -c -o $@ $<
+endef
+
+$(BUILD)/%.o: %.cpp $(BUILD)/flags
+	$(compile)
+
+$(BUILD)/%.o: %.cu $(BUILD)/kernel-flags
 	@mkdir -p $(@D)
 	@echo "  compile  $<"
-	@$(CXX) $(CXXFLAGS) -c -o $@ $<
+	@$(COMPILE_KERNELS) -c -o $@ $<
 
-$(BUILD)/%.o: %.cu | config
-	@mkdir -p $(@D)
-	@echo "  compile  $<"
-	@$(NVCC) $(NVCCFLAGS) -c -o $@ $<
+$(BUILD)/%.host.o: COMPILE_FLAGS += -x c++
+$(BUILD)/%.host.o: %.cu $(BUILD)/flags
+	$(call compile, for the host)
 
-$(BUILD)/%.host.o: %.cu | config
-	@mkdir -p $(@D)
-	@echo "  compile  $< for the host"
-	@$(CXX) $(CXXFLAGS) -x c++ -c -o $@ $<
+# tensor/cpu for one generation of CPUs: a single object, of which nothing is visible but the function that makes the backend.
+v3_flags := -march=x86-64-v3
+v4_flags := -march=x86-64-v4
+v4_bf16_flags := -march=x86-64-v4 -mavx512bf16
+define cpu_variant
+$(BUILD)/$(1)/%.o: COMPILE_FLAGS += $$($(1)_flags)
+$(BUILD)/$(1)/%.o: %.cpp $(BUILD)/flags
+	$$(call compile, for x86-64-$(1))
+$(BUILD)/cpu_$(1).o: $(CPU_SOURCES:%.cpp=$(BUILD)/$(1)/%.o)
+	@ld -r --force-group-allocation -o $$@.all $$^
+	@objcopy --redefine-sym _ZN2la16make_cpu_backendEv=$$(call factory,$(1)) $$@.all
+	@objcopy --keep-global-symbol=$$(call factory,$(1)) $$@.all $$@
+	@rm $$@.all
+endef
+# cpu_backend_v3() and the like, as the linker knows them.
+factory = _ZN2la$(shell printf cpu_backend_$(1) | wc -c)cpu_backend_$(1)Ev
+$(foreach v,$(CPU_VARIANTS),$(eval $(call cpu_variant,$(v))))
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 # Loaded into a program by CUDA: see its source.
 $(BUILD)/libkernel_times.so: bench/kernel_times.cpp | config
 	@echo "  link     $@"
-	@$(CXX) $(filter-out -I.,$(CXXFLAGS)) -MF $(@:.so=.d) -fPIC -shared -o $@ $< $(addprefix -L,$(wildcard $(CUDA_ROOT)/lib64 $(CUDA_ROOT)/extras/CUPTI/lib64)) -lcupti
+	@$(filter-out -I.,$(COMPILE)) -MF $(@:.so=.d) -fPIC -shared -o $@ $< $(addprefix -L,$(wildcard $(CUDA_ROOT)/lib64 $(CUDA_ROOT)/extras/CUPTI/lib64)) -lcupti
 
 # ---- What the machine has --------------------------------------------------------------------------------------------
 
@@ -219,7 +257,12 @@ test: check-floors $(TESTS) $(EMULATED_TESTS) $(PROGRAMS) $(if $(filter 1,$(CUDA
 	@LA_PROGRAMS=$(BIN) $(TESTS)
 	@sh tests/run_emulated.sh $(EMULATED_TESTS)
 	@$(if $(filter 1,$(CUDA)),$(PROBE_CUDNN) $(CUDNN_GPUS))
+	@sh tests/check_install.sh
 	@if command -v $(PYTHON) > /dev/null; then $(PYTHON) tests/check_exports.py $(BIN) resnet20 preact-resnet18 alexnet; fi
+
+# Whether programs that are not of this folder can be built against what is installed.
+test-install:
+	@sh tests/check_install.sh
 
 # The readers of files with files that were changed at random; with SECONDS=n each for so long under libFuzzer (clang++).
 LIBFUZZER := build/libfuzzer
@@ -256,7 +299,7 @@ test-sanitize:
 campaign: $(PROGRAMS)
 	@PROGRAMS=$(BIN) bash tests/campaign.sh $(SECONDS)
 
-SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps apps/options apps/run tests tests/fuzz tests/cudnn bench docs,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
+SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps apps/options apps/run tests tests/fuzz tests/cudnn bench docs examples tensor/cpu/variants,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
 check: check-floors
 	@$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files are in order"
 check-floors:
@@ -273,6 +316,32 @@ bundle:
 	   build/portable/libkernel_times.so
 	@sh bundle/make_bundle.sh build/portable $(BUNDLE)
 
+# ---- Installing ------------------------------------------------------------------------------------------------------
+
+PREFIX ?= /usr/local
+VERSION := $(shell sed -n 's/.*version = "\(.*\)";/\1/p' tensor/version.h)
+# Before 1.0 each minor version may change the interface.
+SONAME := libla.so.$(basename $(VERSION))
+SHARED := $(BUILD)/libla.so.$(VERSION)
+
+$(BUILD)/libla.a: $(LIB_OBJECTS) $(DEVICE)
+	@rm -f $@
+	@ar rcs $@ $^
+$(SHARED): $(LIB_OBJECTS) $(DEVICE)
+	@echo "  link     $@"
+	@$(LINK) -shared -Wl,-soname,$(SONAME) -Wl,-z,defs -o $@ $^ $(LIBRARIES) $(LDLIBS)
+libraries: $(BUILD)/libla.a $(SHARED)
+
+# For any CPU of x86-64-v3, unless MARCH says for which.
+INSTALL := build/install
+install:
+	@$(MAKE) --no-print-directory BUILD=$(INSTALL) PIC=-fPIC MARCH=$(if $(filter file default,$(origin MARCH)),portable,$(MARCH)) programs libraries
+	@sh install/install.sh $(INSTALL) "$(DESTDIR)" "$(PREFIX)" $(VERSION) $(SONAME) "$(strip $(LIBRARIES))"
+
+# For a debugger: not optimized, in a folder of its own.
+debug:
+	@$(MAKE) --no-print-directory BUILD=build/debug OPTIMIZE=-O0 DEBUG=-g programs
+
 bench: $(BENCHES)
 	@sh bench/run_all.sh $(BUILD)
 
@@ -285,6 +354,7 @@ help:
 	@echo "make test           build and run the tests"
 	@echo "make test-gpu       those that run on a GPU, on it alone"
 	@echo "make test-cudnn     whether cuDNN has an engine for each convolution; VERBOSE=-v shows all"
+	@echo "make test-install   whether the examples build against an installed library, and reach their accuracies"
 	@echo "make test-barriers  whether the tests of CUDA kernels find every missing barrier"
 	@echo "make test-bundle    whether the bundle's script ends in time, whatever its programs do"
 	@echo "make bundle         a folder to carry to a GPU where nothing can be installed"
@@ -293,7 +363,10 @@ help:
 	@echo "make campaign       kill a training, fill its disk, flip bytes, for an hour or SECONDS=n: the same bytes in the end"
 	@echo "make check          formatting and the order of the floors"
 	@echo "make format         lay out the sources with clang-format"
+	@echo "make install        programs, library, headers into PREFIX (/usr/local), below DESTDIR if that is given; for any CPU"
+	@echo "                    with AVX2 and FMA, unless MARCH names one"
+	@echo "make debug          the programs for a debugger, in build/debug"
 	@echo "make bench          measure, beside PyTorch and faiss where they are installed"
 	@echo "make clean          remove what was built"
-	@echo "variables           CXX, MARCH (native), OPTIMIZE (-O3), BUILD (build); CUDA (1, 0), CUDA_ARCH (\"80 90 90+PTX\");"
+	@echo "variables           CXX, CXXFLAGS, LDFLAGS, MARCH (native, portable), OPTIMIZE (-O3), BUILD (build); CUDA (1, 0), CUDA_ARCH (\"80 90 90+PTX\");"
 	@echo "                    WEBP, TIFF, HEIF, AVIF (0 leaves a kind of picture out)"

@@ -9,7 +9,8 @@ namespace {
 class UploadingLoader final : public DeviceLoader {
  public:
   UploadingLoader(const Dataset& data, const AugmentationOptions& augmentation, const LoaderOptions& options)
-      : loader_(data, augmentation, options),
+      : DeviceLoader(data, options.device),
+        loader_(data, augmentation, options),
         uploader_(make_uploader(options.device)),
         indices_({options.batch}, DType::i32, options.device) {
     const int64_t size = augmentation.size;
@@ -44,10 +45,12 @@ class ResidentLoader final : public DeviceLoader {
  public:
   ResidentLoader(const PictureArray& data, const AugmentationOptions& augmentation,
                  const LoaderOptions& options)
-      : data_(data.pictures().to(options.device)),
+      : DeviceLoader(data, options.device),
+        data_(data.pictures().to(options.device)),
         augmentation_(augmentation),
         format_(format_of_views(augmentation, data.channels())),
         seed_(options.seed),
+        seed_of_views_(options.seed_of_views()),
         dtype_(options.dtype),
         indices_({options.batch}, DType::i32, options.device),
         plans_({options.batch, static_cast<int64_t>(sizeof(ViewPlan))}, DType::u8, options.device) {}
@@ -67,7 +70,7 @@ class ResidentLoader final : public DeviceLoader {
     std::vector<ViewPlan> plans;
     for (int64_t i = 0; i < indices_.numel(); ++i)
       plans.push_back(plan_augmentation(augmentation_, static_cast<int>(data_.size(1)),
-                                        static_cast<int>(data_.size(2)), seed_, epoch_, chosen[i]));
+                                        static_cast<int>(data_.size(2)), seed_of_views_, epoch_, chosen[i]));
     indices_.copy_from_host(chosen);
     plans_.copy_from_host(plans.data());
   }
@@ -80,7 +83,7 @@ class ResidentLoader final : public DeviceLoader {
   Tensor data_;  // u8 [N, H, W, C]
   AugmentationOptions augmentation_;
   ViewFormat format_;
-  uint64_t seed_;
+  uint64_t seed_, seed_of_views_;
   DType dtype_;
   int64_t epoch_ = 0, step_ = 0;
   std::vector<int32_t> order_;  // of the epoch
@@ -88,6 +91,18 @@ class ResidentLoader final : public DeviceLoader {
 };
 
 }  // namespace
+
+DeviceLoader::DeviceLoader(const Dataset& data, Device device) {
+  if (!data.has_labels()) return;
+  std::vector<int32_t> labels;
+  for (int64_t i = 0; i < data.size(); ++i) labels.push_back(data.label(i));
+  labels_ = Tensor::from(labels, {data.size()}, device);
+}
+
+Tensor DeviceLoader::labels() const {
+  check(labels_.defined(), "the data set has no labels");
+  return ops::gather_rows(labels_, indices());
+}
 
 bool fits_on_device(const Dataset& data, Device device) {
   const auto* array = dynamic_cast<const PictureArray*>(&data);

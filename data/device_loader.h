@@ -22,9 +22,17 @@ class DeviceLoader {
   virtual void next() = 0;
   /// Which pictures of the data set they are: i32 [B], the same tensor at every step.
   virtual Tensor indices() const = 0;
+  /// Their labels, i32 [B]; an Error if the data set has none.
+  Tensor labels() const;
   /// Their augmented views, of the options' dtype: [B, S, S, C]. Only a function of tensors that stay the
   /// same, so that work which calls it can be recorded on devices that record.
   virtual Tensor images() const = 0;
+
+ protected:
+  DeviceLoader(const Dataset& data, Device device);
+
+ private:
+  Tensor labels_;  // i32 [N], on the device; undefined where there are none
 };
 
 /// Whether all pictures stay on the device while it trains, as u8: they are in memory, and take at most a

@@ -118,7 +118,7 @@ void Loader::write_views(int64_t step, std::span<int32_t> indices, T* view) cons
 template <class T>
 bool Loader::write_view(int32_t index, T* view) const {
   const auto plan = [&](int height, int width) {
-    return plan_augmentation(augmentation_, height, width, options_.seed, epoch_, index);
+    return plan_augmentation(augmentation_, height, width, options_.seed_of_views(), epoch_, index);
   };
   return la::write_view(data_, index, augmentation_, plan, view);
 }

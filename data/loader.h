@@ -26,6 +26,11 @@ struct LoaderOptions {
   uint64_t seed;
   DType dtype = DType::f32;  // of the images: f32 or bf16
   Device device = {};        // to which the images will be copied
+  /// Loaders with the same seed show the same pictures in the same order; those with other numbers here, in
+  /// other views.
+  int view = 0;
+
+  uint64_t seed_of_views() const { return seed + static_cast<uint64_t>(view) * 0x9e3779b97f4a7c15; }
 };
 
 struct Batch {

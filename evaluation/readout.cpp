@@ -175,10 +175,7 @@ class Training {
   }
 
   double train_step(const DeviceLoader& loader, bool read_loss) {
-    const std::vector<int32_t> indices = loader.indices().to_vector<int32_t>();
-    std::vector<int32_t> labels;
-    for (const int32_t i : indices) labels.push_back(train_->label(i));
-    const Tensor target = Tensor::from(labels, {static_cast<int64_t>(labels.size())}, device_);
+    const Tensor target = loader.labels();
     const std::vector<Tensor> features = features_of(loader.images());
     double sum = 0;
     for (size_t s = 0; s < readouts_->size(); ++s) {

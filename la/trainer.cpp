@@ -45,7 +45,9 @@ int view_size(const PictureArray* array) {
 
 AugmentationOptions augmentation_for(const Config& config, const Dataset& data) {
   const auto* array = dynamic_cast<const PictureArray*>(&data);
-  const ChannelStatistics statistics = array != nullptr ? channel_statistics(data) : imagenet_statistics();
+  // Those of color photographs are known, and to read thousands of files takes minutes.
+  const bool known = array == nullptr && data.channels() == 3;
+  const ChannelStatistics statistics = known ? imagenet_statistics() : channel_statistics(data);
   AugmentationOptions view = config.augmentation;
   if (view.size == 0) view.size = view_size(array);
   view.mean = statistics.mean;

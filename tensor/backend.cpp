@@ -2,13 +2,11 @@
 
 #include <omp.h>
 
-#include "tensor/cpu/cpu_backend.h"
-
 namespace la {
 
 Backend& backend(Device device) {
   // Never destroyed: tensors in static objects may outlive main.
-  static Backend* const cpu = new CpuBackend;
+  static Backend* const cpu = make_cpu_backend().release();
   if (device.is_cpu()) return *cpu;
   check(device.index == 0, "device {}: a process uses one GPU, which it sees as cuda:0", device);
   static Backend* const cuda = make_cuda_backend().release();

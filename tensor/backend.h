@@ -46,6 +46,8 @@ class Backend {
 /// The backend of a device; an Error if this build or this machine does not have it.
 Backend& backend(Device device);
 
+/// A new CPU backend, which needs no other.
+std::unique_ptr<Backend> make_cpu_backend();
 /// A new CUDA backend; an Error with the reason if there can be none.
 std::unique_ptr<Backend> make_cuda_backend();
 

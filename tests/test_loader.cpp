@@ -144,6 +144,44 @@ TEST_CASE("every device is brought the indices and views of the loader" * doctes
     }
 }
 
+TEST_CASE("a device loader brings the labels of its pictures" * doctest::test_suite("devices")) {
+  std::vector<int> labels;
+  for (int i = 0; i < 20; ++i) labels.push_back(100 + i);
+  const PictureArray data(noise(20).pictures(), labels);
+  for (Device device : available_devices()) {
+    const auto loader =
+        make_device_loader(data, view_options(), {.batch = 6, .threads = 1, .seed = 7, .device = device});
+    loader->start_epoch(0, 0);
+    loader->next();
+    const auto indices = loader->indices().to_vector<int32_t>();
+    const auto brought = loader->labels().to_vector<int32_t>();
+    REQUIRE(brought.size() == 6);
+    for (size_t i = 0; i < brought.size(); ++i) CHECK(brought[i] == 100 + indices[i]);
+    const PictureArray without = noise(20);
+    const auto no_labels =
+        make_device_loader(without, view_options(), {.batch = 6, .threads = 1, .seed = 7, .device = device});
+    CHECK_THROWS_WITH_AS(no_labels->labels(), "the data set has no labels", Error);
+  }
+}
+
+TEST_CASE("loaders of several views show the same pictures otherwise" * doctest::test_suite("devices")) {
+  const PictureArray data = noise(20);
+  for (Device device : available_devices()) {
+    std::vector<std::unique_ptr<DeviceLoader>> loaders;
+    for (const int view : {0, 1, 1}) {
+      loaders.push_back(make_device_loader(
+          data, view_options(), {.batch = 6, .threads = 1, .seed = 7, .device = device, .view = view}));
+      loaders.back()->start_epoch(0, 0);
+      loaders.back()->next();
+      CHECK(loaders.back()->indices().to_vector<int32_t>() ==
+            loaders.front()->indices().to_vector<int32_t>());
+    }
+    const auto images = [&](size_t i) { return loaders[i]->images().to_vector<float>(); };
+    CHECK(images(1) == images(2));
+    CHECK(images(0) != images(1));
+  }
+}
+
 TEST_CASE("a loader's views of bf16 are its views of f32, rounded") {
   const PictureArray data = noise(20);
   Loader exact(data, view_options(), {.batch = 20, .threads = 1, .seed = 5}),

@@ -80,7 +80,9 @@ std::string option_name(const std::string& given, const std::vector<std::string>
 
 std::string presets_folder() {
   std::error_code ignored;  // without /proc there is no such folder
-  return fs::read_symlink("/proc/self/exe", ignored).parent_path() / "presets";
+  const fs::path folder = fs::read_symlink("/proc/self/exe", ignored).parent_path();
+  const fs::path beside = folder / "presets", installed = folder.parent_path() / "share/la/presets";
+  return fs::is_directory(beside, ignored) ? beside : installed;
 }
 
 std::string find_preset(const std::string& name, const std::string& presets) {

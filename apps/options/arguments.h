@@ -15,7 +15,7 @@ std::string did_you_mean(const std::string& word, const std::vector<std::string>
 /// programs for ours (lr, batch-size).
 std::string option_name(const std::string& given, const std::vector<std::string>& known);
 
-/// The folder of the presets, beside the program.
+/// The folder of the presets: beside the program, or where `make install` puts them.
 std::string presets_folder();
 /// The file of a preset, given as a path or as a bare name: "cifar10". A UsageError that lists the presets if
 /// there is none of that name.

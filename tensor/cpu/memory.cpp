@@ -28,6 +28,8 @@ struct NoUploader final : Uploader {
 
 }  // namespace
 
+std::unique_ptr<Backend> make_cpu_backend() { return std::make_unique<CpuBackend>(); }
+
 CpuBackend::CpuBackend()
     : allocator_(
           allocate, [](void* segment, size_t) { std::free(segment); }, mark_for_sanitizer()) {}
