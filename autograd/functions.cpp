@@ -3,6 +3,21 @@
 #include "tensor/ops.h"
 
 namespace la {
+namespace {
+
+/// What a sum over a dimension of `shape` gives back to each of its terms.
+Tensor repeated(const Tensor& dy, int dimension, const Shape& shape) {
+  return ops::broadcast(dy, dimension, shape[dimension]).reshape(shape);
+}
+
+Shape with_extent(const Shape& shape, int dimension, int64_t extent) {
+  Shape result;
+  const int at = dimension < 0 ? dimension + shape.rank() : dimension;
+  for (int d = 0; d < shape.rank(); ++d) result.append(d == at ? extent : shape[d]);
+  return result;
+}
+
+}  // namespace
 
 Variable relu(const Variable& x) {
   Tensor y = ops::relu(x.value());
@@ -15,9 +30,41 @@ Variable sigmoid(const Variable& x) {
                 [y](const Tensor& dy) -> Gradients { return {ops::sigmoid_backward(dy, y)}; });
 }
 
+Variable exp(const Variable& x) {
+  Tensor y = ops::exp(x.value());
+  return record("exp", y, {x}, [y](const Tensor& dy) -> Gradients { return {ops::multiply(dy, y)}; });
+}
+
+Variable log(const Variable& x) {
+  return record("log", ops::log(x.value()), {x},
+                [x = x.value()](const Tensor& dy) -> Gradients { return {ops::divide(dy, x)}; });
+}
+
+Variable sqrt(const Variable& x) {
+  Tensor y = ops::sqrt(x.value());
+  return record("sqrt", y, {x},
+                [y](const Tensor& dy) -> Gradients { return {ops::scale(ops::divide(dy, y), 0.5f)}; });
+}
+
+Variable tanh(const Variable& x) {
+  Tensor y = ops::tanh(x.value());
+  return record("tanh", y, {x}, [y](const Tensor& dy) -> Gradients { return {ops::tanh_backward(dy, y)}; });
+}
+
+Variable gelu(const Variable& x) {
+  return record("gelu", ops::gelu(x.value()), {x},
+                [x = x.value()](const Tensor& dy) -> Gradients { return {ops::gelu_backward(dy, x)}; });
+}
+
 Variable add(const Variable& a, const Variable& b) {
   return record("add", ops::add(a.value(), b.value()), {a, b}, [](const Tensor& dy) -> Gradients {
     return {dy, dy};
+  });
+}
+
+Variable subtract(const Variable& a, const Variable& b) {
+  return record("subtract", ops::subtract(a.value(), b.value()), {a, b}, [](const Tensor& dy) -> Gradients {
+    return {dy, ops::scale(dy, -1.0f)};
   });
 }
 
@@ -28,10 +75,25 @@ Variable multiply(const Variable& a, const Variable& b) {
                 });
 }
 
+// d(a / b) = da / b - (a / b) db / b.
+Variable divide(const Variable& a, const Variable& b) {
+  Tensor y = ops::divide(a.value(), b.value());
+  return record("divide", y, {a, b}, [b = b.value(), y](const Tensor& dy) -> Gradients {
+    const Tensor da = ops::divide(dy, b);
+    return {da, ops::scale(ops::multiply(da, y), -1.0f)};
+  });
+}
+
 Variable scale(const Variable& x, float factor) {
   return record(
       "scale", ops::scale(x.value(), factor), {x},
       [factor](const Tensor& dy) -> Gradients { return {ops::scale(dy, factor)}; }, factor);
+}
+
+Variable shift(const Variable& x, float offset) {
+  return record(
+      "shift", ops::shift(x.value(), offset), {x}, [](const Tensor& dy) -> Gradients { return {dy}; },
+      offset);
 }
 
 Variable dropout(const Variable& x, float p, const RandomKey& key, const Tensor& step) {
@@ -58,6 +120,30 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias)
                return {ops::matmul(dy, w), ops::cast(ops::matmul(dy, x, {.transpose_a = true}), DType::f32)};
              });
   return bias.defined() ? add_bias(y, bias) : y;
+}
+
+// With c = op(a) op(b): d op(a) = dc op(b)^T, d op(b) = op(a)^T dc; where op transposes, so do the gradients.
+Variable matmul(const Variable& a, const Variable& b, const MatmulOptions& options) {
+  const bool ta = options.transpose_a, tb = options.transpose_b, a_needs = a.requires_grad(),
+             b_needs =
+                 b.requires_grad();  // a table that is constant is larger than what it is multiplied with
+  return record(
+      "matmul", ops::matmul(a.value(), b.value(), options), {a, b},
+      [=, alpha = options.alpha, a = a.value(), b = b.value()](const Tensor& dc) {
+        Gradients gradients(2);
+        if (a_needs)
+          gradients[0] = ta ? ops::matmul(b, dc, {.transpose_a = tb, .transpose_b = true, .alpha = alpha})
+                            : ops::matmul(dc, b, {.transpose_b = !tb, .alpha = alpha});
+        if (b_needs)
+          gradients[1] = tb ? ops::matmul(dc, a, {.transpose_a = true, .transpose_b = ta, .alpha = alpha})
+                            : ops::matmul(a, dc, {.transpose_a = !ta, .alpha = alpha});
+        return gradients;
+      });
+}
+
+Variable transpose(const Variable& x) {
+  return record("transpose", ops::transpose(x.value()), {x},
+                [](const Tensor& dy) -> Gradients { return {ops::transpose(dy)}; });
 }
 
 Variable add_bias(const Variable& x, const Variable& bias) {
@@ -141,6 +227,107 @@ Variable l2_normalize(const Variable& x) {
   Normalized result = ops::l2_normalize(x.value());
   return record("l2_normalize", result.y, {x},
                 [result](const Tensor& dy) -> Gradients { return {ops::l2_normalize_backward(dy, result)}; });
+}
+
+Variable softmax(const Variable& x) {
+  Tensor y = ops::softmax(x.value());
+  return record("softmax", y, {x},
+                [y](const Tensor& dy) -> Gradients { return {ops::softmax_backward(dy, y)}; });
+}
+
+Variable log_softmax(const Variable& x) {
+  Tensor y = ops::log_softmax(x.value());
+  return record("log_softmax", y, {x},
+                [y](const Tensor& dy) -> Gradients { return {ops::log_softmax_backward(dy, y)}; });
+}
+
+Variable layer_norm(const Variable& x, const Variable& weight, const Variable& bias, float epsilon) {
+  LayerNormResult result = ops::layer_norm(x.value(), weight.value(), bias.value(), epsilon);
+  return record("layer_norm", result.y, {x, weight, bias},
+                [x = x.value(), weight = weight.value(), result](const Tensor& dy) -> Gradients {
+                  const LayerNormGradients g = ops::layer_norm_backward(dy, x, result, weight);
+                  return {g.dx, g.dweight, g.dbias};
+                });
+}
+
+Variable sum(const Variable& x, int dimension) {
+  return record("sum", ops::sum(x.value(), dimension), {x},
+                [shape = x.shape(), dimension](const Tensor& dy) -> Gradients {
+                  return {repeated(dy, dimension, shape)};
+                });
+}
+
+Variable mean(const Variable& x, int dimension) {
+  return record("mean", ops::mean(x.value(), dimension), {x},
+                [shape = x.shape(), dimension](const Tensor& dy) -> Gradients {
+                  const float share = 1.0f / static_cast<float>(shape[dimension]);
+                  return {repeated(ops::scale(dy, share), dimension, shape)};
+                });
+}
+
+Variable max(const Variable& x, int dimension) {
+  Maximum largest = ops::max(x.value(), dimension);
+  return record("max", largest.values, {x},
+                [indices = largest.indices, shape = x.shape(), dimension](const Tensor& dy) -> Gradients {
+                  return {ops::pick_backward(dy, dimension, indices, shape)};
+                });
+}
+
+Variable broadcast(const Variable& x, int dimension, int64_t n) {
+  return record("broadcast", ops::broadcast(x.value(), dimension, n), {x},
+                [shape = x.shape(), dimension](const Tensor& dy) -> Gradients {
+                  return {ops::sum(dy, dimension).reshape(shape)};
+                });
+}
+
+Variable pick(const Variable& x, int dimension, const Tensor& indices) {
+  return record("pick", ops::pick(x.value(), dimension, indices), {x},
+                [indices, shape = x.shape(), dimension](const Tensor& dy) -> Gradients {
+                  return {ops::pick_backward(dy, dimension, indices, shape)};
+                });
+}
+
+Variable concatenate(const std::vector<Variable>& parts, int dimension) {
+  std::vector<Tensor> values;
+  std::vector<int64_t> extents;
+  for (const Variable& part : parts) values.push_back(part.value());
+  Tensor y = ops::concatenate(values, dimension);
+  for (const Tensor& value : values) extents.push_back(value.size(dimension));
+  return record("concatenate", y, parts, [extents, dimension](const Tensor& dy) {
+    Gradients gradients;
+    int64_t begin = 0;
+    for (int64_t extent : extents) {
+      gradients.push_back(ops::slice(dy, dimension, begin, begin + extent));
+      begin += extent;
+    }
+    return gradients;
+  });
+}
+
+Variable slice(const Variable& x, int dimension, int64_t begin, int64_t end) {
+  return record("slice", ops::slice(x.value(), dimension, begin, end), {x},
+                [shape = x.shape(), dimension, begin, end](const Tensor& dy) -> Gradients {
+                  const auto zeros = [&](int64_t extent) {
+                    return Tensor::zeros(with_extent(shape, dimension, extent), dy.dtype(), dy.device());
+                  };
+                  const Tensor parts[] = {zeros(begin), dy, zeros(shape[dimension] - end)};
+                  return {ops::concatenate(parts, dimension)};
+                });
+}
+
+Variable gather_rows(const Variable& table, const Tensor& rows) {
+  return record("gather_rows", ops::gather_rows(table.value(), rows), {table},
+                [rows, shape = table.shape()](const Tensor& dy) -> Gradients {
+                  const Tensor matrix = dy.reshape({rows.numel(), shape.rank() == 1 ? 1 : shape[1]});
+                  return {ops::sum_by_label(matrix, rows, shape[0]).reshape(shape)};
+                });
+}
+
+Variable sum(const Variable& x) {
+  return record("sum", ops::sum(x.value()), {x},
+                [shape = x.shape(), dtype = x.dtype()](const Tensor& dy) -> Gradients {
+                  return {ops::scale_by(Tensor::full(shape, 1.0f, dtype, dy.device()), dy)};
+                });
 }
 
 Variable mean(const Variable& x) {

@@ -14,6 +14,7 @@ LA_FUNCTION(random_below, (int64_t n, const RandomKey& key, const Tensor& step, 
 LA_FUNCTION(unary, (Unary op, const Tensor& x, const Tensor& y))
 LA_FUNCTION(binary, (Binary op, const Tensor& a, const Tensor& b, const Tensor& y))
 LA_FUNCTION(scale, (const Tensor& x, float factor, const Tensor& y))
+LA_FUNCTION(shift, (const Tensor& x, float offset, const Tensor& y))
 LA_FUNCTION(scale_by, (const Tensor& x, const Tensor& factor, const Tensor& y))
 LA_FUNCTION(dropout, (const Tensor& x, float p, const RandomKey& key, const Tensor& step, const Tensor& y))
 LA_FUNCTION(increment, (const Tensor& counter))
@@ -26,6 +27,26 @@ LA_FUNCTION(scale_channels, (const Tensor& x, const Tensor& s, const Tensor& y))
 LA_FUNCTION(sum_product_spatial, (const Tensor& a, const Tensor& b, const Tensor& y))
 LA_FUNCTION(l2_normalize, (const Tensor& x, const Normalized& out))
 LA_FUNCTION(l2_normalize_backward, (const Tensor& dy, const Normalized& forward, const Tensor& dx))
+
+// One dimension: x is [outer, n, inner], and y is [outer, inner]; `indices` is i32 [outer, inner].
+/// y = factor * the sum over n.
+LA_FUNCTION(sum_dimension, (const Tensor& x, float factor, const Tensor& y))
+LA_FUNCTION(max_dimension, (const Tensor& x, const Maximum& out))
+LA_FUNCTION(broadcast, (const Tensor& x, const Tensor& y))  // x [outer, inner], y [outer, n, inner]
+LA_FUNCTION(pick, (const Tensor& x, const Tensor& indices, const Tensor& y))
+LA_FUNCTION(pick_backward, (const Tensor& dy, const Tensor& indices, const Tensor& dx))
+/// y[r, y_column + c] = x[r, x_column + c] for c = 0 ... columns - 1; matrices of any type.
+LA_FUNCTION(copy_columns,
+            (const Tensor& x, int64_t x_column, int64_t columns, const Tensor& y, int64_t y_column))
+LA_FUNCTION(transpose, (const Tensor& x, const Tensor& y))
+
+// Rows of a matrix. With `logarithm`, of the logarithm of the softmax.
+LA_FUNCTION(softmax, (const Tensor& x, bool logarithm, const Tensor& y))
+LA_FUNCTION(softmax_backward, (const Tensor& dy, const Tensor& y, bool logarithm, const Tensor& dx))
+LA_FUNCTION(layer_norm, (const Tensor& x, const Tensor& weight, const Tensor& bias, float epsilon,
+                         const LayerNormResult& out))
+LA_FUNCTION(layer_norm_backward, (const Tensor& dy, const Tensor& x, const LayerNormResult& forward,
+                                  const Tensor& weight, const LayerNormGradients& out))
 
 // Matrix product.
 LA_FUNCTION(matmul, (const Tensor& a, const Tensor& b, const MatmulOptions& options, const Tensor& c))
@@ -79,6 +100,7 @@ LA_FUNCTION(logistic_loss, (const Tensor& scores, float factor, float offset, co
 
 // k-means.
 LA_FUNCTION(nearest_centroid, (const Tensor& x, const Tensor& centroids, const Assignment& out))
+LA_FUNCTION(sum_by_label, (const Tensor& x, const Tensor& labels, const Tensor& y))
 LA_FUNCTION(mean_by_label, (const Tensor& x, const Tensor& labels, const ClusterMeans& out))
 
 // Pictures.

@@ -8,8 +8,17 @@
 
 namespace la {
 
-enum class Unary { relu, sigmoid };
-enum class Binary { add, multiply, relu_backward, sigmoid_backward };
+enum class Unary { relu, sigmoid, exp, log, sqrt, tanh, gelu };
+enum class Binary {
+  add,
+  subtract,
+  multiply,
+  divide,
+  relu_backward,
+  sigmoid_backward,
+  tanh_backward,
+  gelu_backward
+};
 
 /// c = alpha * op(a) op(b) + beta * c, where op transposes if asked to.
 struct MatmulOptions {
@@ -30,6 +39,12 @@ struct PoolGeometry {
   int kernel = 2;
   int stride = 2;
   int padding = 0;
+};
+
+/// The largest elements along a dimension, both in the shape without it.
+struct Maximum {
+  Tensor values;
+  Tensor indices;  // i32, where along the dimension they stand
 };
 
 struct Normalized {
@@ -57,6 +72,16 @@ struct BatchNormResult {
 struct BatchNormGradients {
   Tensor dx, dscale, dshift;
   Tensor dresidual;  // defined only if there was a residual
+};
+
+struct LayerNormResult {
+  Tensor y;
+  Tensor mean;         // f32 [R], of each row
+  Tensor inverse_std;  // f32 [R], 1 / sqrt(variance of the row + epsilon)
+};
+
+struct LayerNormGradients {
+  Tensor dx, dweight, dbias;
 };
 
 struct MaxPoolResult {

@@ -37,15 +37,31 @@ Tensor random_below(const Shape& shape, int64_t n, const RandomKey& key, const T
 
 Tensor relu(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
+Tensor exp(const Tensor& x);
+/// The natural logarithm.
+Tensor log(const Tensor& x);
+Tensor sqrt(const Tensor& x);
+Tensor tanh(const Tensor& x);
+/// x P(X <= x), X of the standard normal distribution (Hendrycks, Gimpel 2016): the exact form, by the error
+/// function.
+Tensor gelu(const Tensor& x);
 /// dy where y > 0, else 0.
 Tensor relu_backward(const Tensor& dy, const Tensor& y);
 /// dy * y * (1 - y).
 Tensor sigmoid_backward(const Tensor& dy, const Tensor& y);
+/// dy * (1 - y * y).
+Tensor tanh_backward(const Tensor& dy, const Tensor& y);
+/// dy * the derivative at x.
+Tensor gelu_backward(const Tensor& dy, const Tensor& x);
 Tensor add(const Tensor& a, const Tensor& b);
+Tensor subtract(const Tensor& a, const Tensor& b);
 Tensor multiply(const Tensor& a, const Tensor& b);
+Tensor divide(const Tensor& a, const Tensor& b);
 /// a <- a + b.
 void add_in_place(const Tensor& a, const Tensor& b);
 Tensor scale(const Tensor& x, float factor);
+/// x + offset.
+Tensor shift(const Tensor& x, float offset);
 /// x * factor, where factor is an f32 tensor of one element on the same device.
 Tensor scale_by(const Tensor& x, const Tensor& factor);
 /// Zero with probability p, else x / (1 - p); the backward pass is the same call on dy. `step`, if defined,
@@ -70,6 +86,45 @@ Tensor sum_product_spatial(const Tensor& a, const Tensor& b);
 Normalized l2_normalize(const Tensor& x);
 /// dx = (dy - (dy . y) y) / norm, row by row.
 Tensor l2_normalize_backward(const Tensor& dy, const Normalized& normalized);
+
+/// Over the last dimension of x [..., C] (float): exp(x_j) / sum_k exp(x_k).
+Tensor softmax(const Tensor& x);
+Tensor softmax_backward(const Tensor& dy, const Tensor& y);
+/// x_j - log sum_k exp(x_k).
+Tensor log_softmax(const Tensor& x);
+Tensor log_softmax_backward(const Tensor& dy, const Tensor& y);
+/// Layer normalization (Ba, Kiros, Hinton 2016) over the last dimension of x [..., C] (float):
+/// (x - mean) / sqrt(variance + epsilon) * weight + bias; the variance is biased, weight and bias are f32 [C].
+LayerNormResult layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float epsilon = 1e-5f);
+LayerNormGradients layer_norm_backward(const Tensor& dy, const Tensor& x, const LayerNormResult& forward,
+                                       const Tensor& weight);
+
+// ---- One dimension ----------------------------------------------------------------------------------------
+
+// A dimension is a number from 0 to rank - 1, or from -rank to -1, counted from the last. "Without" it, the
+// shape of a vector is [1]. Sums are f32, and rounded once to the type of x.
+
+/// Sum of all elements of a float tensor, f32 [1].
+Tensor sum(const Tensor& x);
+/// Over a dimension of x (float), which the result is without.
+Tensor sum(const Tensor& x, int dimension);
+/// The dimension must not be empty.
+Tensor mean(const Tensor& x, int dimension);
+/// The same; of equal elements, the first is taken. A NaN is larger than all numbers.
+Maximum max(const Tensor& x, int dimension);
+/// x (float) n times along a new dimension, which has that number in the result. The gradient of sum.
+Tensor broadcast(const Tensor& x, int dimension, int64_t n);
+/// One element of x (float) for each place without the dimension: y[...] = x[..., indices[...], ...], where
+/// the indices are i32.
+Tensor pick(const Tensor& x, int dimension, const Tensor& indices);
+/// dy at the indices, else 0.
+Tensor pick_backward(const Tensor& dy, int dimension, const Tensor& indices, const Shape& x_shape);
+/// Tensors of one type, whose shapes differ in that dimension alone, one behind the other.
+Tensor concatenate(std::span<const Tensor> parts, int dimension);
+/// The elements begin to end (exclusive) along the dimension, copied; any type.
+Tensor slice(const Tensor& x, int dimension, int64_t begin, int64_t end);
+/// [R, C] -> [C, R] (float).
+Tensor transpose(const Tensor& x);
 
 // ---- Matrix products (f32, or bf16 with f32 accumulation) -------------------------------------------------
 
@@ -124,6 +179,9 @@ void scatter_rows(const Tensor& table, const Tensor& rows, const Tensor& source)
 void set_column(const Tensor& matrix, int64_t column, const Tensor& values);
 /// table[rows[i]] <- normalize(keep * table[rows[i]] + (1 - keep) * source[i]); the rows are distinct.
 void ema_update_rows(const Tensor& table, const Tensor& rows, const Tensor& source, float keep);
+/// y_c = the sum of the rows of x [R, D] (f32) with the label c, in their order: i32 [R] -> [m, D]. The gradient
+/// of gather_rows.
+Tensor sum_by_label(const Tensor& x, const Tensor& labels, int64_t m);
 /// scores_ij = queries_i . table[indices_ij]: [R, D], [N, D], [R, K] -> [R, K].
 Tensor gather_dot(const Tensor& queries, const Tensor& table, const Tensor& indices);
 /// y_i = sum_j coefficients_ij * table[indices_ij]: [R, K], [R, K], [N, D] -> [R, D]. Ascending

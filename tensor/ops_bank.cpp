@@ -60,6 +60,14 @@ std::vector<int64_t> rows_shape(const Tensor& table, int64_t count) {
   return table.rank() == 1 ? std::vector<int64_t>{count} : std::vector<int64_t>{count, table.size(1)};
 }
 
+/// The rows of x, each with a label below m.
+void check_labels(const char* op, const Tensor& x, const Tensor& labels, int64_t m) {
+  expect_matrix(op, "x", x, any, any, x);
+  expect(op, "labels", labels, DType::i32, {x.size(0)}, x);
+  check(m >= 1, "{}: the number of labels is {}, expected at least 1", op, m);
+  check_table_size(op, x.size(0));
+}
+
 RowLosses row_losses(const Tensor& scores, const Tensor& gradient) {
   return {Tensor({scores.size(0)}, DType::f32, scores.device()), gradient};
 }
@@ -196,11 +204,15 @@ Assignment nearest_centroid(const Tensor& x, const Tensor& centroids) {
   return out;
 }
 
+Tensor sum_by_label(const Tensor& x, const Tensor& labels, int64_t m) {
+  check_labels("sum_by_label", x, labels, m);
+  const Tensor y({m, x.size(1)}, DType::f32, x.device());
+  backend(x.device()).sum_by_label(x, labels, y);
+  return y;
+}
+
 ClusterMeans mean_by_label(const Tensor& x, const Tensor& labels, int64_t m) {
-  expect_matrix("mean_by_label", "x", x, any, any, x);
-  expect("mean_by_label", "labels", labels, DType::i32, {x.size(0)}, x);
-  check(m >= 1, "mean_by_label: the number of labels is {}, expected at least 1", m);
-  check_table_size("mean_by_label", x.size(0));
+  check_labels("mean_by_label", x, labels, m);
   const ClusterMeans out{Tensor({m, x.size(1)}, DType::f32, x.device()), Tensor({m}, DType::i32, x.device())};
   backend(x.device()).mean_by_label(x, labels, out);
   return out;

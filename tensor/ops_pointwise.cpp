@@ -77,14 +77,27 @@ Tensor random_below(const Shape& shape, int64_t n, const RandomKey& key, const T
 
 Tensor relu(const Tensor& x) { return unary("relu", Unary::relu, x); }
 Tensor sigmoid(const Tensor& x) { return unary("sigmoid", Unary::sigmoid, x); }
+Tensor exp(const Tensor& x) { return unary("exp", Unary::exp, x); }
+Tensor log(const Tensor& x) { return unary("log", Unary::log, x); }
+Tensor sqrt(const Tensor& x) { return unary("sqrt", Unary::sqrt, x); }
+Tensor tanh(const Tensor& x) { return unary("tanh", Unary::tanh, x); }
+Tensor gelu(const Tensor& x) { return unary("gelu", Unary::gelu, x); }
 Tensor relu_backward(const Tensor& dy, const Tensor& y) {
   return binary("relu_backward", Binary::relu_backward, dy, y);
 }
 Tensor sigmoid_backward(const Tensor& dy, const Tensor& y) {
   return binary("sigmoid_backward", Binary::sigmoid_backward, dy, y);
 }
+Tensor tanh_backward(const Tensor& dy, const Tensor& y) {
+  return binary("tanh_backward", Binary::tanh_backward, dy, y);
+}
+Tensor gelu_backward(const Tensor& dy, const Tensor& x) {
+  return binary("gelu_backward", Binary::gelu_backward, dy, x);
+}
 Tensor add(const Tensor& a, const Tensor& b) { return binary("add", Binary::add, a, b); }
+Tensor subtract(const Tensor& a, const Tensor& b) { return binary("subtract", Binary::subtract, a, b); }
 Tensor multiply(const Tensor& a, const Tensor& b) { return binary("multiply", Binary::multiply, a, b); }
+Tensor divide(const Tensor& a, const Tensor& b) { return binary("divide", Binary::divide, a, b); }
 
 void add_in_place(const Tensor& a, const Tensor& b) {
   check_float("add_in_place", "a", a);
@@ -96,6 +109,13 @@ Tensor scale(const Tensor& x, float factor) {
   check_float("scale", "x", x);
   Tensor y = like(x);
   backend(x.device()).scale(x, factor, y);
+  return y;
+}
+
+Tensor shift(const Tensor& x, float offset) {
+  check_float("shift", "x", x);
+  Tensor y = like(x);
+  backend(x.device()).shift(x, offset, y);
   return y;
 }
 

@@ -13,11 +13,40 @@ struct Relu {
 struct Sigmoid {
   LA_HD float operator()(float x) const { return 1.0f / (1.0f + std::exp(-x)); }
 };
+struct Exp {
+  LA_HD float operator()(float x) const { return std::exp(x); }
+};
+struct Log {
+  LA_HD float operator()(float x) const { return std::log(x); }
+};
+struct Sqrt {
+  LA_HD float operator()(float x) const { return std::sqrt(x); }
+};
+struct Tanh {
+  LA_HD float operator()(float x) const { return std::tanh(x); }
+};
+
+/// P(X <= x) of the standard normal distribution; erfc keeps the digits of its lower tail, where 1 + erf
+/// would cancel.
+LA_HD float normal_cdf(float x) {
+  constexpr float sqrt_half = 0.70710678f;
+  return 0.5f * std::erfc(-sqrt_half * x);
+}
+
+struct Gelu {
+  LA_HD float operator()(float x) const { return x * normal_cdf(x); }
+};
 struct Add {
   LA_HD float operator()(float a, float b) const { return a + b; }
 };
+struct Subtract {
+  LA_HD float operator()(float a, float b) const { return a - b; }
+};
 struct Multiply {
   LA_HD float operator()(float a, float b) const { return a * b; }
+};
+struct Divide {
+  LA_HD float operator()(float a, float b) const { return a / b; }
 };
 struct ReluBackward {
   LA_HD float operator()(float dy, float y) const { return y > 0.0f ? dy : 0.0f; }
@@ -25,10 +54,27 @@ struct ReluBackward {
 struct SigmoidBackward {
   LA_HD float operator()(float dy, float y) const { return dy * y * (1.0f - y); }
 };
+struct TanhBackward {
+  LA_HD float operator()(float dy, float y) const { return dy * (1.0f - y * y); }
+};
+/// d/dx x cdf(x) = cdf(x) + x density(x).
+struct GeluBackward {
+  LA_HD float operator()(float dy, float x) const {
+    constexpr float inverse_sqrt_2pi = 0.39894228f;
+    return dy * (normal_cdf(x) + x * inverse_sqrt_2pi * std::exp(-0.5f * x * x));
+  }
+};
 struct Scale {
   float factor;
   LA_HD float operator()(float x) const { return factor * x; }
 };
+struct Shift {
+  float offset;
+  LA_HD float operator()(float x) const { return x + offset; }
+};
+
+/// Whether a comes before b as the largest: a NaN before all numbers, so that it shows.
+LA_HD bool exceeds(float a, float b) { return a > b || (a != a && b == b); }
 
 /// One element of an SGD step with momentum; returns the new parameter.
 LA_HD float sgd(float parameter, float gradient, float& velocity, float learning_rate, float momentum,

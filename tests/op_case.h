@@ -64,6 +64,7 @@ using OpCases = std::vector<OpCase>;
 
 void add_pointwise_cases(OpCases& cases);
 void add_row_cases(OpCases& cases);
+void add_dimension_cases(OpCases& cases);
 void add_convolution_cases(OpCases& cases);
 void add_pooling_cases(OpCases& cases);
 void add_batch_norm_cases(OpCases& cases);

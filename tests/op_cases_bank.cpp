@@ -214,6 +214,16 @@ OpCase mean_by_label_case(int64_t n, int64_t depth, int64_t m, int64_t used) {
           .reference = [=](const Arrays& in) { return reference::mean_by_label(in[0], in[1], m); }};
 }
 
+/// As the gradient of gather_rows with respect to the table.
+OpCase sum_by_label_case(int64_t n, int64_t depth, int64_t m, int64_t used) {
+  return {.op = "sum_by_label",
+          .options = formatted("m={}", m),
+          .inputs = {normal({n, depth}), below({n}, used), normal({m, depth})},
+          .run = [=](const Tensors& in) -> Tensors { return {ops::sum_by_label(in[0], in[1], m)}; },
+          .reference = [=](const Arrays& in) -> Arrays { return {reference::sum_by_label(in[0], in[1], m)}; },
+          .gradient = {[](const Arrays& in) { return reference::gather_rows(in[2], in[1]); }, {2}}};
+}
+
 /// Adds a case that is too large for the reference.
 void add_timed(OpCase c, OpCases& cases) {
   c.only_timed = true;
@@ -263,8 +273,10 @@ void add_table_cases(OpCases& cases) {
                                           {7, 128, 20, 20},
                                           {30, 200, 2, 1},
                                           {2100, 3, 300, 290},
-                                          {34000, 1, 3, 2}})
+                                          {34000, 1, 3, 2}}) {
     cases.push_back(mean_by_label_case(n, depth, m, used));
+    cases.push_back(sum_by_label_case(n, depth, m, used));
+  }
 
   // One batch against the bank of 60,000 pictures.
   const TableSizes bank{128, 60000, 128, 4096};

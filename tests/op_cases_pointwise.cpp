@@ -53,6 +53,37 @@ OpCase sigmoid_backward_case(const Shape& shape, DType dtype) {
       .gradient = {formula, {1}}};
 }
 
+OpCase tanh_backward_case(const Shape& shape, DType dtype) {
+  const auto formula = [](const Arrays& in) { return map(in[1], reference::tanh); };
+  const auto slope = [](const Bounded& dy, const Bounded& y) { return dy * (Bounded(1) - y * y); };
+  return {.op = "tanh_backward",
+          .inputs = {normal(shape, dtype), normal(shape, dtype, 2)},
+          .run = [](const Tensors& in) -> Tensors { return {ops::tanh_backward(in[0], ops::tanh(in[1]))}; },
+          .reference = [=](const Arrays& in) -> Arrays {
+            return {map(in[0], formula(in).stored(in[0].dtype), slope)};
+          },
+          .gradient = {formula, {1}}};
+}
+
+OpCase gelu_backward_case(const Shape& shape, DType dtype) {
+  const auto slope = [](const Bounded& dy, const Bounded& x) { return dy * reference::gelu_slope(x); };
+  return {.op = "gelu_backward",
+          .inputs = {normal(shape, dtype), normal(shape, dtype, 3)},
+          .run = [](const Tensors& in) -> Tensors { return {ops::gelu_backward(in[0], in[1])}; },
+          .reference = [=](const Arrays& in) -> Arrays { return {map(in[0], in[1], slope)}; },
+          .gradient = {[](const Arrays& in) { return map(in[1], reference::gelu); }, {1}}};
+}
+
+OpCase shift_case(const Shape& shape, DType dtype, float offset) {
+  return {.op = "shift",
+          .options = formatted("offset={}", offset),
+          .inputs = {normal(shape, dtype)},
+          .run = [=](const Tensors& in) -> Tensors { return {ops::shift(in[0], offset)}; },
+          .reference = [=](const Arrays& in) -> Arrays {
+            return {map(in[0], [=](const Bounded& x) { return x + Bounded(offset); })};
+          }};
+}
+
 OpCase add_in_place_case(const Shape& shape, DType dtype) {
   return {.op = "add_in_place",
           .inputs = {normal(shape, dtype), normal(shape, dtype)},
@@ -236,6 +267,24 @@ void add_cases_of(const Shape& shape, DType dtype, OpCases& cases) {
   cases.push_back(binary_case("add", normal(shape, dtype, 1e6), other, ops::add, std::plus<Bounded>()));
   cases.push_back(binary_case("multiply", x, other, ops::multiply, multiply));
   cases.push_back(binary_case("multiply", equal, normal(shape, dtype, 1e6), ops::multiply, multiply));
+  const Input positive = uniform(shape, 1e-3f, 100, dtype);
+  const auto exp_of = [](const Bounded& a) { return exp(a); };
+  const auto log_of = [](const Bounded& a) { return log(a); };
+  const auto sqrt_of = [](const Bounded& a) { return sqrt(a); };
+  for (const Input& input : {x, nan, uniform(shape, -100, 88, dtype)})
+    cases.push_back(unary_case("exp", input, ops::exp, exp_of));
+  for (const Input& input : {positive, uniform(shape, 0.9f, 1.1f, dtype)})
+    cases.push_back(unary_case("log", input, ops::log, log_of));
+  cases.push_back(unary_case("sqrt", positive, ops::sqrt, sqrt_of));
+  for (const Input& input : {x, nan, normal(shape, dtype, 10)}) {
+    cases.push_back(unary_case("tanh", input, ops::tanh, reference::tanh));
+    cases.push_back(unary_case("gelu", input, ops::gelu, reference::gelu));
+  }
+  cases.push_back(tanh_backward_case(shape, dtype));
+  cases.push_back(gelu_backward_case(shape, dtype));
+  cases.push_back(binary_case("subtract", x, other, ops::subtract, std::minus<Bounded>()));
+  cases.push_back(binary_case("divide", nan, positive, ops::divide, std::divides<Bounded>()));
+  for (float offset : {-1.0f, 1e-5f}) cases.push_back(shift_case(shape, dtype, offset));
   cases.push_back(add_in_place_case(shape, dtype));
   cases.push_back(relu_backward_case(shape, dtype));
   cases.push_back(sigmoid_backward_case(shape, dtype));

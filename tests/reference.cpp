@@ -1,6 +1,7 @@
 // Reference loops of random numbers, rows and channels, and matrix products.
 #include "tests/reference.h"
 
+#include <algorithm>
 #include <numbers>
 
 namespace la {
@@ -19,6 +20,27 @@ namespace reference {
 Bounded sigmoid(const Bounded& x) {
   const Bounded y = Bounded(1) / (Bounded(1) + exp(-x));
   return {y.value, y.error + exp_underflow};
+}
+
+Bounded tanh(const Bounded& x) { return Bounded(std::tanh(x.value), x.error).rounded(4); }
+
+namespace {
+
+// 1/2 erfc(-x / sqrt 2), which falls with its argument: the error of that moves the result between two values.
+Bounded normal_cdf(const Bounded& x) {
+  const Bounded z = -(x * Bounded(std::numbers::sqrt2 / 2).rounded());
+  const double cdf = std::erfc(z.value) / 2;
+  const double moved =
+      std::max(std::erfc(z.value - z.error) / 2 - cdf, cdf - std::erfc(z.value + z.error) / 2);
+  return Bounded(cdf, moved + exp_underflow).rounded(8);
+}
+
+}  // namespace
+
+Bounded gelu(const Bounded& x) { return x * normal_cdf(x); }
+Bounded gelu_slope(const Bounded& x) {
+  const Bounded density = Bounded(1 / std::sqrt(2 * std::numbers::pi)).rounded() * exp(Bounded(-0.5) * x * x);
+  return normal_cdf(x) + x * density;
 }
 
 PhiloxBlock philox4x32_10(PhiloxBlock counter, uint32_t key_low, uint32_t key_high) {

@@ -64,6 +64,9 @@ Array map(const Array& a, const Array& b, F f) {
 namespace reference {
 
 Bounded sigmoid(const Bounded& x);
+Bounded tanh(const Bounded& x);
+Bounded gelu(const Bounded& x);
+Bounded gelu_slope(const Bounded& x);
 
 // Random numbers: element i of the sequence `key`, as tensor/random.h defines it.
 struct PhiloxBlock {
@@ -83,6 +86,25 @@ Array sum_product_spatial(const Array& a, const Array& b);
 Arrays l2_normalize(const Array& x);  // y, norm
 Array l2_normalize_backward(const Array& dy, const Array& x);
 Array matmul(const Array& a, const Array& b, const MatmulOptions& options, const Array& c);
+
+// One dimension.
+Array sum(const Array& x, int dimension);
+Array mean(const Array& x, int dimension);
+Arrays max(const Array& x, int dimension);  // values, indices
+Array broadcast(const Array& x, int dimension, int64_t n);
+Array pick(const Array& x, int dimension, const Array& indices);
+Array pick_backward(const Array& dy, int dimension, const Array& indices, const Shape& x_shape);
+Array concatenate(const Arrays& parts, int dimension);
+Array slice(const Array& x, int dimension, int64_t begin, int64_t end);
+Array transpose(const Array& x);
+// Rows.
+Array softmax(const Array& x);
+Array softmax_backward(const Array& dy, const Array& y);
+Array log_softmax(const Array& x);
+Array log_softmax_backward(const Array& dy, const Array& y);
+Arrays layer_norm(const Array& x, const Array& weight, const Array& bias,
+                  float epsilon);  // y, mean, inverse_std
+Arrays layer_norm_backward(const Array& dy, const Array& x, const Array& weight, float epsilon);
 
 // Convolution and pooling.
 Array conv2d(const Array& x, const Array& weight, const ConvGeometry& g);
@@ -122,7 +144,8 @@ Arrays softmax_cross_entropy(const Array& scores, const Array& target, float fac
 Arrays logistic_loss(const Array& scores, float factor, float offset);
 
 // k-means.
-Arrays nearest_centroid(const Array& x, const Array& centroids);       // labels, distances
+Arrays nearest_centroid(const Array& x, const Array& centroids);  // labels, distances
+Array sum_by_label(const Array& x, const Array& labels, int64_t m);
 Arrays mean_by_label(const Array& x, const Array& labels, int64_t m);  // means, counts
 
 }  // namespace reference

@@ -141,6 +141,24 @@ Arrays softmax_cross_entropy(const Array& scores, const Array& target, float fac
   return {loss, gradient};
 }
 
+Array softmax(const Array& x) {
+  Array y(x.shape, x.dtype);
+  for (int64_t i = 0; i < x.rows(); ++i) {
+    const LogSum row(logits(x, i, 1));
+    for (int64_t j = 0; j < x.columns(); ++j) y.at(i, j) = row.probability(x.at(i, j));
+  }
+  return y;
+}
+
+Array log_softmax(const Array& x) {
+  Array y(x.shape, x.dtype);
+  for (int64_t i = 0; i < x.rows(); ++i) {
+    const LogSum row(logits(x, i, 1));
+    for (int64_t j = 0; j < x.columns(); ++j) y.at(i, j) = (x.at(i, j) - row.max) - log(row.sum);
+  }
+  return y;
+}
+
 // -log sigmoid(l) = log(1 + exp(-l)) = max(0, -l) + log(1 + exp(-|l|)); -log(1 - sigmoid(l)) is that of -l.
 Arrays logistic_loss(const Array& scores, float factor, float offset) {
   Array loss({scores.rows()}), gradient(scores.shape);
@@ -169,6 +187,17 @@ Arrays nearest_centroid(const Array& x, const Array& centroids) {
       distances[i] = distance;
     }
   return {labels, distances};
+}
+
+Array sum_by_label(const Array& x, const Array& labels, int64_t m) {
+  Array y({m, x.columns()});
+  for (int64_t i = 0; i < y.numel(); ++i) {
+    Sum sum;
+    for (int64_t r = 0; r < x.rows(); ++r)
+      if (labels.index(r) == i / x.columns()) sum.add(x.at(r, i % x.columns()));
+    y[i] = sum.total();
+  }
+  return y;
 }
 
 Arrays mean_by_label(const Array& x, const Array& labels, int64_t m) {

@@ -7,6 +7,7 @@
 #include "autograd/functions.h"
 #include "autograd/gradient_check.h"
 #include "tensor/ops.h"
+#include "tests/op_case.h"
 #include "tests/with_threads.h"
 
 using namespace la;
@@ -29,16 +30,71 @@ constexpr PoolGeometry pool{.kernel = 3, .stride = 2, .padding = 1};
 /// batch_norm of x with fresh running statistics; scale and shift are the second and third input.
 Variable batch_norm_of(const Variables& in, const Variable& residual, bool use_relu) {
   const Shape channels = in[1].shape();
-  const BatchNormState state{in[1].value(), in[2].value(), Tensor::zeros(channels),
-                             Tensor::full(channels, 1)};
+  const Device device = in[1].value().device();
+  const BatchNormState state{in[1].value(), in[2].value(), Tensor::zeros(channels, DType::f32, device),
+                             Tensor::full(channels, 1, DType::f32, device)};
   return batch_norm(in[0], in[1], in[2], state, residual, {.relu = use_relu});
 }
 
-Tensor targets() { return Tensor::from(std::vector<int32_t>{5, 0, 7}, {3}); }
+/// Indices below 8, on the device of x.
+Tensor repeated_rows(const Variable& x) {
+  return Tensor::from(std::vector<int32_t>{5, 0, 7, 5, 5, 0}, {6}, x.value().device());
+}
+Tensor targets(const Variable& x) {
+  return Tensor::from(std::vector<int32_t>{5, 0, 7}, {3}, x.value().device());
+}
 
 const FunctionCase all_cases[] = {
     {"relu", {{5, 7}}, [](const Variables& in) { return relu(in[0]); }},
     {"sigmoid", {{5, 7}}, [](const Variables& in) { return sigmoid(in[0]); }},
+    {"exp", {{5, 7}}, [](const Variables& in) { return exp(in[0]); }},
+    {"log", {{5, 7}}, [](const Variables& in) { return log(in[0] * in[0] + 1.0f); }},
+    {"sqrt", {{5, 7}}, [](const Variables& in) { return sqrt(in[0] * in[0] + 1.0f); }},
+    {"tanh", {{5, 7}}, [](const Variables& in) { return tanh(in[0]); }},
+    {"gelu", {{5, 7}}, [](const Variables& in) { return gelu(in[0]); }},
+    {"subtract", {{3, 4}, {3, 4}}, [](const Variables& in) { return in[0] - in[1]; }},
+    {"subtract", {{3, 4}}, [](const Variables& in) { return 2.0f * in[0] - (-in[0]) - 3.0f; }},
+    {"divide", {{3, 4}, {3, 4}}, [](const Variables& in) { return in[0] / (in[1] * in[1] + 1.0f); }},
+    {"divide", {{3, 4}}, [](const Variables& in) { return in[0] / 3.0f; }},
+    {"shift", {{9}}, [](const Variables& in) { return shift(in[0], 1.5f); }},
+    {"matmul", {{4, 3}, {3, 5}}, [](const Variables& in) { return matmul(in[0], in[1]); }},
+    {"matmul",
+     {{3, 4}, {3, 5}},
+     [](const Variables& in) { return matmul(in[0], in[1], {.transpose_a = true, .alpha = -0.5f}); }},
+    {"matmul",
+     {{4, 3}, {5, 3}},
+     [](const Variables& in) { return matmul(in[0], in[1], {.transpose_b = true, .alpha = 2}); }},
+    {"matmul",
+     {{3, 4}, {5, 3}},
+     [](const Variables& in) { return matmul(in[0], in[1], {.transpose_a = true, .transpose_b = true}); }},
+    {"matmul", {{4, 3}}, [](const Variables& in) { return matmul(in[0], in[0], {.transpose_b = true}); }},
+    {"transpose", {{4, 3}}, [](const Variables& in) { return transpose(in[0]); }},
+    {"sum", {{4, 3}}, [](const Variables& in) { return sum(in[0]); }},
+    {"sum", {{2, 3, 4}}, [](const Variables& in) { return sum(in[0], 1); }},
+    {"sum", {{7}}, [](const Variables& in) { return sum(in[0], -1); }},
+    {"mean", {{2, 3, 4}}, [](const Variables& in) { return mean(in[0], -1); }},
+    {"mean", {{5, 2, 3}}, [](const Variables& in) { return mean(in[0], 0); }},
+    {"max", {{2, 3, 4}}, [](const Variables& in) { return max(in[0], 1); }, 1e-3f},
+    {"max", {{7}}, [](const Variables& in) { return max(in[0], 0); }, 1e-3f},
+    {"broadcast", {{2, 3}}, [](const Variables& in) { return broadcast(in[0], 1, 4); }},
+    {"broadcast", {{2, 3}}, [](const Variables& in) { return broadcast(in[0], -1, 4); }},
+    {"pick", {{3, 8}}, [](const Variables& in) { return pick(in[0], -1, targets(in[0])); }},
+    {"pick", {{8, 3}}, [](const Variables& in) { return pick(in[0], 0, targets(in[0])); }},
+    {"concatenate",
+     {{2, 3, 2}, {2, 1, 2}},
+     [](const Variables& in) {
+       return concatenate({in[0], in[1], in[0]}, -2);
+     }},
+    {"slice", {{2, 5, 2}}, [](const Variables& in) { return slice(in[0], 1, 1, 4); }},
+    {"slice", {{6}}, [](const Variables& in) { return slice(in[0], -1, 0, 2); }},
+    {"gather_rows", {{8, 3}}, [](const Variables& in) { return gather_rows(in[0], repeated_rows(in[0])); }},
+    {"gather_rows", {{8}}, [](const Variables& in) { return gather_rows(in[0], repeated_rows(in[0])); }},
+    {"softmax", {{3, 2, 5}}, [](const Variables& in) { return softmax(in[0]); }},
+    {"log_softmax", {{3, 2, 5}}, [](const Variables& in) { return log_softmax(in[0]); }},
+    {"layer_norm",
+     {{3, 2, 5}, {5}, {5}},
+     [](const Variables& in) { return layer_norm(in[0], in[1], in[2]); },
+     1e-3f},
     {"add", {{3, 4}, {3, 4}}, [](const Variables& in) { return in[0] + in[1]; }},
     {"add", {{3, 4}}, [](const Variables& in) { return in[0] + in[0]; }},
     {"multiply", {{3, 4}, {3, 4}}, [](const Variables& in) { return multiply(in[0], in[1]); }},
@@ -77,10 +133,10 @@ const FunctionCase all_cases[] = {
      [](const Variables& in) { return batch_norm_of(in, in[3], false); }},
     {"l2_normalize", {{3, 8}}, [](const Variables& in) { return l2_normalize(in[0]); }},
     {"mean", {{3, 8}}, [](const Variables& in) { return mean(in[0]); }},
-    {"cross_entropy", {{3, 8}}, [](const Variables& in) { return cross_entropy(in[0], targets()); }},
+    {"cross_entropy", {{3, 8}}, [](const Variables& in) { return cross_entropy(in[0], targets(in[0])); }},
     {"a cross entropy of what another function keeps",  // which it must not change
      {{3, 8}},
-     [](const Variables& in) { return cross_entropy(sigmoid(in[0]), targets()); }},
+     [](const Variables& in) { return cross_entropy(sigmoid(in[0]), targets(in[0])); }},
     {"a value used twice",
      {{2, 4, 4, 3}, {3, 3, 3, 3}},
      [](const Variables& in) {
@@ -103,21 +159,23 @@ const FunctionCase all_cases[] = {
      1e-3f},
 };
 
-std::vector<Tensor> random_inputs(const std::vector<Shape>& shapes) {
+std::vector<Tensor> random_inputs(const std::vector<Shape>& shapes, Device device = {}) {
   std::vector<Tensor> inputs;
   for (const Shape& shape : shapes)
-    inputs.push_back(ops::random_normal(shape, {.seed = 7, .index = inputs.size()}));
+    inputs.push_back(ops::random_normal(shape, {.seed = 7, .index = inputs.size()}, device));
   return inputs;
 }
 
 }  // namespace
 
-TEST_CASE("gradients of the differentiable functions agree with finite differences") {
+TEST_CASE("gradients of the differentiable functions agree with finite differences" *
+          doctest::test_suite("devices")) {
   const WithThreads one(1);  // the tensors are small, and the calls many
-  for (const FunctionCase& c : all_cases) {
-    CAPTURE(c.name);
-    CHECK(check_gradients(c.call, random_inputs(c.inputs), {.step = c.step}) == "");
-  }
+  for (Device device : available_devices())
+    for (const FunctionCase& c : all_cases) {
+      CAPTURE(c.name);
+      CHECK(check_gradients(c.call, random_inputs(c.inputs, device), {.step = c.step}) == "");
+    }
 }
 
 TEST_CASE("every differentiable function has a gradient check") {
@@ -142,28 +200,62 @@ TEST_CASE("a wrong gradient does not pass the check") {
   CHECK(check_gradients(wrong, random_inputs({{5}})) != "");
 }
 
+namespace {
+
+/// How far `got` is from `expected`, as a part of its length.
+double relative_distance(const Tensor& got, const Tensor& expected) {
+  const auto values = got.to_vector<float>(), exact = expected.to_vector<float>();
+  double distance = 0, length = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    distance += std::pow(static_cast<double>(values[i]) - exact[i], 2);
+    length += std::pow(static_cast<double>(exact[i]), 2);
+  }
+  return std::sqrt(distance / length);
+}
+
+/// The inputs with the gradients of a loss of them, computed in that type.
+template <class Loss>
+Variables with_gradients(const std::vector<Tensor>& inputs, DType dtype, Loss loss) {
+  Variables in;
+  for (const Tensor& x : inputs) in.emplace_back(x, true);
+  backward(loss(in, dtype));
+  return in;
+}
+
+}  // namespace
+
 TEST_CASE("in bf16, a network's gradients arrive in f32 at its f32 parameters") {
   const std::vector<Tensor> inputs = random_inputs({{2, 5, 5, 3}, {4, 3, 3, 3}, {6, 4}, {6}});
-  const auto run = [&](DType dtype) {
-    Variables in;
-    for (const Tensor& x : inputs) in.emplace_back(x, true);
+  const auto loss = [](const Variables& in, DType dtype) {
     const Variable y = relu(conv2d(cast(in[0], dtype), in[1], {.padding = 1}));
-    backward(mean(cast(linear(global_avg_pool(y), in[2], in[3]), DType::f32)));
-    return in;
+    return mean(cast(linear(global_avg_pool(y), in[2], in[3]), DType::f32));
   };
-  const Variables exact = run(DType::f32), half = run(DType::bf16);
+  const Variables exact = with_gradients(inputs, DType::f32, loss),
+                  half = with_gradients(inputs, DType::bf16, loss);
   for (size_t i = 0; i < exact.size(); ++i) {
     CAPTURE(i);
     REQUIRE(half[i].grad().dtype() == DType::f32);
-    const auto expected = exact[i].grad().to_vector<float>(), got = half[i].grad().to_vector<float>();
     // Each gradient passes through fewer than 16 roundings to bf16; where a ReLU's sign changes, more is
     // lost, which is why the distance of the whole vectors is compared.
-    double distance = 0, length = 0;
-    for (size_t j = 0; j < got.size(); ++j) {
-      distance += std::pow(static_cast<double>(got[j]) - expected[j], 2);
-      length += std::pow(static_cast<double>(expected[j]), 2);
-    }
-    CHECK(std::sqrt(distance) <= 16 * 0x1p-8 * std::sqrt(length));
+    CHECK(relative_distance(half[i].grad(), exact[i].grad()) <= 16 * 0x1p-8);
+  }
+}
+
+TEST_CASE("in bf16, the gradients of a loss written in ops agree with those in f32") {
+  const std::vector<Tensor> inputs = random_inputs({{3, 5}, {5, 8}, {8}, {8}});
+  const auto loss = [](const Variables& in, DType dtype) {
+    const Variable h = layer_norm(gelu(matmul(cast(in[0], dtype), cast(in[1], dtype))), in[2], in[3]);
+    const Variable halves = concatenate({slice(h, 1, 4, 8), tanh(slice(h, 1, 0, 4))}, 1);
+    const Variable spread = sqrt(mean(h * h, 0) + 1.0f) / exp(sum(softmax(h), 0));
+    return sum(spread) + mean(cast(max(transpose(halves), 1), DType::f32)) -
+           sum(mean(pick(log_softmax(halves), -1, targets(h)), 0));
+  };
+  const Variables exact = with_gradients(inputs, DType::f32, loss),
+                  half = with_gradients(inputs, DType::bf16, loss);
+  for (size_t i = 0; i < exact.size(); ++i) {
+    CAPTURE(i);
+    REQUIRE(half[i].grad().dtype() == DType::f32);
+    CHECK(relative_distance(half[i].grad(), exact[i].grad()) <= 32 * 0x1p-8);  // of fewer than 32 roundings
   }
 }
 

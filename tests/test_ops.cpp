@@ -9,6 +9,7 @@
 
 #include "tensor/ops.h"
 #include "tests/op_case.h"
+#include "tests/plain_loops.h"
 
 using namespace la;
 
@@ -35,6 +36,7 @@ TEST_SUITE_BEGIN("devices");
 
 TEST_CASE("ops: filling, copying, random numbers, pointwise") { check_cases(add_pointwise_cases); }
 TEST_CASE("ops: rows, channels, matrix products, SGD") { check_cases(add_row_cases); }
+TEST_CASE("ops: one dimension, softmax, layer normalization") { check_cases(add_dimension_cases); }
 TEST_CASE("ops: convolution") { check_cases(add_convolution_cases); }
 TEST_CASE("ops: pooling") { check_cases(add_pooling_cases); }
 TEST_CASE("ops: batch normalization") { check_cases(add_batch_norm_cases); }
@@ -53,6 +55,33 @@ TEST_CASE("nearest_centroid: a NaN shows in the distance of its row alone") {
   CHECK(std::isnan(distances[1]));
   CHECK(distances[2] == 2);
   CHECK(found.labels.to_vector<int32_t>()[1] < 4);
+}
+
+TEST_CASE("sums and norms of rows are the same for any number of threads") {
+  for (DType dtype : {DType::f32, DType::bf16})
+    for (const Shape& shape : {Shape{1, 50000}, Shape{50000, 1}, Shape{300, 200}, Shape{7, 40, 600}}) {
+      const Tensor x = ops::cast(ops::random_normal(shape, {.seed = 1}), dtype),
+                   dy = ops::cast(ops::random_normal(shape, {.seed = 2}), dtype),
+                   weight = ops::random_normal({shape[-1]}, {.seed = 3});
+      check_any_threads([&] {
+        const LayerNormResult normalized = ops::layer_norm(x, weight, weight);
+        const LayerNormGradients gradients = ops::layer_norm_backward(dy, x, normalized, weight);
+        std::vector<std::vector<float>> results;
+        for (const Tensor& y : {ops::sum(x), ops::sum(x, 0), ops::sum(x, 1), ops::mean(x, -1),
+                                ops::softmax(x), ops::log_softmax_backward(dy, x), normalized.y, gradients.dx,
+                                gradients.dweight, gradients.dbias})
+          results.push_back(ops::cast(y, DType::f32).to_vector<float>());
+        return results;
+      });
+    }
+}
+
+TEST_CASE("max takes the first of equal elements, and a NaN before all") {
+  const Tensor x = Tensor::from(std::vector<float>{1, 3, 3, 2, NAN, 3, NAN, 9}, {2, 4});
+  const Maximum largest = ops::max(x, 1);
+  CHECK(largest.indices.to_vector<int32_t>() == std::vector<int32_t>{1, 0});
+  CHECK(largest.values.to_vector<float>()[0] == 3);
+  CHECK(std::isnan(largest.values.to_vector<float>()[1]));
 }
 
 namespace {
@@ -144,6 +173,16 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
          ops::add_bias(f32({2, 3}), f32({2}));
        }},
       {{"mean:", "bf16"}, [] { ops::mean(half({4})); }},
+      {{"exp:", "i32"}, [] { ops::exp(i32({4})); }},
+      {{"log:", "i32"}, [] { ops::log(i32({4})); }},
+      {{"sqrt:", "i32"}, [] { ops::sqrt(i32({4})); }},
+      {{"tanh:", "i32"}, [] { ops::tanh(i32({4})); }},
+      {{"gelu:", "i32"}, [] { ops::gelu(i32({4})); }},
+      {{"tanh_backward:", "[4]", "[3]"}, [] { ops::tanh_backward(f32({4}), f32({3})); }},
+      {{"gelu_backward:", "[4]", "[3]"}, [] { ops::gelu_backward(f32({4}), f32({3})); }},
+      {{"subtract:", "[4]", "[5]"}, [] { ops::subtract(f32({4}), f32({5})); }},
+      {{"divide:", "f32", "bf16"}, [] { ops::divide(f32({4}), half({4})); }},
+      {{"shift:", "i32"}, [] { ops::shift(i32({4}), 2); }},
       {{"scale_channels:", "[2, 4]", "[2, 3]"},
        [] {
          ops::scale_channels(f32({2, 3, 3, 4}), f32({2, 3}));
@@ -180,6 +219,98 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
        [] {
          const SgdSlot slots[] = {{f32({3}), f32({2}), f32({3}), 0.0f}};
          ops::sgd_step(slots, f32({1}), 0.9f);
+       }},
+  });
+}
+
+TEST_CASE("a wrong shape or type is an error that names the op and both shapes: one dimension") {
+  check_messages({
+      {{"sum:", "i32"}, [] { ops::sum(i32({4})); }},
+      {{"sum:", "dimension 2", "[2, 3]", "-2 to 1"},
+       [] {
+         ops::sum(f32({2, 3}), 2);
+       }},
+      {{"mean:", "dimension -3", "[2, 3]"},
+       [] {
+         ops::mean(f32({2, 3}), -3);
+       }},
+      {{"mean:", "[2, 0]", "no elements"},
+       [] {
+         ops::mean(f32({2, 0}), 1);
+       }},
+      {{"max:", "[2, 0]", "1 to"},
+       [] {
+         ops::max(f32({2, 0}), 1);
+       }},
+      {{"broadcast:", "dimension 2", "[3]"}, [] { ops::broadcast(f32({3}), 2, 4); }},
+      {{"broadcast:", "-1 times"}, [] { ops::broadcast(f32({3}), 0, -1); }},
+      {{"pick:", "indices", "f32", "i32"},
+       [] {
+         ops::pick(f32({2, 3}), 1, f32({2}));
+       }},
+      {{"pick:", "indices", "[3]", "[2]"},
+       [] {
+         ops::pick(f32({2, 3}), 1, i32({3}));
+       }},
+      {{"pick: index 3", "0 to 2"},
+       [] {
+         ops::pick(f32({2, 3}), 1, Tensor::full({2}, 3, DType::i32));
+       }},
+      {{"pick_backward:", "dy", "[3]", "[2]"},
+       [] {
+         ops::pick_backward(f32({3}), 1, i32({2}), {2, 3});
+       }},
+      {{"pick_backward: index -1", "0 to 2"},
+       [] {
+         ops::pick_backward(f32({2}), 1, Tensor::full({2}, -1, DType::i32), {2, 3});
+       }},
+      {{"concatenate:", "no tensors"}, [] { ops::concatenate({}, 0); }},
+      {{"concatenate:", "[2, 3]", "[2, 4]"},
+       [] {
+         const Tensor parts[] = {f32({2, 3}), f32({2, 4})};
+         ops::concatenate(parts, 0);
+       }},
+      {{"concatenate:", "f32", "bf16"},
+       [] {
+         const Tensor parts[] = {f32({2}), half({2})};
+         ops::concatenate(parts, 0);
+       }},
+      {{"slice:", "2 to 4", "dimension 1", "[2, 3]"},
+       [] {
+         ops::slice(f32({2, 3}), 1, 2, 4);
+       }},
+      {{"transpose:", "[2, 3, 4]"},
+       [] {
+         ops::transpose(f32({2, 3, 4}));
+       }},
+      {{"softmax:", "i32"},
+       [] {
+         ops::softmax(i32({2, 3}));
+       }},
+      {{"log_softmax:", "i32"},
+       [] {
+         ops::log_softmax(i32({2, 3}));
+       }},
+      {{"softmax_backward:", "[2, 3]", "[3, 2]"},
+       [] {
+         ops::softmax_backward(f32({2, 3}), f32({3, 2}));
+       }},
+      {{"log_softmax_backward:", "[2, 3]", "[3, 2]"},
+       [] {
+         ops::log_softmax_backward(f32({2, 3}), f32({3, 2}));
+       }},
+      {{"layer_norm:", "weight", "[4]", "[3]"},
+       [] {
+         ops::layer_norm(f32({2, 3}), f32({4}), f32({3}));
+       }},
+      {{"layer_norm:", "[2, 0]", "no columns"},
+       [] {
+         ops::layer_norm(f32({2, 0}), f32({0}), f32({0}));
+       }},
+      {{"layer_norm_backward:", "[2, 3]", "[2, 4]"},
+       [] {
+         const Tensor weight = f32({3}), x = f32({2, 3});
+         ops::layer_norm_backward(f32({2, 4}), x, ops::layer_norm(x, weight, weight), weight);
        }},
   });
 }
@@ -328,6 +459,7 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
        [=] {
          ops::nearest_centroid(table, f32({3, 5}));
        }},
+      {{"sum_by_label:", "[9]", "[10]"}, [=] { ops::sum_by_label(table, i32({9}), 3); }},
       {{"mean_by_label:", "[9]", "[10]"}, [=] { ops::mean_by_label(table, i32({9}), 3); }},
   });
 }

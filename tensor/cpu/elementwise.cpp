@@ -60,6 +60,16 @@ void CpuBackend::unary(Unary op, const Tensor& x, const Tensor& y) {
       return map_tensor(x, y, pointwise::Relu());
     case Unary::sigmoid:
       return map_tensor(x, y, SimdSigmoid());
+    case Unary::exp:
+      return map_tensor(x, y, pointwise::Exp());
+    case Unary::log:
+      return map_tensor(x, y, pointwise::Log());
+    case Unary::sqrt:
+      return map_tensor(x, y, pointwise::Sqrt());
+    case Unary::tanh:
+      return map_tensor(x, y, pointwise::Tanh());
+    case Unary::gelu:
+      return map_tensor(x, y, pointwise::Gelu());
   }
 }
 
@@ -67,17 +77,29 @@ void CpuBackend::binary(Binary op, const Tensor& a, const Tensor& b, const Tenso
   switch (op) {
     case Binary::add:
       return map_tensors(a, b, y, pointwise::Add());
+    case Binary::subtract:
+      return map_tensors(a, b, y, pointwise::Subtract());
     case Binary::multiply:
       return map_tensors(a, b, y, pointwise::Multiply());
+    case Binary::divide:
+      return map_tensors(a, b, y, pointwise::Divide());
     case Binary::relu_backward:
       return map_tensors(a, b, y, pointwise::ReluBackward());
     case Binary::sigmoid_backward:
       return map_tensors(a, b, y, pointwise::SigmoidBackward());
+    case Binary::tanh_backward:
+      return map_tensors(a, b, y, pointwise::TanhBackward());
+    case Binary::gelu_backward:
+      return map_tensors(a, b, y, pointwise::GeluBackward());
   }
 }
 
 void CpuBackend::scale(const Tensor& x, float factor, const Tensor& y) {
   map_tensor(x, y, pointwise::Scale{factor});
+}
+
+void CpuBackend::shift(const Tensor& x, float offset, const Tensor& y) {
+  map_tensor(x, y, pointwise::Shift{offset});
 }
 
 void CpuBackend::scale_by(const Tensor& x, const Tensor& factor, const Tensor& y) {

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <vector>
 
+#include "tensor/cpu/column_sums.h"
 #include "tensor/cpu/cpu_backend.h"
 #include "tensor/cpu/simd.h"
 #include "tensor/cpu/vector_math.h"
@@ -27,29 +28,13 @@ void CpuBackend::add_bias(const Tensor& x, const Tensor& bias, const Tensor& y) 
 
 void CpuBackend::sum_rows(const Tensor& x, const Tensor& y) {
   const int64_t columns = x.size(-1), rows = x.numel() / std::max<int64_t>(columns, 1);
-  // Sums over fixed blocks of rows, then over blocks: the result does not depend on the threads.
-  constexpr int64_t block = 512;
-  const int64_t blocks = divide_up(rows, block);
-  Tensor partial({blocks, columns});
-  float* sums = partial.data<float>();
   dispatch_float(x.dtype(), [&]<class T>(T) {
-    const T* from = x.data<T>();
-    parallel_for(blocks, 1, [=](int64_t begin, int64_t end) {
-      for (int64_t b = begin; b < end; ++b) {
-        float* sum = sums + b * columns;
-        std::fill(sum, sum + columns, 0.0f);
-        for (int64_t r = b * block; r < std::min((b + 1) * block, rows); ++r) {
+    const auto add_row = [=, from = x.data<T>()](int64_t r, float* sum) {
 #pragma GCC ivdep
-          for (int64_t c = 0; c < columns; ++c) sum[c] += value_of(from[r * columns + c]);
-        }
-      }
-    });
+      for (int64_t c = 0; c < columns; ++c) sum[c] += value_of(from[r * columns + c]);
+    };
+    sum_columns(rows, columns, add_row, [to = y.data<float>()](int64_t c, float sum) { to[c] = sum; });
   });
-  for (int64_t c = 0; c < columns; ++c) {
-    double sum = 0;
-    for (int64_t b = 0; b < blocks; ++b) sum += sums[b * columns + c];
-    y.data<float>()[c] = static_cast<float>(sum);
-  }
 }
 
 void CpuBackend::mean(const Tensor& x, const Tensor& y) {

@@ -1,4 +1,4 @@
-// The mean of the rows of each cluster on the GPU, the same in every run: the rows are sorted by label (a
+// The mean or the sum of the rows of each label on the GPU, the same in every run: they are sorted by label (a
 // radix sort, stable), so that the rows of a label stand together in ascending order, and then one block adds
 // up the rows of one label.
 #include <algorithm>
@@ -113,12 +113,12 @@ __global__ void find_labels_kernel(Keys keys, int32_t* first) {
   }
 }
 
-/// means[c] = the mean of x over the rows order[first[c] ... first[c + 1] - 1], or 0 if there are none;
-/// counts[c] = how many there are. A block takes one label and 32 packs of columns (blockIdx.y); each warp
+/// y[c] = the mean of x over the rows order[first[c] ... first[c + 1] - 1], or 0 if there are none, and
+/// counts[c] = how many there are; without `counts`, y[c] = their sum. A block takes one label and 32 packs of columns (blockIdx.y); each warp
 /// adds every 8th row, and the sums of the warps are added in their order. Reads x once.
 template <int width>
-__global__ void mean_rows_kernel(const float* x, int64_t depth, const int32_t* order, const int32_t* first,
-                                 float* means, int32_t* counts) {
+__global__ void add_rows_kernel(const float* x, int64_t depth, const int32_t* order, const int32_t* first,
+                                float* y, int32_t* counts) {
   struct Sums {
     float of_warp[warps][warp_size * width];
   };
@@ -135,13 +135,14 @@ __global__ void mean_rows_kernel(const float* x, int64_t depth, const int32_t* o
   Sums& shared = shared_memory<Sums>();
   sum.store(&shared.of_warp[warp_id()][lane_id() * width]);
   __syncthreads();
+  const bool is_mean = counts != nullptr;
   const auto count = static_cast<int32_t>(end - begin);
-  if (blockIdx.y == 0 && threadIdx.x == 0) counts[label] = count;
+  if (is_mean && blockIdx.y == 0 && threadIdx.x == 0) counts[label] = count;
   for (int c = static_cast<int>(threadIdx.x); c < warp_size * width && first_column + c < depth;
        c += threads) {
     float total = 0.0f;
     for (int w = 0; w < warps; ++w) total += shared.of_warp[w][c];
-    means[label * depth + first_column + c] = count > 0 ? total / static_cast<float>(count) : 0.0f;
+    y[label * depth + first_column + c] = is_mean && count > 0 ? total / static_cast<float>(count) : total;
   }
 }
 
@@ -170,11 +171,11 @@ Tensor sort_rows(Keys& keys) {
   return order;
 }
 
-}  // namespace
-
-void CudaBackend::mean_by_label(const Tensor& x, const Tensor& labels, const ClusterMeans& out) {
-  const int64_t m = out.counts.size(0), depth = x.size(1);
-  Keys keys{labels.data<int32_t>(), x.size(0), m, Reporter("mean_by_label: index {} is not in 0 to {}")};
+/// y [m, D] and, of means, counts [m].
+void add_rows(const Tensor& x, const Tensor& labels, const char* wrong_label, const Tensor& y,
+              int32_t* counts) {
+  const int64_t m = y.size(0), depth = x.size(1);
+  Keys keys{labels.data<int32_t>(), x.size(0), m, Reporter(wrong_label)};
   const Tensor order = sort_rows(keys);
   const Tensor first({m + 1}, DType::i32, Device::cuda());
   launch("find_labels", find_labels_kernel, {blocks_for(keys.n + 1, threads), threads}, keys,
@@ -182,9 +183,19 @@ void CudaBackend::mean_by_label(const Tensor& x, const Tensor& labels, const Clu
   const float* rows = x.data<float>();
   dispatch_width<float>(depth, aligned_for_vectors(rows), [&](auto width) {
     const dim3 blocks(static_cast<unsigned>(m), blocks_for(std::max<int64_t>(depth, 1), warp_size * width()));
-    launch("mean_rows", mean_rows_kernel<width()>, {blocks, threads}, rows, depth, order.data<int32_t>(),
-           first.data<int32_t>(), out.means.data<float>(), out.counts.data<int32_t>());
+    launch("add_rows", add_rows_kernel<width()>, {blocks, threads}, rows, depth, order.data<int32_t>(),
+           first.data<int32_t>(), y.data<float>(), counts);
   });
+}
+
+}  // namespace
+
+void CudaBackend::mean_by_label(const Tensor& x, const Tensor& labels, const ClusterMeans& out) {
+  add_rows(x, labels, "mean_by_label: index {} is not in 0 to {}", out.means, out.counts.data<int32_t>());
+}
+
+void CudaBackend::sum_by_label(const Tensor& x, const Tensor& labels, const Tensor& y) {
+  add_rows(x, labels, "sum_by_label: index {} is not in 0 to {}", y, nullptr);
 }
 
 }  // namespace la

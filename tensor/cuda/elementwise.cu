@@ -98,6 +98,16 @@ void CudaBackend::unary(Unary op, const Tensor& x, const Tensor& y) {
       return map_tensor("relu", x, y, pointwise::Relu());
     case Unary::sigmoid:
       return map_tensor("sigmoid", x, y, pointwise::Sigmoid());
+    case Unary::exp:
+      return map_tensor("exp", x, y, pointwise::Exp());
+    case Unary::log:
+      return map_tensor("log", x, y, pointwise::Log());
+    case Unary::sqrt:
+      return map_tensor("sqrt", x, y, pointwise::Sqrt());
+    case Unary::tanh:
+      return map_tensor("tanh", x, y, pointwise::Tanh());
+    case Unary::gelu:
+      return map_tensor("gelu", x, y, pointwise::Gelu());
   }
 }
 
@@ -105,17 +115,29 @@ void CudaBackend::binary(Binary op, const Tensor& a, const Tensor& b, const Tens
   switch (op) {
     case Binary::add:
       return map_tensors("add", a, b, y, pointwise::Add());
+    case Binary::subtract:
+      return map_tensors("subtract", a, b, y, pointwise::Subtract());
     case Binary::multiply:
       return map_tensors("multiply", a, b, y, pointwise::Multiply());
+    case Binary::divide:
+      return map_tensors("divide", a, b, y, pointwise::Divide());
     case Binary::relu_backward:
       return map_tensors("relu_backward", a, b, y, pointwise::ReluBackward());
     case Binary::sigmoid_backward:
       return map_tensors("sigmoid_backward", a, b, y, pointwise::SigmoidBackward());
+    case Binary::tanh_backward:
+      return map_tensors("tanh_backward", a, b, y, pointwise::TanhBackward());
+    case Binary::gelu_backward:
+      return map_tensors("gelu_backward", a, b, y, pointwise::GeluBackward());
   }
 }
 
 void CudaBackend::scale(const Tensor& x, float factor, const Tensor& y) {
   map_tensor("scale", x, y, pointwise::Scale{factor});
+}
+
+void CudaBackend::shift(const Tensor& x, float offset, const Tensor& y) {
+  map_tensor("shift", x, y, pointwise::Shift{offset});
 }
 
 void CudaBackend::scale_by(const Tensor& x, const Tensor& factor, const Tensor& y) {
