@@ -51,9 +51,9 @@ struct Schedule {
   enum class Kind { step, cosine };
   Kind kind = Kind::step;
   float base = 0.03f;
-  double epochs = 200;        // cosine: where the rate reaches 0
-  std::vector<double> drops;  // step: epochs at which the rate is divided by 10
-  double warm_up_epochs = 0;  // linear increase from 0 to the base
+  double epochs = 200;             // cosine: where the rate reaches 0
+  std::vector<double> drops = {};  // step: epochs at which the rate is divided by 10
+  double warm_up_epochs = 0;       // linear increase from 0 to the base
 
   float at(double epoch) const;
 };

@@ -58,7 +58,7 @@ struct OptimizerOptions {
   int warm_start_epochs = 10;
   int batch = 128;
   /// Its `epochs` are those above. Without drops choose_defaults chooses them.
-  Schedule schedule;
+  Schedule schedule = {};
   Sgd::Options sgd = {.momentum = 0.9f, .weight_decay = 1e-4f};
 };
 
@@ -82,14 +82,14 @@ struct RunOptions {
   uint64_t seed = 0;
   Precision precision = Precision::f32;
   std::string device = "auto";
-  bool tf32 = false;         // on a GPU, f32 products with 10 bits of fraction
-  bool autotune = false;     // on a GPU, time the plans of convolutions and products
-  bool no_graph = false;     // on a GPU, launch each kernel of a step by itself
-  int threads = 0;           // 0: all cores
-  int loader_threads = 1;    // threads that prepare batches ahead
-  std::string init;          // a state dictionary in a safetensors file, to begin with
-  std::string init_without;  // names of its tensors, separated by commas, that begin so are left out
-  std::string folder;        // of the run; empty chooses runs/<data>-<network>-<number>
+  bool tf32 = false;              // on a GPU, f32 products with 10 bits of fraction
+  bool autotune = false;          // on a GPU, time the plans of convolutions and products
+  bool no_graph = false;          // on a GPU, launch each kernel of a step by itself
+  int threads = 0;                // 0: all cores
+  int loader_threads = 1;         // threads that prepare batches ahead
+  std::string init = {};          // a state dictionary in a safetensors file, to begin with
+  std::string init_without = {};  // names of its tensors, separated by commas, that begin so are left out
+  std::string folder = {};        // of the run; empty chooses runs/<data>-<network>-<number>
   bool resume = false;
   bool dry_run = false;  // print the plan, time a few steps, and end
   // Epochs between kNN evaluations; 0: only at the start, after the warm start and at the end.
@@ -101,10 +101,10 @@ struct Config {
   /// Without a size it is the pictures' own, or 224; mean and stddev come from the data (augmentation_for).
   AugmentationOptions augmentation = {.size = 0};
   /// Channels and image size come from the data.
-  NetworkOptions network;
-  OptimizerOptions optimizer;
-  LaOptions la;
-  RunOptions run;
+  NetworkOptions network = {};
+  OptimizerOptions optimizer = {};
+  LaOptions la = {};
+  RunOptions run = {};
 };
 
 /// Checks what needs no data: values that contradict each other. Throws an Error that names field and value.
