@@ -86,7 +86,7 @@ APP_MAINS := $(sort $(wildcard apps/la_*.cpp))
 APP_SHARED := $(filter-out $(APP_MAINS),$(sort $(wildcard apps/*.cpp apps/*/*.cpp)))
 BENCH_MAINS := $(sort $(wildcard bench/bench_*.cpp))
 OP_CASES := $(sort $(wildcard tests/op_*.cpp tests/reference*.cpp))
-TEST_SOURCES := $(sort $(wildcard tests/*.cpp)) docs/example_layer.cpp
+TEST_SOURCES := $(sort $(wildcard tests/*.cpp docs/*.cpp))
 object = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 
 # Programs go to this folder; those of a build into another folder (BUILD=...) stay there.
@@ -109,7 +109,7 @@ EMULATED_TESTS := $(BUILD)/run_tests_emulated
 PROBE_CUDNN := $(BUILD)/probe_cudnn
 CUDNN_GPUS := $(sort $(wildcard tests/cudnn/*.json))
 
-.PHONY: all programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-barriers test-bundle test-sanitize campaign bundle check check-floors format bench clean help
+.PHONY: all programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-barriers test-bundle test-sanitize campaign bundle check check-floors check-docs format bench clean help
 all: programs
 programs: $(PROGRAMS)
 benches: $(BENCHES)
@@ -213,7 +213,7 @@ deps:
 
 # ---- Checks ------------------------------------------------------------------------------------------------------------
 
-test: check-floors $(TESTS) $(EMULATED_TESTS) $(PROGRAMS) $(if $(filter 1,$(CUDA)),$(PROBE_CUDNN))
+test: check-floors check-docs $(TESTS) $(EMULATED_TESTS) $(PROGRAMS) $(if $(filter 1,$(CUDA)),$(PROBE_CUDNN))
 	@# Convolutions and products once as on a CPU without AVX-512, which has no arithmetic of bf16.
 	@DNNL_MAX_CPU_ISA=AVX2 LA_TEST_DEVICE=cpu $(TESTS) -tc='ops:*,large conv*' > $(BUILD)/avx2.log 2>&1 || { cat $(BUILD)/avx2.log; exit 1; }
 	@LA_PROGRAMS=$(BIN) $(TESTS)
@@ -257,11 +257,14 @@ campaign: $(PROGRAMS)
 	@PROGRAMS=$(BIN) bash tests/campaign.sh $(SECONDS)
 
 SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps apps/options apps/run tests tests/fuzz tests/cudnn bench docs,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
-check: check-floors
+check: check-floors check-docs
 	@$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files are in order"
 check-floors:
 	@sh tests/check_floors.sh
 	@sh tests/test_check_floors.sh
+check-docs:
+	@sh tests/check_docs.sh
+	@sh tests/test_check_docs.sh
 format:
 	@$(CLANG_FORMAT) -i $(SOURCES)
 
@@ -291,7 +294,7 @@ help:
 	@echo "make fuzz           give the readers of files changed files; SECONDS=60: each for so long, by libFuzzer of clang++"
 	@echo "make test-sanitize  tests and fuzz under AddressSanitizer and UBSan"
 	@echo "make campaign       kill a training, fill its disk, flip bytes, for an hour or SECONDS=n: the same bytes in the end"
-	@echo "make check          formatting and the order of the floors"
+	@echo "make check          formatting, the order of the floors, and what the documents say of the code"
 	@echo "make format         lay out the sources with clang-format"
 	@echo "make bench          measure, beside PyTorch and faiss where they are installed"
 	@echo "make clean          remove what was built"
