@@ -109,7 +109,7 @@ EMULATED_TESTS := $(BUILD)/run_tests_emulated
 PROBE_CUDNN := $(BUILD)/probe_cudnn
 CUDNN_GPUS := $(sort $(wildcard tests/cudnn/*.json))
 
-.PHONY: all programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-barriers test-bundle test-sanitize campaign bundle check check-floors check-docs format bench clean help
+.PHONY: all programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-barriers test-bundle test-sanitize campaign bundle check check-floors check-docs format bench bench-tour clean help
 all: programs
 programs: $(PROGRAMS)
 benches: $(BENCHES)
@@ -125,6 +125,7 @@ endef
 
 $(PROGRAMS): $(BIN)/%: $(BUILD)/apps/%.o $(call object,$(APP_SHARED)) $(DEVICE) $(LIB)
 	$(link)
+$(BUILD)/bench_tour: $(call object,docs/nearest_steps.cpp)
 $(BENCHES): $(BUILD)/%: $(BUILD)/bench/%.o $(call object,$(APP_SHARED) $(OP_CASES)) $(DEVICE) $(LIB)
 	$(link)
 $(TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(DEVICE) $(LIB)
@@ -279,6 +280,11 @@ bundle:
 bench: $(BENCHES)
 	@sh bench/run_all.sh $(BUILD)
 
+# The steps of docs/fast.md.
+bench-tour: $(BUILD)/bench_tour
+	@echo "machine   $$(grep -m 1 'model name' /proc/cpuinfo | cut -d: -f2 | tr -s ' '), $$(nproc) cores"
+	@$(BUILD)/bench_tour $(TURNS)
+
 clean:
 	rm -rf $(BUILD) $(PROGRAMS)
 
@@ -297,6 +303,7 @@ help:
 	@echo "make check          formatting, the order of the floors, and what the documents say of the code"
 	@echo "make format         lay out the sources with clang-format"
 	@echo "make bench          measure, beside PyTorch and faiss where they are installed"
+	@echo "make bench-tour     measure the steps of docs/fast.md; TURNS=20: the least time of so many"
 	@echo "make clean          remove what was built"
 	@echo "variables           CXX, MARCH (native), OPTIMIZE (-O3), BUILD (build); CUDA (1, 0), CUDA_ARCH (\"80 90 90+PTX\");"
 	@echo "                    WEBP, TIFF, HEIF, AVIF (0 leaves a kind of picture out)"
