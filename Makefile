@@ -89,7 +89,7 @@ APP_MAINS := $(sort $(wildcard apps/la_*.cpp))
 APP_SHARED := $(filter-out $(APP_MAINS),$(sort $(wildcard apps/*.cpp apps/*/*.cpp)))
 BENCH_MAINS := $(sort $(wildcard bench/bench_*.cpp))
 OP_CASES := $(sort $(wildcard tests/op_*.cpp tests/reference*.cpp))
-TEST_SOURCES := $(sort $(wildcard tests/*.cpp)) docs/example_layer.cpp
+TEST_SOURCES := $(sort $(wildcard tests/*.cpp docs/*.cpp))
 object = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 
 # Programs go to this folder; those of a build into another folder (BUILD=...) stay there.
@@ -118,7 +118,7 @@ EMULATED_TESTS := $(BUILD)/run_tests_emulated
 PROBE_CUDNN := $(BUILD)/probe_cudnn
 CUDNN_GPUS := $(sort $(wildcard tests/cudnn/*.json))
 
-.PHONY: all libraries install debug programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-install test-barriers test-bundle test-sanitize campaign bundle check check-floors format bench clean help
+.PHONY: all libraries install debug programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-install test-barriers test-bundle test-sanitize campaign bundle check check-floors check-docs format bench bench-tour clean help
 all: programs
 programs: $(PROGRAMS)
 benches: $(BENCHES)
@@ -135,6 +135,7 @@ endef
 
 $(PROGRAMS): $(BIN)/%: $(BUILD)/apps/%.o $(call object,$(APP_SHARED)) $(DEVICE) $(LIB)
 	$(link)
+$(BUILD)/bench_tour: $(call object,docs/nearest_steps.cpp)
 $(BENCHES): $(BUILD)/%: $(BUILD)/bench/%.o $(call object,$(APP_SHARED) $(OP_CASES)) $(DEVICE) $(LIB)
 	$(link)
 $(TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(DEVICE) $(LIB)
@@ -251,7 +252,7 @@ deps:
 
 # ---- Checks ------------------------------------------------------------------------------------------------------------
 
-test: check-floors $(TESTS) $(EMULATED_TESTS) $(PROGRAMS) $(if $(filter 1,$(CUDA)),$(PROBE_CUDNN))
+test: check-floors check-docs $(TESTS) $(EMULATED_TESTS) $(PROGRAMS) $(if $(filter 1,$(CUDA)),$(PROBE_CUDNN))
 	@# Convolutions and products once as on a CPU without AVX-512, which has no arithmetic of bf16.
 	@DNNL_MAX_CPU_ISA=AVX2 LA_TEST_DEVICE=cpu $(TESTS) -tc='ops:*,large conv*' > $(BUILD)/avx2.log 2>&1 || { cat $(BUILD)/avx2.log; exit 1; }
 	@LA_PROGRAMS=$(BIN) $(TESTS)
@@ -300,11 +301,14 @@ campaign: $(PROGRAMS)
 	@PROGRAMS=$(BIN) bash tests/campaign.sh $(SECONDS)
 
 SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps apps/options apps/run tests tests/fuzz tests/cudnn bench docs examples tensor/cpu/variants,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
-check: check-floors
+check: check-floors check-docs
 	@$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files are in order"
 check-floors:
 	@sh tests/check_floors.sh
 	@sh tests/test_check_floors.sh
+check-docs:
+	@sh tests/check_docs.sh
+	@sh tests/test_check_docs.sh
 format:
 	@$(CLANG_FORMAT) -i $(SOURCES)
 
@@ -345,6 +349,11 @@ debug:
 bench: $(BENCHES)
 	@sh bench/run_all.sh $(BUILD)
 
+# The steps of docs/fast.md.
+bench-tour: $(BUILD)/bench_tour
+	@echo "machine   $$(grep -m 1 'model name' /proc/cpuinfo | cut -d: -f2 | tr -s ' '), $$(nproc) cores"
+	@$(BUILD)/bench_tour $(TURNS)
+
 clean:
 	rm -rf $(BUILD) $(PROGRAMS)
 
@@ -361,12 +370,13 @@ help:
 	@echo "make fuzz           give the readers of files changed files; SECONDS=60: each for so long, by libFuzzer of clang++"
 	@echo "make test-sanitize  tests and fuzz under AddressSanitizer and UBSan"
 	@echo "make campaign       kill a training, fill its disk, flip bytes, for an hour or SECONDS=n: the same bytes in the end"
-	@echo "make check          formatting and the order of the floors"
+	@echo "make check          formatting, the order of the floors, and what the documents say of the code"
 	@echo "make format         lay out the sources with clang-format"
 	@echo "make install        programs, library, headers into PREFIX (/usr/local), below DESTDIR if that is given; for any CPU"
 	@echo "                    with AVX2 and FMA, unless MARCH names one"
 	@echo "make debug          the programs for a debugger, in build/debug"
 	@echo "make bench          measure, beside PyTorch and faiss where they are installed"
+	@echo "make bench-tour     measure the steps of docs/fast.md; TURNS=20: the least time of so many"
 	@echo "make clean          remove what was built"
 	@echo "variables           CXX, CXXFLAGS, LDFLAGS, MARCH (native, portable), OPTIMIZE (-O3), BUILD (build); CUDA (1, 0), CUDA_ARCH (\"80 90 90+PTX\");"
 	@echo "                    WEBP, TIFF, HEIF, AVIF (0 leaves a kind of picture out)"

@@ -1,6 +1,8 @@
-// k-means clustering (Lloyd 1982) of the memory bank: the clusters that a picture is in, over
-// several clusterings from different seeds, define its close neighbors. Every vector takes part;
-// nothing is subsampled.
+// k-means clustering (Lloyd 1982) of the memory bank: the clusters that a picture is in, over several
+// clusterings from different seeds, define its close neighbors C_i. It lowers the inertia
+//   sum_i || v-bar_i - c_{label(i)} ||^2
+// by turns: each vector gets the label of the nearest centroid, then each centroid becomes the mean of its
+// vectors. Every vector takes part; nothing is subsampled.
 #pragma once
 
 #include "tensor/progress_callback.h"

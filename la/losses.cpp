@@ -26,12 +26,15 @@ auto through_rows_of(const MemoryBank& bank, const Tensor& indices) {
 
 }  // namespace
 
+// softmax_ratio_loss gives a row's loss and its gradient (p_j - q_j) / tau with respect to the scores;
+// through_rows_of sums the bank's rows with these weights.
 Variable local_aggregation_loss(const Variable& v, const MemoryBank& bank, const TopK& background,
                                 const Tensor& close, float temperature) {
   const RowLosses rows = ops::softmax_ratio_loss(background.values, close, 1.0f / temperature);
   return mean_over_batch("local_aggregation_loss", v, rows, through_rows_of(bank, background.indices));
 }
 
+// The gradient with respect to the scores is (P(j | v_i) - [j = i]) / tau.
 Variable instance_softmax_loss(const Variable& v, const MemoryBank& bank, const Tensor& indices,
                                float temperature) {
   const Tensor scores = ops::matmul(v.value(), bank.vectors(), {.transpose_b = true});  // [B, N]
@@ -41,7 +44,8 @@ Variable instance_softmax_loss(const Variable& v, const MemoryBank& bank, const 
   });
 }
 
-// h is the sigmoid of log P(j | v) - log(m / N), so that the loss is a logistic regression.
+// h is the sigmoid of log P(j | v) - log(m / N) = s_j / tau - log Z - log(m / N), so that the loss is a
+// logistic regression, whose gradient with respect to the scores is (h(j, v_i) - [j = i]) / tau.
 Variable instance_nce_loss(const Variable& v, const MemoryBank& bank, const Tensor& candidates, double z,
                            float temperature) {
   const Tensor scores = ops::gather_dot(v.value(), bank.vectors(), candidates);
