@@ -224,6 +224,8 @@ PACKAGES := libdnnl-dev:oneapi/dnnl/dnnl.hpp:convolutions_and_matrix_products_on
             libavif-dev::decoding_AVIF \
             zlib1g-dev:zlib.h:reading_.gz_data_and_checksums \
             doctest-dev:doctest/doctest.h:the_tests \
+            pkg-config::the_tests_of_what_is_installed \
+            cmake::the_tests_of_what_is_installed \
             dataset-fashion-mnist::the_default_pictures
 field = $(word $(2),$(subst :, ,$(1)))
 HEADERS := $(foreach p,$(PACKAGES),$(if $(findstring ::,$(p)),,$(call field,$(p),2)))
