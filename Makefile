@@ -10,6 +10,7 @@ DEBUG ?= -g1
 # GCC 12 sees overlaps in std::string (-Wrestrict), and writes beyond the end in fmt (-Wstringop-overflow), where there are none.
 WARNINGS ?= -Wall -Wextra -Wshadow -Wno-restrict -Wno-stringop-overflow -Werror
 CLANG_FORMAT ?= clang-format
+CLANG_TIDY ?= clang-tidy
 
 comma := ,
 
@@ -118,7 +119,7 @@ EMULATED_TESTS := $(BUILD)/run_tests_emulated
 PROBE_CUDNN := $(BUILD)/probe_cudnn
 CUDNN_GPUS := $(sort $(wildcard tests/cudnn/*.json))
 
-.PHONY: all libraries install debug programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-install test-barriers test-bundle test-sanitize campaign bundle check check-floors check-docs format bench bench-tour clean help
+.PHONY: all libraries install debug programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-install test-barriers test-bundle test-sanitize campaign bundle check check-floors check-docs check-tidy check-deps format bench bench-tour clean help
 all: programs
 programs: $(PROGRAMS)
 benches: $(BENCHES)
@@ -240,9 +241,9 @@ config:
 	@echo "pictures   $(PICTURES)"
 	@echo "devices    $(strip $(DEVICES))"
 
-deps:
+define install
 	@missing=""; \
-	 for entry in $(PACKAGES); do \
+	 for entry in $(1); do \
 	   package=$${entry%%:*}; \
 	   dpkg -s $$package > /dev/null 2>&1 || { \
 	     missing="$$missing $$package"; echo "needed: $$package ($$(echo $${entry##*:} | tr _ ' '))"; }; \
@@ -251,6 +252,12 @@ deps:
 	 command -v apt-get > /dev/null || { echo "no apt-get here: install the above with your package manager" >&2; exit 1; }; \
 	 sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	 $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq $$missing
+endef
+deps:
+	$(call install,$(PACKAGES))
+# What `make check` needs.
+check-deps:
+	$(call install,clang-format::the_layout_of_the_sources clang-tidy::a_look_for_faults)
 
 # ---- Checks ------------------------------------------------------------------------------------------------------------
 
@@ -303,8 +310,16 @@ campaign: $(PROGRAMS)
 	@PROGRAMS=$(BIN) bash tests/campaign.sh $(SECONDS)
 
 SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps apps/options apps/run tests tests/fuzz tests/cudnn bench docs examples tensor/cpu/variants,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
-check: check-floors check-docs
+check: check-floors check-docs check-tidy
 	@$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files are in order"
+# What .clang-tidy lists. A source is looked at again when it was compiled again.
+TIDY := $(patsubst %.cpp,$(BUILD)/tidy/%.ok,$(filter-out tensor/cpu/variants/%,$(LIB_SOURCES) $(CPU_SOURCES)) $(APP_MAINS) $(APP_SHARED))
+check-tidy: $(TIDY)
+	@echo "clang-tidy: $(words $(TIDY)) sources are in order"
+$(BUILD)/tidy/%.ok: $(BUILD)/%.o .clang-tidy
+	@mkdir -p $(@D)
+	@$(CLANG_TIDY) --quiet $*.cpp -- -std=c++20 -I. -fopenmp -march=native $(CODEC_FLAGS) > $@.log 2> /dev/null || { cat $@.log; exit 1; }
+	@touch $@
 check-floors:
 	@sh tests/check_floors.sh
 	@sh tests/test_check_floors.sh
@@ -361,6 +376,7 @@ clean:
 
 help:
 	@echo "make deps           install the packages that are missing (Debian; with sudo unless root)"
+	@echo "make check-deps     install what 'make check' needs"
 	@echo "make                build the programs: $(PROGRAMS:./%=%)"
 	@echo "make test           build and run the tests"
 	@echo "make test-gpu       those that run on a GPU, on it alone"
@@ -372,7 +388,7 @@ help:
 	@echo "make fuzz           give the readers of files changed files; SECONDS=60: each for so long, by libFuzzer of clang++"
 	@echo "make test-sanitize  tests and fuzz under AddressSanitizer and UBSan"
 	@echo "make campaign       kill a training, fill its disk, flip bytes, for an hour or SECONDS=n: the same bytes in the end"
-	@echo "make check          formatting, the order of the floors, and what the documents say of the code"
+	@echo "make check          formatting, the order of the floors, what the documents say of the code, clang-tidy"
 	@echo "make format         lay out the sources with clang-format"
 	@echo "make install        programs, library, headers into PREFIX (/usr/local), below DESTDIR if that is given; for any CPU"
 	@echo "                    with AVX2 and FMA, unless MARCH names one"

@@ -27,14 +27,14 @@ struct Tensor::Storage {
 };
 
 Tensor::Tensor(Shape shape, DType dtype, Device device)
-    : Tensor(std::move(shape), dtype, device, backend(device).allocator()) {}
+    : Tensor(shape, dtype, device, backend(device).allocator()) {}
 
 Tensor Tensor::for_upload(Shape shape, DType dtype, Device device) {
-  return Tensor(std::move(shape), dtype, Device::cpu(), backend(device).host_allocator());
+  return Tensor(shape, dtype, Device::cpu(), backend(device).host_allocator());
 }
 
 Tensor::Tensor(Shape shape, DType dtype, Device device, CachingAllocator& allocator)
-    : offset_(current_margin), shape_(std::move(shape)), dtype_(dtype) {
+    : offset_(current_margin), shape_(shape), dtype_(dtype) {
   storage_ = std::make_shared<Storage>(device, allocator, bytes() + 2 * offset_);
   if (current_margin > 0) {
     const std::vector<uint8_t> guard(storage_->bytes, 0xff);

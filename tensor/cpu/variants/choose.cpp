@@ -11,8 +11,12 @@ std::unique_ptr<Backend> cpu_backend_v4();       // x86-64-v4: AVX-512
 std::unique_ptr<Backend> cpu_backend_v4_bf16();  // and its arithmetic of bf16
 
 std::unique_ptr<Backend> make_cpu_backend() {
-  check(__builtin_cpu_supports("x86-64-v3"), "this program needs a CPU with AVX2 and FMA (x86-64-v3)");
-  if (!__builtin_cpu_supports("x86-64-v4")) return cpu_backend_v3();
+  check(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"),
+        "this program needs a CPU with AVX2 and FMA (x86-64-v3)");
+  const bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                  __builtin_cpu_supports("avx512vl");
+  if (!v4) return cpu_backend_v3();
   return __builtin_cpu_supports("avx512bf16") ? cpu_backend_v4_bf16() : cpu_backend_v4();
 }
 
