@@ -119,7 +119,7 @@ EMULATED_TESTS := $(BUILD)/run_tests_emulated
 PROBE_CUDNN := $(BUILD)/probe_cudnn
 CUDNN_GPUS := $(sort $(wildcard tests/cudnn/*.json))
 
-.PHONY: all libraries install debug programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-install test-barriers test-bundle test-sanitize campaign bundle check check-floors check-docs check-tidy check-deps format bench bench-tour clean help
+.PHONY: all libraries install debug programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-machine-code test-install test-barriers test-bundle test-sanitize campaign bundle check check-floors check-docs check-tidy check-deps format bench bench-tour clean help
 all: programs
 programs: $(PROGRAMS)
 benches: $(BENCHES)
@@ -292,6 +292,12 @@ test-gpu: $(TESTS) $(PROGRAMS)
 test-cudnn: $(PROBE_CUDNN)
 	@$(PROBE_CUDNN) $(VERBOSE) $(CUDNN_GPUS)
 
+# Whether the compiler has kept 16-byte stores whole (cuobjdump and nvdisasm: in the CUDA toolkit, or PyPI's nvidia-cuda-cuobjdump
+# and -nvdisasm).
+CUOBJDUMP ?= cuobjdump
+test-machine-code: $(KERNELS:%.cu=$(BUILD)/%.o)
+	@sh tests/check_machine_code.sh $(CUOBJDUMP) $^
+
 # Whether the tests of kernels find every barrier that is left out.
 test-barriers: $(EMULATED_TESTS)
 	@sh tests/check_barriers.sh $(EMULATED_TESTS)
@@ -382,6 +388,7 @@ help:
 	@echo "make test-gpu       those that run on a GPU, on it alone"
 	@echo "make test-cudnn     whether cuDNN has an engine for each convolution; VERBOSE=-v shows all"
 	@echo "make test-install   whether the examples build against an installed library, and reach their accuracies"
+	@echo "make test-machine-code  whether 16-byte stores of kernels are whole; needs cuobjdump"
 	@echo "make test-barriers  whether the tests of CUDA kernels find every missing barrier"
 	@echo "make test-bundle    whether the bundle's script ends in time, whatever its programs do"
 	@echo "make bundle         a folder to carry to a GPU where nothing can be installed"

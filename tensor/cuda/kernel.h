@@ -137,8 +137,8 @@ struct alignas(sizeof(T) * width) Pack {
   __device__ void store(T* to) const {
     check_alignment(to);
 #ifdef __CUDACC__
-    // The compiler would make several narrower stores of one of 2-byte elements.
-    if constexpr (sizeof(Pack) == 16 && sizeof(T) < 4) {
+    // The compiler would often make several narrower stores of it.
+    if constexpr (sizeof(Pack) == 16) {
       uint32_t word[4];
       memcpy(word, value, sizeof word);
       asm volatile("st.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(word[0]), "r"(word[1]), "r"(word[2]),
