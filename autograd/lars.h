@@ -1,5 +1,5 @@
-// Layer-wise adaptive rate scaling (You, Gitman, Ginsburg 2017), for large batches, as self-supervised learning
-// uses it (SimCLR, BYOL, Barlow Twins).
+// Layer-wise adaptive rate scaling (You, Gitman, Ginsburg 2017), for large batches, as self-supervised
+// learning uses it (SimCLR, BYOL, Barlow Twins).
 #pragma once
 
 #include "autograd/optimizer.h"

@@ -9,7 +9,8 @@ namespace la {
 
 /// velocity <- momentum * velocity + gradient + weight_decay * parameter
 /// parameter <- parameter - learning_rate * velocity
-/// or, with nesterov, parameter - learning_rate * (gradient + weight_decay * parameter + momentum * velocity).
+/// or, with nesterov,
+/// parameter <- parameter - learning_rate * (gradient + weight_decay * parameter + momentum * velocity)
 class Sgd : public Optimizer {
  public:
   using Options = SgdOptions;

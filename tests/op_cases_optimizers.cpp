@@ -7,8 +7,8 @@
 namespace la {
 namespace {
 
-/// The inputs are the learning rate, the number of steps, the norm for clipping, and of each parameter: value,
-/// gradient, first and second moment.
+/// The inputs are the learning rate, the number of steps, the norm for clipping, and of each parameter:
+/// value, gradient, first and second moment.
 constexpr size_t fixed_inputs = 3, inputs_per_slot = 4;
 
 bool decays(size_t slot) { return slot % 2 == 0; }

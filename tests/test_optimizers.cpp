@@ -1,5 +1,5 @@
-// The optimizers over several steps: against plain loops in double precision and against PyTorch, restored, and
-// recorded.
+// The optimizers over several steps: against plain loops in double precision and against PyTorch, restored,
+// and recorded.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -60,7 +60,7 @@ struct Problem {
 
 using MakeOptimizer = std::function<std::unique_ptr<Optimizer>(Problem&)>;
 
-/// One step in double precision of a parameter with its gradient; m and v begin as zeros, t is 1 in the first.
+/// One step of a parameter in double precision; m and v begin as zeros, and t with 1.
 struct PlainState {
   std::vector<double> p, m, v;
 };

@@ -74,8 +74,8 @@ float squares(const Part& part, Value value) {
   return sum;
 }
 
-/// The trust ratio of each slot. Sums over parts, then over the parts of a slot in their order: the result does
-/// not depend on the threads.
+/// The trust ratio of each slot. Sums over parts, then over the parts of a slot in their order: the result
+/// does not depend on the threads.
 std::vector<float> trust_ratios(std::span<const OptimizerSlot> slots, const LarsOptions& options,
                                 const Clipping& clipping) {
   struct Squares {

@@ -59,7 +59,7 @@ struct Slots {
   }
 };
 
-/// f(first, std::integral_constant<int, width>()) for the packs of this thread in this block's part of a slot.
+/// f(first, std::integral_constant<int, width>()) for this thread's packs of this block's part of a slot.
 template <class F>
 __device__ void for_each_pack(const Slot& slot, F f) {
   const int64_t begin = int64_t{blockIdx.x - slot.first_block} * elements_per_block;
@@ -125,8 +125,8 @@ __global__ void finish_norm_kernel(int64_t parts, const float* partial, float* n
   if (threadIdx.x == 0) *norm = static_cast<float>(std::sqrt(sum));
 }
 
-/// partial[block] = the sums of the squares of its part of a parameter, and of its gradient with weight decay,
-/// where it decays.
+/// partial[block] = the sums of the squares of its part of a parameter, and of its gradient with weight
+/// decay, where it decays.
 __global__ void square_parameters_kernel(Slots slots, float weight_decay, ClippingFactor clipping,
                                          float (*partial)[2]) {
   const Slot& slot = slots.slot[slots.of_block(blockIdx.x)];
