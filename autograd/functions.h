@@ -76,8 +76,8 @@ Variable mean(const Variable& x, int dimension);
 Variable max(const Variable& x, int dimension);
 /// x n times along a new dimension: what a sum without it needs to meet x again.
 Variable broadcast(const Variable& x, int dimension, int64_t n);
-/// y[...] = x[..., indices[...], ...]: one element along the dimension for each of the indices, i32 in the shape
-/// without it. With log_softmax, of the classes of a batch: -mean(pick(log_softmax(x), -1, target)).
+/// y[...] = x[..., indices[...], ...]: one element along the dimension for each of the indices, i32 in the
+/// shape without it. With log_softmax, of the classes of a batch: -mean(pick(log_softmax(x), -1, target)).
 Variable pick(const Variable& x, int dimension, const Tensor& indices);
 Variable concatenate(const std::vector<Variable>& parts, int dimension);
 /// The elements begin to end (exclusive) along the dimension.

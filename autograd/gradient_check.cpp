@@ -29,6 +29,7 @@ Projection project(const Tensor& y, const std::vector<float>& w) {
 
 std::string check_gradients(const std::function<Variable(const std::vector<Variable>&)>& f,
                             const std::vector<Tensor>& inputs, const GradientCheckOptions& options) {
+  const KeptValueCheck kept_values;
   std::vector<Variable> variables;
   for (const Tensor& x : inputs) variables.emplace_back(x, true);
   const Variable y = f(variables);

@@ -18,7 +18,8 @@ struct GradientCheckOptions {
 /// Checks d(w . f(inputs)) / d(inputs) for a random vector w, where the inputs are f32. The differences are
 /// central, D(h) = (L(x + h) - L(x - h)) / 2h; D(h) and D(h / 2) together give the truncation error, |D(h) -
 /// D(h/2)|, and the size of L's terms bounds the rounding error: the sum of both is the tolerance of each
-/// element. Returns an empty string, or a line that names the worst element.
+/// element. Returns an empty string, or a line that names the worst element. A function that changes a value
+/// that another may keep is an Error (KeptValueCheck).
 std::string check_gradients(const std::function<Variable(const std::vector<Variable>&)>& f,
                             const std::vector<Tensor>& inputs, const GradientCheckOptions& options = {});
 

@@ -8,24 +8,9 @@
 
 namespace la {
 
-void Sgd::add(const Variable& parameter, float weight_decay) {
-  const Device device = parameter.value().device();
-  if (groups_.empty()) learning_rate_ = Tensor::zeros({1}, DType::f32, device);
-  groups_.push_back({parameter, weight_decay});
-  velocities_.push_back(Tensor::zeros(parameter.shape(), DType::f32, device));
-}
-
-void Sgd::set_learning_rate(float learning_rate) { ops::fill(learning_rate_, learning_rate); }
-
-void Sgd::step() {
-  std::vector<SgdSlot> work;
-  for (size_t i = 0; i < groups_.size(); ++i) {
-    const Variable& parameter = groups_[i].parameter;
-    if (parameter.grad().defined())
-      work.push_back({parameter.value(), parameter.grad(), velocities_[i], groups_[i].weight_decay});
-  }
-  ops::sgd_step(work, learning_rate_, momentum_);
-  for (ParameterGroup& group : groups_) group.parameter.clear_grad();
+void Sgd::update(std::span<const OptimizerSlot> slots, const Tensor& learning_rate,
+                 const Clipping& clipping) {
+  ops::sgd_step(slots, learning_rate, options_, clipping);
 }
 
 float Schedule::at(double epoch) const {

@@ -1,49 +1,32 @@
-// Stochastic gradient descent with momentum and weight decay, and the schedules of its learning rate.
+// Stochastic gradient descent with momentum and weight decay, and the schedules of the learning rate.
 #pragma once
 
 #include <vector>
 
-#include "autograd/variable.h"
+#include "autograd/optimizer.h"
 
 namespace la {
 
 /// velocity <- momentum * velocity + gradient + weight_decay * parameter
 /// parameter <- parameter - learning_rate * velocity
-class Sgd {
+/// or, with nesterov,
+/// parameter <- parameter - learning_rate * (gradient + weight_decay * parameter + momentum * velocity)
+class Sgd : public Optimizer {
  public:
-  struct Options {
-    float momentum = 0.9f;
-    float weight_decay = 0;  // of parameters that decay
-  };
+  using Options = SgdOptions;
 
-  /// Of parameters such as Module::parameters(): each has a `variable` (a pointer), and says whether it
-  /// `decays`. At least one.
   template <class Parameters>
-  Sgd(const Parameters& parameters, const Options& options) : momentum_(options.momentum) {
-    for (const auto& p : parameters) add(*p.variable, p.decays ? options.weight_decay : 0.0f);
-    check(!groups_.empty(), "sgd: there is no parameter to train");
-  }
+  Sgd(const Parameters& parameters, const Options& options)
+      : Optimizer(parameters, {"velocity"}), options_(options) {}
 
-  /// The learning rate of the steps from here on.
-  void set_learning_rate(float learning_rate);
-  /// One step with the gradients that backward() has left, which are cleared. A parameter without one stays
-  /// as it is. The learning rate is read on the device, when the step happens there.
-  void step();
-
-  /// One velocity for each parameter, in their order: the optimizer's state.
-  const std::vector<Tensor>& velocities() const { return velocities_; }
+  /// One velocity for each parameter, in their order.
+  const std::vector<Tensor>& velocities() const { return states_[0].tensors; }
 
  private:
-  struct ParameterGroup {
-    Variable parameter;
-    float weight_decay;
-  };
-  void add(const Variable& parameter, float weight_decay);
+  void update(std::span<const OptimizerSlot> slots, const Tensor& learning_rate,
+              const Clipping& clipping) override;
 
-  std::vector<ParameterGroup> groups_;
-  std::vector<Tensor> velocities_;
-  Tensor learning_rate_;  // one element, on the device
-  float momentum_;
+  Options options_;
 };
 
 /// The learning rate as a function of the time in epochs (fractional).

@@ -4,6 +4,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include "tensor/format.h"
+#include "tensor/io/checksum.h"
 #include "tensor/ops.h"
 
 namespace la {
@@ -11,8 +13,39 @@ namespace {
 
 thread_local bool recording = true;
 thread_local Trace* current_trace = nullptr;
+thread_local KeptValueCheck::Values* kept_values = nullptr;  // null: they are not checked
+
+uint32_t checksum_of(const Tensor& x) {
+  const Tensor host = x.to(Device::cpu());
+  return crc32_of(host.raw(), host.bytes());
+}
 
 }  // namespace
+
+struct KeptValueCheck::Values {
+  struct Kept {
+    std::weak_ptr<const void> node;  // which keeps the value, until it has run or is gone
+    const char* function;
+    Tensor value;
+    uint32_t checksum;
+  };
+  std::vector<Kept> all;
+
+  void add(const std::shared_ptr<const void>& node, const char* function, const Tensor& value) {
+    if (value.defined()) all.push_back({node, function, value, checksum_of(value)});
+  }
+  void remove(const void* node) {
+    std::erase_if(all, [=](const Kept& kept) { return kept.node.lock().get() == node; });
+  }
+  /// An Error, which blames `who`, if a value has changed.
+  void verify(std::string_view who) {
+    remove(nullptr);  // those that are gone
+    for (const Kept& kept : all)
+      check(checksum_of(kept.value) == kept.checksum,
+            "{} has changed a value of shape {} that {} may keep for its backward pass", who,
+            kept.value.shape(), kept.function);
+  }
+};
 
 struct Variable::Node {
   const char* name = "leaf";
@@ -47,6 +80,10 @@ struct Variable::Node {
     for (size_t i = 0; i < inputs.size(); ++i)
       if (inputs[i] && gradients[i].defined()) inputs[i]->accumulate(gradients[i]);
     inputs.clear();
+    if (kept_values) {
+      kept_values->remove(this);
+      kept_values->verify(formatted("{}, in its backward pass,", name));
+    }
   }
 
   // The entries that `root` depends on, each after all of its inputs.
@@ -86,6 +123,7 @@ Variable record(const char* name, Tensor y, std::vector<Variable> inputs, Backwa
     for (const Variable& x : inputs) call.inputs.push_back(x.value());
     trace->calls.push_back(std::move(call));
   }
+  if (kept_values) kept_values->verify(name);
   const bool needed =
       std::any_of(inputs.begin(), inputs.end(), [](const Variable& x) { return x.requires_grad(); });
   Variable result(std::move(y), recording && needed);
@@ -93,6 +131,10 @@ Variable record(const char* name, Tensor y, std::vector<Variable> inputs, Backwa
   result.node_->name = name;
   result.node_->function = std::move(function);
   for (const Variable& x : inputs) result.node_->inputs.push_back(x.node_);
+  if (kept_values) {
+    for (const Variable& x : inputs) kept_values->add(result.node_, name, x.value());
+    kept_values->add(result.node_, name, result.value());
+  }
   return result;
 }
 
@@ -101,6 +143,7 @@ void backward(const Variable& loss) {
   check(loss.value().numel() == 1, "backward: the loss must have one element, its shape is {}", loss.shape());
   check(loss.node_->has_function(), "backward: the loss has been differentiated before, or is a leaf");
 
+  if (kept_values) kept_values->verify("something before backward()");
   auto order = Variable::Node::topological_order(loss.node_);
   loss.node_->accumulate(Tensor::full(loss.shape(), 1.0f, loss.dtype(), loss.value().device()));
   for (; !order.empty(); order.pop_back()) {
@@ -112,6 +155,10 @@ void backward(const Variable& loss) {
 Trace::Trace() : outer_(std::exchange(current_trace, this)) {}
 Trace::~Trace() { current_trace = outer_; }
 Trace* Trace::current() { return current_trace; }
+
+KeptValueCheck::KeptValueCheck()
+    : values_(std::make_unique<Values>()), outer_(std::exchange(kept_values, values_.get())) {}
+KeptValueCheck::~KeptValueCheck() { kept_values = outer_; }
 
 NoGrad::NoGrad() : previous_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = previous_; }

@@ -57,6 +57,23 @@ Variable record(const char* name, Tensor y, std::vector<Variable> inputs, Backwa
 /// differentiated once.
 void backward(const Variable& loss);
 
+/// For tests: while one is in scope on this thread, a function that changes a value which another, recorded
+/// in that time, was given or has given, and may keep for its backward pass, is an Error that names both.
+/// Every function then reads all such values.
+class KeptValueCheck {
+ public:
+  KeptValueCheck();
+  ~KeptValueCheck();
+  KeptValueCheck(const KeptValueCheck&) = delete;
+  KeptValueCheck& operator=(const KeptValueCheck&) = delete;
+
+  struct Values;
+
+ private:
+  std::unique_ptr<Values> values_;
+  Values* outer_;
+};
+
 /// While one is in scope, nothing is recorded on this thread.
 class NoGrad {
  public:

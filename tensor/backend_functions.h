@@ -107,5 +107,11 @@ LA_FUNCTION(mean_by_label, (const Tensor& x, const Tensor& labels, const Cluster
 LA_FUNCTION(make_views, (const Tensor& pictures, const Tensor& rows, const Tensor& plans,
                          const ViewFormat& format, const Tensor& views))
 
-// Optimizer.
-LA_FUNCTION(sgd_step, (std::span<const SgdSlot> slots, const Tensor& learning_rate, float momentum))
+// Optimizers.
+LA_FUNCTION(gradient_norm, (std::span<const OptimizerSlot> slots, const Tensor& norm))
+LA_FUNCTION(sgd_step, (std::span<const OptimizerSlot> slots, const Tensor& learning_rate,
+                       const SgdOptions& options, const Clipping& clipping))
+LA_FUNCTION(adamw_step, (std::span<const OptimizerSlot> slots, const Tensor& learning_rate,
+                         const Tensor& steps, const AdamWOptions& options, const Clipping& clipping))
+LA_FUNCTION(lars_step, (std::span<const OptimizerSlot> slots, const Tensor& learning_rate,
+                        const LarsOptions& options, const Clipping& clipping))

@@ -110,10 +110,36 @@ struct ClusterMeans {
   Tensor counts;  // i32 [m]
 };
 
-/// One parameter as the optimizer sees it; all f32 and of one shape.
-struct SgdSlot {
-  Tensor parameter, gradient, velocity;
-  float weight_decay = 0.0f;
+/// One parameter as an optimizer sees it; the tensors are f32 and of one shape.
+struct OptimizerSlot {
+  Tensor parameter, gradient;
+  Tensor first_moment;   // the velocity of SGD and LARS
+  Tensor second_moment;  // of AdamW alone
+  bool decays = false;   // whether weight decay applies, and the trust ratio of LARS
+};
+
+/// Gradients are multiplied by min(1, max_norm / (norm + 1e-6)), unless `norm` is undefined.
+struct Clipping {
+  Tensor norm;  // f32 [1], gradient_norm()
+  float max_norm = 0.0f;
+};
+
+struct SgdOptions {
+  float momentum = 0.9f;
+  float weight_decay = 0.0f;  // of parameters that decay
+  bool nesterov = false;
+};
+
+struct AdamWOptions {
+  double beta1 = 0.9, beta2 = 0.999;  // in double precision, for the step takes 1 - beta
+  float epsilon = 1e-8f;
+  float weight_decay = 0.01f;  // of parameters that decay
+};
+
+struct LarsOptions {
+  float momentum = 0.9f;
+  float weight_decay = 1e-6f;  // of parameters that decay
+  float trust_coefficient = 0.001f;
 };
 
 }  // namespace la

@@ -94,7 +94,7 @@ Tensor softmax_backward(const Tensor& dy, const Tensor& y);
 Tensor log_softmax(const Tensor& x);
 Tensor log_softmax_backward(const Tensor& dy, const Tensor& y);
 /// Layer normalization (Ba, Kiros, Hinton 2016) over the last dimension of x [..., C] (float):
-/// (x - mean) / sqrt(variance + epsilon) * weight + bias; the variance is biased, weight and bias are f32 [C].
+/// (x - mean) / sqrt(variance + epsilon) * weight + bias, with the biased variance; weight, bias f32 [C].
 LayerNormResult layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float epsilon = 1e-5f);
 LayerNormGradients layer_norm_backward(const Tensor& dy, const Tensor& x, const LayerNormResult& forward,
                                        const Tensor& weight);
@@ -179,8 +179,8 @@ void scatter_rows(const Tensor& table, const Tensor& rows, const Tensor& source)
 void set_column(const Tensor& matrix, int64_t column, const Tensor& values);
 /// table[rows[i]] <- normalize(keep * table[rows[i]] + (1 - keep) * source[i]); the rows are distinct.
 void ema_update_rows(const Tensor& table, const Tensor& rows, const Tensor& source, float keep);
-/// y_c = the sum of the rows of x [R, D] (f32) with the label c, in their order: i32 [R] -> [m, D]. The gradient
-/// of gather_rows.
+/// y_c = the sum of the rows of x [R, D] (f32) with the label c, in their order: i32 [R] -> [m, D]. The
+/// gradient of gather_rows.
 Tensor sum_by_label(const Tensor& x, const Tensor& labels, int64_t m);
 /// scores_ij = queries_i . table[indices_ij]: [R, D], [N, D], [R, K] -> [R, K].
 Tensor gather_dot(const Tensor& queries, const Tensor& table, const Tensor& indices);
@@ -229,10 +229,27 @@ ClusterMeans mean_by_label(const Tensor& x, const Tensor& labels, int64_t m);
 /// [N, H, W, C] with C = 1 or 3, rows i32 [B], plans u8 [B, sizeof(ViewPlan)] -> f32 [B, S, S, C].
 Tensor make_views(const Tensor& pictures, const Tensor& rows, const Tensor& plans, const ViewFormat& format);
 
-// ---- Optimizer --------------------------------------------------------------------------------------------
+// ---- Optimizers -------------------------------------------------------------------------------------------
 
-/// velocity <- momentum * velocity + gradient + weight_decay * parameter; parameter <- parameter -
-/// learning_rate * velocity. learning_rate is an f32 tensor of one element on the device.
-void sgd_step(std::span<const SgdSlot> slots, const Tensor& learning_rate, float momentum);
+// One step of all parameters, in a few launches. What changes from step to step is on the device:
+// learning_rate is f32 [1]. With g the gradient of a parameter p, after clipping, and w the weight decay, 0
+// where p does not decay.
+
+/// The length of the vector of all gradients, f32 [1]; the slots, one at least, need a gradient alone.
+Tensor gradient_norm(std::span<const OptimizerSlot> slots);
+/// velocity <- momentum * velocity + g + w p;  p <- p - learning_rate * velocity, or, after Nesterov,
+/// p - learning_rate * (g + w p + momentum * velocity).
+void sgd_step(std::span<const OptimizerSlot> slots, const Tensor& learning_rate, const SgdOptions& options,
+              const Clipping& clipping = {});
+/// Loshchilov, Hutter 2019. With t the number of steps, this one included (i64 [1]):
+/// m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;
+/// p <- (1 - learning_rate w) p - learning_rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon).
+void adamw_step(std::span<const OptimizerSlot> slots, const Tensor& learning_rate, const Tensor& steps,
+                const AdamWOptions& options, const Clipping& clipping = {});
+/// You, Gitman, Ginsburg 2017, as self-supervised learning uses it:
+/// velocity <- momentum * velocity + ratio (g + w p);  p <- p - learning_rate * velocity,
+/// where ratio = trust_coefficient |p| / |g + w p|, and 1 where p does not decay or one of them is 0.
+void lars_step(std::span<const OptimizerSlot> slots, const Tensor& learning_rate, const LarsOptions& options,
+               const Clipping& clipping = {});
 
 }  // namespace la::ops

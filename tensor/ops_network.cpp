@@ -1,4 +1,4 @@
-// The ops of convolutional networks: matrix products, convolution, pooling, batch norm, SGD:
+// The ops of convolutional networks: matrix products, convolution, pooling, batch norm:
 // checks, outputs, calls.
 #include "tensor/backend.h"
 #include "tensor/ops.h"
@@ -209,19 +209,6 @@ BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const 
   backend(x.device()).batch_norm_backward(dy, more, x, forward, state, options, out);
   if (has_residual && !options.relu) out.dresidual = dy;  // the sum hands its gradient on as it is
   return out;
-}
-
-void sgd_step(std::span<const SgdSlot> slots, const Tensor& learning_rate, float momentum) {
-  check_dtype("sgd_step", "the learning rate", learning_rate, DType::f32);
-  check(learning_rate.numel() == 1, "sgd_step: the learning rate has shape {}, expected one element",
-        learning_rate.shape());
-  for (const SgdSlot& slot : slots) {
-    check_dtype("sgd_step", "a parameter", slot.parameter, DType::f32);
-    check_alike("sgd_step", slot.parameter, slot.gradient);
-    check_alike("sgd_step", slot.parameter, slot.velocity);
-    check_same_device("sgd_step", slot.parameter, learning_rate);
-  }
-  if (!slots.empty()) backend(learning_rate.device()).sgd_step(slots, learning_rate, momentum);
 }
 
 }  // namespace la::ops

@@ -76,11 +76,4 @@ struct Shift {
 /// Whether a comes before b as the largest: a NaN before all numbers, so that it shows.
 LA_HD bool exceeds(float a, float b) { return a > b || (a != a && b == b); }
 
-/// One element of an SGD step with momentum; returns the new parameter.
-LA_HD float sgd(float parameter, float gradient, float& velocity, float learning_rate, float momentum,
-                float weight_decay) {
-  velocity = momentum * velocity + gradient + weight_decay * parameter;
-  return parameter - learning_rate * velocity;
-}
-
 }  // namespace la::pointwise

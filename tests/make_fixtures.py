@@ -423,6 +423,44 @@ def save_training():
     save("training", inputs, compute)
 
 
+# ---- Optimizers --------------------------------------------------------------------------------------------------------
+
+
+def save_optimizers():
+    """Ten steps with given gradients. Weight decay acts on the weight, not on the bias."""
+    random = torch.Generator().manual_seed(SEED)
+    steps, rate, shapes = 10, 0.05, {"weight": (6, 9), "bias": (5,)}
+    start = {key: torch.randn(shape, generator=random) for key, shape in shapes.items()}
+    gradients = {key: torch.randn(steps, *shape, generator=random) for key, shape in shapes.items()}
+
+    def run(dtype, disturb, make_optimizer, max_norm=None):
+        parameters = {key: nn.Parameter(disturb(value.to(dtype).clone())) for key, value in start.items()}
+        optimizer = make_optimizer(parameters["weight"], parameters["bias"])
+        for step in range(steps):
+            for key, parameter in parameters.items():
+                parameter.grad = disturb(gradients[key][step].to(dtype).clone())
+            if max_norm is not None:
+                nn.utils.clip_grad_norm_(parameters.values(), max_norm)
+            optimizer.step()
+        return parameters
+
+    def sgd(weight, bias):
+        return torch.optim.SGD([{"params": [weight], "weight_decay": 0.01}, {"params": [bias]}], rate, momentum=0.9,
+                               nesterov=True)
+
+    def adamw(weight, bias):
+        return torch.optim.AdamW([{"params": [weight], "weight_decay": 0.1}, {"params": [bias], "weight_decay": 0}], rate)
+
+    def compute(dtype, disturb):
+        results = {}
+        for name, arguments in {"sgd_nesterov": (sgd,), "adamw": (adamw,), "adamw_clipped": (adamw, 2.0)}.items():
+            for key, value in run(dtype, disturb, *arguments).items():
+                results[f"{name}.{key}"] = value
+        return results
+
+    save("optimizers", {**start, **{"gradients." + key: value for key, value in gradients.items()}}, compute)
+
+
 if __name__ == "__main__":
     os.makedirs(FOLDER, exist_ok=True)
     torch.set_num_threads(1)
@@ -431,3 +469,4 @@ if __name__ == "__main__":
     save_losses()
     save_training()
     save_networks()
+    save_optimizers()

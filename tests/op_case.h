@@ -70,6 +70,7 @@ void add_pooling_cases(OpCases& cases);
 void add_batch_norm_cases(OpCases& cases);
 void add_table_cases(OpCases& cases);
 void add_loss_cases(OpCases& cases);
+void add_optimizer_cases(OpCases& cases);
 void add_image_cases(OpCases& cases);
 OpCases all_op_cases();
 

@@ -1,4 +1,4 @@
-// Cases of ops on rows and channels, matrix products and the optimizer.
+// Cases of ops on rows and channels, and matrix products.
 #include "tensor/format.h"
 #include "tensor/ops.h"
 #include "tests/op_case.h"
@@ -94,40 +94,6 @@ OpCase matmul_case(const MatmulSizes& s, DType dtype, const MatmulOptions& o) {
       .operations = 2.0 * static_cast<double>(s.rows * s.depth * s.columns)};
 }
 
-/// Parameters with and without weight decay and momentum, in one call.
-OpCase sgd_case(const std::vector<Shape>& shapes, float momentum) {
-  OpCase c{.op = "sgd_step", .options = formatted("momentum={}", momentum), .inputs = {constant({1}, 0.03)}};
-  for (const Shape& shape : shapes)
-    for (int part = 0; part < 3; ++part) c.inputs.push_back(normal(shape));
-  const auto decay = [](size_t slot) { return slot % 2 == 0 ? 1e-4f : 0.0f; };
-  c.run = [=](const Tensors& in) -> Tensors {
-    std::vector<SgdSlot> slots;
-    Tensors out;
-    for (size_t s = 0; s < shapes.size(); ++s) {
-      slots.push_back({in[1 + 3 * s], in[2 + 3 * s], in[3 + 3 * s], decay(s)});
-      out.push_back(in[1 + 3 * s]);
-      out.push_back(in[3 + 3 * s]);
-    }
-    ops::sgd_step(slots, in[0], momentum);
-    return out;
-  };
-  c.reference = [=](const Arrays& in) {
-    Arrays out;
-    for (size_t s = 0; s < shapes.size(); ++s) {
-      Array parameter = in[1 + 3 * s], velocity = in[3 + 3 * s];
-      const Array& gradient = in[2 + 3 * s];
-      for (int64_t i = 0; i < parameter.numel(); ++i) {
-        velocity[i] = Bounded(momentum) * velocity[i] + gradient[i] + Bounded(decay(s)) * parameter[i];
-        parameter[i] = parameter[i] - in[0][0] * velocity[i];
-      }
-      out.push_back(parameter);
-      out.push_back(velocity);
-    }
-    return out;
-  };
-  return c;
-}
-
 void add_matmul_cases(OpCases& cases) {
   const MatmulSizes sizes[] = {{1, 1, 1}, {1, 17, 5}, {7, 3, 1}, {13, 64, 33}, {65, 129, 16}};
   for (DType dtype : float_types)
@@ -171,8 +137,6 @@ void add_row_cases(OpCases& cases) {
     cases.back().gradient = {};  // where x is zero there is none
   }
   add_matmul_cases(cases);
-  for (float momentum : {0.0f, 0.9f})
-    cases.push_back(sgd_case({{1}, {3, 5}, {64, 3, 3, 17}, {257}, {301, 131}}, momentum));
 }
 
 }  // namespace la

@@ -26,7 +26,7 @@ Bounded tanh(const Bounded& x) { return Bounded(std::tanh(x.value), x.error).rou
 
 namespace {
 
-// 1/2 erfc(-x / sqrt 2), which falls with its argument: the error of that moves the result between two values.
+// 1/2 erfc(-x / sqrt 2), which falls with its argument: its error moves the result between two values.
 Bounded normal_cdf(const Bounded& x) {
   const Bounded z = -(x * Bounded(std::numbers::sqrt2 / 2).rounded());
   const double cdf = std::erfc(z.value) / 2;

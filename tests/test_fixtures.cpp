@@ -125,6 +125,7 @@ void check_losses(Device device) {
 /// Ten steps from the fixture's start; compares the losses and all that is there afterwards.
 void check_training(Device device) {
   const WithThreads one(1);
+  const KeptValueCheck kept_values;
   const Fixture fixture("training");
   ResNet net({.blocks = {1, 1, 1}, .width = 2, .stem = Stem::small, .dim = 8});
   load_state_dict(net, fixture.starting_with("state."));

@@ -224,6 +224,46 @@ Variables with_gradients(const std::vector<Tensor>& inputs, DType dtype, Loss lo
 
 }  // namespace
 
+TEST_CASE("a function that changes what another keeps does not pass the check") {
+  const std::vector<Tensor> inputs = random_inputs({{5}});
+  const auto doubled = [](const Tensor& x) {
+    ops::add_in_place(x, x);
+    return x;
+  };
+  const auto twice = [](const Tensor& dy) -> Gradients { return {ops::scale(dy, 2)}; };
+  const auto in_forward = [&](const Variables& in) {
+    const Variable y = sigmoid(in[0]);
+    return record("in_forward", doubled(y.value()), {y}, twice);
+  };
+  CHECK_THROWS_WITH_AS(
+      check_gradients(in_forward, inputs),
+      "in_forward has changed a value of shape [5] that sigmoid may keep for its backward pass", Error);
+  const auto in_backward = [&](const Variables& in) {
+    const Variable y = sigmoid(in[0]);
+    return record("in_backward", ops::copy(y.value()), {y},
+                  [&, y = y.value()](const Tensor& dy) -> Gradients {
+                    doubled(y);
+                    return {dy};
+                  });
+  };
+  CHECK_THROWS_WITH_AS(
+      check_gradients(in_backward, inputs),
+      "in_backward, in its backward pass, has changed a value of shape [5] that sigmoid may keep "
+      "for its backward pass",
+      Error);
+
+  const Variable x(inputs[0], true);
+  const auto changed_before_backward = [&] {
+    const Variable y = mean(sigmoid(x));
+    doubled(x.value());
+    backward(y);
+  };
+  CHECK_NOTHROW(changed_before_backward());  // without a KeptValueCheck, nobody looks
+  const KeptValueCheck kept_values;
+  CHECK_NOTHROW(backward(mean(sigmoid(x))));
+  CHECK_THROWS_WITH_AS(changed_before_backward(), doctest::Contains("something before backward()"), Error);
+}
+
 TEST_CASE("in bf16, a network's gradients arrive in f32 at its f32 parameters") {
   const std::vector<Tensor> inputs = random_inputs({{2, 5, 5, 3}, {4, 3, 3, 3}, {6, 4}, {6}});
   const auto loss = [](const Variables& in, DType dtype) {

@@ -35,13 +35,14 @@ void check_cases(void (*add)(OpCases&)) {
 TEST_SUITE_BEGIN("devices");
 
 TEST_CASE("ops: filling, copying, random numbers, pointwise") { check_cases(add_pointwise_cases); }
-TEST_CASE("ops: rows, channels, matrix products, SGD") { check_cases(add_row_cases); }
+TEST_CASE("ops: rows, channels, matrix products") { check_cases(add_row_cases); }
 TEST_CASE("ops: one dimension, softmax, layer normalization") { check_cases(add_dimension_cases); }
 TEST_CASE("ops: convolution") { check_cases(add_convolution_cases); }
 TEST_CASE("ops: pooling") { check_cases(add_pooling_cases); }
 TEST_CASE("ops: batch normalization") { check_cases(add_batch_norm_cases); }
 TEST_CASE("ops: tables, selection, k-means") { check_cases(add_table_cases); }
 TEST_CASE("ops: losses over rows") { check_cases(add_loss_cases); }
+TEST_CASE("ops: optimizers") { check_cases(add_optimizer_cases); }
 TEST_CASE("ops: pictures") { check_cases(add_image_cases); }
 
 TEST_SUITE_END();
@@ -215,11 +216,6 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
        [] {
          ops::matmul_into(f32({5, 2}), f32({2, 3}), f32({3, 5}));
        }},
-      {{"sgd_step:", "[3]", "[2]"},
-       [] {
-         const SgdSlot slots[] = {{f32({3}), f32({2}), f32({3}), 0.0f}};
-         ops::sgd_step(slots, f32({1}), 0.9f);
-       }},
   });
 }
 
@@ -312,6 +308,28 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
          const Tensor weight = f32({3}), x = f32({2, 3});
          ops::layer_norm_backward(f32({2, 4}), x, ops::layer_norm(x, weight, weight), weight);
        }},
+  });
+}
+
+TEST_CASE("a wrong shape or type is an error that names the op and both shapes: optimizers") {
+  const Tensor three = f32({3}), rate = f32({1}), steps = Tensor::zeros({1}, DType::i64);
+  const auto slots = [=](const Tensor& gradient, const Tensor& first, const Tensor& second) {
+    return std::vector<OptimizerSlot>{{three, gradient, first, second}};
+  };
+  check_messages({
+      {{"gradient_norm:", "no gradient"}, [] { ops::gradient_norm({}); }},
+      {{"gradient_norm:", "bf16"}, [=] { ops::gradient_norm(slots(half({3}), three, three)); }},
+      {{"sgd_step:", "[3]", "[2]"}, [=] { ops::sgd_step(slots(f32({2}), three, {}), rate, {}); }},
+      {{"sgd_step:", "learning rate", "[3]"}, [=] { ops::sgd_step(slots(three, three, {}), three, {}); }},
+      {{"sgd_step:", "norm of 0"},
+       [=] {
+         ops::sgd_step(slots(three, three, {}), rate, {}, {rate, 0});
+       }},
+      {{"adamw_step:", "undefined"}, [=] { ops::adamw_step(slots(three, three, {}), rate, steps, {}); }},
+      {{"adamw_step:", "steps", "f32"}, [=] { ops::adamw_step(slots(three, three, three), rate, rate, {}); }},
+      {{"adamw_step:", "beta", "1.5"},
+       [=] { ops::adamw_step(slots(three, three, three), rate, steps, {.beta1 = 1.5}); }},
+      {{"lars_step:", "[3]", "[4]"}, [=] { ops::lars_step(slots(three, f32({4}), {}), rate, {}); }},
   });
 }
 

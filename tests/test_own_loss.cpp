@@ -1,5 +1,5 @@
-// A loss as a user would write it, in the words of autograd/functions.h: against a plain loop, and its gradient
-// against finite differences.
+// A loss as a user would write it, in the words of autograd/functions.h: against a plain loop, and its
+// gradient against finite differences.
 #include <doctest/doctest.h>
 
 #include <cmath>

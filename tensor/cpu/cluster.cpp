@@ -77,7 +77,7 @@ void find_best(const float* rows, int64_t n, int64_t depth, const Centroids& cen
 }
 
 // The rows are first sorted by label (counting sort), so that each sum is made in registers by one thread, in
-// ascending order of the rows. finish(c, sum, count) is called for each label, with the sum of its `count` rows.
+// ascending order of the rows. Calls finish(c, sum, count) for each label, with the sum of its `count` rows.
 template <class Finish>
 void sum_rows_by_label(const char* op, const Tensor& x, const Tensor& labels, const Tensor& sums,
                        Finish&& finish) {

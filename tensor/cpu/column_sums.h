@@ -8,8 +8,8 @@
 
 namespace la {
 
-/// Calls finish(c, the sum of column c); add_row(r, sums) adds row r to sums [columns]. Sums over fixed blocks
-/// of rows, then over blocks: the result does not depend on the threads.
+/// Calls finish(c, the sum of column c); add_row(r, sums) adds row r to sums [columns]. Sums over fixed
+/// blocks of rows, then over blocks: the result does not depend on the threads.
 template <class AddRow, class Finish>
 void sum_columns(int64_t rows, int64_t columns, AddRow add_row, Finish finish) {
   constexpr int64_t block = 512;

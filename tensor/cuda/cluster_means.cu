@@ -1,6 +1,6 @@
-// The mean or the sum of the rows of each label on the GPU, the same in every run: they are sorted by label (a
-// radix sort, stable), so that the rows of a label stand together in ascending order, and then one block adds
-// up the rows of one label.
+// The mean or the sum of the rows of each label on the GPU, the same in every run: they are sorted by label
+// (a radix sort, stable), so that the rows of a label stand together in ascending order, and then one block
+// adds up the rows of one label.
 #include <algorithm>
 #include <bit>
 
@@ -114,8 +114,9 @@ __global__ void find_labels_kernel(Keys keys, int32_t* first) {
 }
 
 /// y[c] = the mean of x over the rows order[first[c] ... first[c + 1] - 1], or 0 if there are none, and
-/// counts[c] = how many there are; without `counts`, y[c] = their sum. A block takes one label and 32 packs of columns (blockIdx.y); each warp
-/// adds every 8th row, and the sums of the warps are added in their order. Reads x once.
+/// counts[c] = how many there are; without `counts`, y[c] = their sum. A block takes one label and 32 packs
+/// of columns (blockIdx.y); each warp adds every 8th row, and the sums of the warps are added in their order.
+/// Reads x once.
 template <int width>
 __global__ void add_rows_kernel(const float* x, int64_t depth, const int32_t* order, const int32_t* first,
                                 float* y, int32_t* counts) {

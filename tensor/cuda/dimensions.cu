@@ -152,8 +152,8 @@ __global__ void pick_backward_kernel(Extents extents, Indices indices, int64_t s
 
 // ---- Copying and transposing ------------------------------------------------------------------------------
 
-/// y[r, c] = x[r, c] for the first `columns` columns of rows that are further apart; `Unit` is what one access
-/// moves. Reads x and writes y once.
+/// y[r, c] = x[r, c] for the first `columns` columns of rows that are further apart; `Unit` is what one
+/// access moves. Reads x and writes y once.
 template <class Unit>
 __global__ void copy_columns_kernel(int64_t rows, int64_t columns, int64_t x_row, int64_t y_row,
                                     const Unit* x, Unit* y) {

@@ -1,6 +1,6 @@
-// Work on the rows of a matrix: a team of threads takes each row, a warp, or a whole block where rows are long.
-// Its threads read neighboring packs, and combine what they have in an order that depends on the row's length
-// alone.
+// Work on the rows of a matrix: a team of threads takes each row, a warp, or a whole block where rows are
+// long. Its threads read neighboring packs, and combine what they have in an order that depends on the row's
+// length alone.
 #pragma once
 
 #include "tensor/cuda/kernel.h"
