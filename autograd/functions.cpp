@@ -198,17 +198,17 @@ Variable scale_channels(const Variable& x, const Variable& s) {
                 });
 }
 
-Variable batch_norm(const Variable& x, const Variable& scale, const Variable& shift,
+Variable batch_norm(const Variable& x, const Variable& weight, const Variable& bias,
                     const BatchNormState& state, const Variable& residual, const BatchNormOptions& options) {
   BatchNormResult result = ops::batch_norm(x.value(), state, residual.value(), options);
   auto function = [x = x.value(), result, state, has_residual = residual.defined(), options](
                       const Tensor& dy, const Tensor& more) {
     BatchNormGradients g = ops::batch_norm_backward(dy, x, result, state, has_residual, options, more);
-    Gradients gradients{g.dx, g.dscale, g.dshift};
+    Gradients gradients{g.dx, g.dweight, g.dbias};
     if (has_residual) gradients.push_back(g.dresidual);
     return gradients;
   };
-  std::vector<Variable> inputs{x, scale, shift};
+  std::vector<Variable> inputs{x, weight, bias};
   if (residual.defined()) inputs.push_back(residual);
   return record("batch_norm", result.y, std::move(inputs), std::move(function));
 }
@@ -218,7 +218,7 @@ Variable batch_norm_inference(const Variable& x, const BatchNormState& state, co
   const auto constant = [](const Tensor& t) { return Variable(t); };
   return record(
       "batch_norm_inference", ops::batch_norm_inference(x.value(), state, residual.value(), options),
-      {x, constant(state.scale), constant(state.shift), constant(state.running_mean),
+      {x, constant(state.weight), constant(state.bias), constant(state.running_mean),
        constant(state.running_variance), residual},
       [](const Tensor&) -> Gradients { fail("batch_norm_inference is not differentiable"); }, options);
 }

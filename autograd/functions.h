@@ -53,9 +53,9 @@ Variable global_avg_pool(const Variable& x);
 Variable scale_channels(const Variable& x, const Variable& s);
 
 // Normalization.
-/// Batch statistics; updates the running ones of `state`, whose scale and shift are those of the variables.
+/// Batch statistics; updates the running ones of `state`, whose weight and bias are those of the variables.
 /// `residual` (shape of x) may be undefined; see BatchNormOptions for its sum and ReLU.
-Variable batch_norm(const Variable& x, const Variable& scale, const Variable& shift,
+Variable batch_norm(const Variable& x, const Variable& weight, const Variable& bias,
                     const BatchNormState& state, const Variable& residual, const BatchNormOptions& options);
 /// Running statistics, not differentiable with respect to them: for evaluation.
 Variable batch_norm_inference(const Variable& x, const BatchNormState& state, const Variable& residual,

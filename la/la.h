@@ -17,8 +17,10 @@
 #include "tensor/version.h"
 
 // Differentiable functions and optimizers.
+#include "autograd/adamw.h"
 #include "autograd/functions.h"
 #include "autograd/gradient_check.h"
+#include "autograd/lars.h"
 #include "autograd/sgd.h"
 #include "autograd/variable.h"
 

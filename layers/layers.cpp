@@ -42,15 +42,15 @@ BatchNorm2d::BatchNorm2d(int64_t channels, Options options)
     : options_{.momentum = options.momentum, .epsilon = options.epsilon, .relu = options.relu},
       running_mean_(Tensor::zeros({channels})),
       running_variance_(Tensor::full({channels}, 1.0f)) {
-  add("weight", scale_, {channels}, constant(1.0f), Decay::no);
-  add("bias", shift_, {channels}, constant(0.0f), Decay::no);
+  add("weight", weight_, {channels}, constant(1.0f), Decay::no);
+  add("bias", bias_, {channels}, constant(0.0f), Decay::no);
   add("running_mean", running_mean_);
   add("running_var", running_variance_);
 }
 
 Variable BatchNorm2d::forward(const Variable& x, const Variable& residual) {
-  const BatchNormState state{scale_.value(), shift_.value(), running_mean_, running_variance_};
-  return training() ? batch_norm(x, scale_, shift_, state, residual, options_)
+  const BatchNormState state{weight_.value(), bias_.value(), running_mean_, running_variance_};
+  return training() ? batch_norm(x, weight_, bias_, state, residual, options_)
                     : batch_norm_inference(x, state, residual, options_);
 }
 

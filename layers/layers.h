@@ -61,7 +61,7 @@ class BatchNorm2d : public Module {
 
  private:
   BatchNormOptions options_;
-  Variable scale_, shift_;
+  Variable weight_, bias_;
   Tensor running_mean_, running_variance_;
 };
 

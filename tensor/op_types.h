@@ -60,7 +60,7 @@ struct BatchNormOptions {
 
 /// Per-channel parameters and running statistics, all f32 [C].
 struct BatchNormState {
-  Tensor scale, shift, running_mean, running_variance;
+  Tensor weight, bias, running_mean, running_variance;
 };
 
 struct BatchNormResult {
@@ -70,7 +70,7 @@ struct BatchNormResult {
 };
 
 struct BatchNormGradients {
-  Tensor dx, dscale, dshift;
+  Tensor dx, dweight, dbias;
   Tensor dresidual;  // defined only if there was a residual
 };
 

@@ -58,11 +58,11 @@ Shape pool_shape(const char* op, const Shape& x, const PoolGeometry& g) {
 void check_batch_norm(const char* op, const Tensor& x, const BatchNormState& state, const Tensor& residual) {
   check_float(op, "x", x);
   check(x.rank() >= 2, "{}: x has shape {}, expected [..., C]", op, x.shape());
-  check_channels(op, "the scale", state.scale, x.size(-1));
-  check_channels(op, "the shift", state.shift, x.size(-1));
+  check_channels(op, "the weight", state.weight, x.size(-1));
+  check_channels(op, "the bias", state.bias, x.size(-1));
   check_channels(op, "the running mean", state.running_mean, x.size(-1));
   check_channels(op, "the running variance", state.running_variance, x.size(-1));
-  check_same_device(op, x, state.scale);
+  check_same_device(op, x, state.weight);
   if (residual.defined()) check_alike(op, x, residual);
 }
 

@@ -158,7 +158,7 @@ OpCase global_avg_pool_backward_case(const Input& x) {
 
 // ---- Batch normalization ----------------------------------------------------------------------------------
 
-/// What the three ops share. Inputs: x, scale, shift, running mean, running variance, dy, the residual, and a
+/// What the three ops share. Inputs: x, weight, bias, running mean, running variance, dy, the residual, and a
 /// second gradient.
 struct BatchNorm {
   Input x;
@@ -236,8 +236,8 @@ OpCase batch_norm_backward_case(const BatchNorm& b) {
              const BatchNormGradients g =
                  ops::batch_norm_backward(in[5], in[0], forward, state, residual_of(in).defined(), o,
                                           in.size() > 7 ? in[7] : Tensor());
-             if (!residual_of(in).defined()) return {g.dx, g.dscale, g.dshift};
-             return {g.dx, g.dscale, g.dshift, g.dresidual};
+             if (!residual_of(in).defined()) return {g.dx, g.dweight, g.dbias};
+             return {g.dx, g.dweight, g.dbias, g.dresidual};
            },
            .reference =
                [=](const Arrays& in) {

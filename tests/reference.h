@@ -123,10 +123,10 @@ struct BatchStatistics {
   Array mean, variance, inverse_std;
 };
 BatchStatistics batch_statistics(const Array& x, const BatchNormOptions& options);
-/// relu((x - mean) * inverse_std * scale + shift + residual).
-Array normalized(const Array& x, const Array& mean, const Array& inverse_std, const Array& scale,
-                 const Array& shift, const Array& residual, bool relu);
-Arrays batch_norm_backward(const Array& dy, const Array& x, const Array& scale, const Array& shift,
+/// relu((x - mean) * inverse_std * weight + bias + residual).
+Array normalized(const Array& x, const Array& mean, const Array& inverse_std, const Array& weight,
+                 const Array& bias, const Array& residual, bool relu);
+Arrays batch_norm_backward(const Array& dy, const Array& x, const Array& weight, const Array& bias,
                            const Array& residual, const BatchNormOptions& options);
 
 // Tables and selection.

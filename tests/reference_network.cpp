@@ -194,15 +194,15 @@ BatchStatistics batch_statistics(const Array& x, const BatchNormOptions& options
   return s;
 }
 
-// The bound is that of x * a + b with a = scale * inverse_std and b = shift - mean * a, the form with the
+// The bound is that of x * a + b with a = weight * inverse_std and b = bias - mean * a, the form with the
 // larger error.
-Array normalized(const Array& x, const Array& mean, const Array& inverse_std, const Array& scale,
-                 const Array& shift, const Array& residual, bool relu) {
+Array normalized(const Array& x, const Array& mean, const Array& inverse_std, const Array& weight,
+                 const Array& bias, const Array& residual, bool relu) {
   Array y(x.shape, x.dtype);
   for (int64_t r = 0; r < x.rows(); ++r)
     for (int64_t c = 0; c < x.columns(); ++c) {
-      const Bounded a = scale[c] * inverse_std[c];
-      Bounded z = x.at(r, c) * a + (shift[c] - mean[c] * a);
+      const Bounded a = weight[c] * inverse_std[c];
+      Bounded z = x.at(r, c) * a + (bias[c] - mean[c] * a);
       if (residual.shape.rank() > 0) z = z + residual.at(r, c);
       y.at(r, c) = relu ? positive_part(z) : z;
     }
@@ -210,29 +210,29 @@ Array normalized(const Array& x, const Array& mean, const Array& inverse_std, co
 }
 
 // With xhat = (x - mean) * inverse_std and g the gradient at the sum:
-// dshift = sum g, dscale = sum g xhat, dx = scale * inverse_std * (g - dshift / n - xhat * dscale / n).
-Arrays batch_norm_backward(const Array& dy, const Array& x, const Array& scale, const Array& shift,
+// dbias = sum g, dweight = sum g xhat, dx = weight * inverse_std * (g - dbias / n - xhat * dweight / n).
+Arrays batch_norm_backward(const Array& dy, const Array& x, const Array& weight, const Array& bias,
                            const Array& residual, const BatchNormOptions& options) {
   const BatchStatistics s = batch_statistics(x, options);
-  const Array z = normalized(x, s.mean, s.inverse_std, scale, shift, residual, false);
+  const Array z = normalized(x, s.mean, s.inverse_std, weight, bias, residual, false);
   const Array g = options.relu ? map(dy, z, pass_positive) : dy;
   const Bounded count(static_cast<double>(x.rows()));
-  Array dx(x.shape, dy.dtype), dscale({x.columns()}), dshift({x.columns()});
+  Array dx(x.shape, dy.dtype), dweight({x.columns()}), dbias({x.columns()});
   for (int64_t c = 0; c < x.columns(); ++c) {
-    Sum scale_sum, shift_sum;
+    Sum weight_sum, bias_sum;
     const auto xhat = [&](int64_t r) { return (x.at(r, c) - s.mean[c]) * s.inverse_std[c]; };
     for (int64_t r = 0; r < x.rows(); ++r) {
-      scale_sum.add(g.at(r, c) * xhat(r));
-      shift_sum.add(g.at(r, c));
+      weight_sum.add(g.at(r, c) * xhat(r));
+      bias_sum.add(g.at(r, c));
     }
-    dscale[c] = scale_sum.total();
-    dshift[c] = shift_sum.total();
+    dweight[c] = weight_sum.total();
+    dbias[c] = bias_sum.total();
     for (int64_t r = 0; r < x.rows(); ++r)
       dx.at(r, c) =
-          scale[c] * s.inverse_std[c] * (g.at(r, c) - dshift[c] / count - xhat(r) * (dscale[c] / count));
+          weight[c] * s.inverse_std[c] * (g.at(r, c) - dbias[c] / count - xhat(r) * (dweight[c] / count));
   }
-  if (residual.shape.rank() == 0) return {dx, dscale, dshift};
-  return {dx, dscale, dshift, g};
+  if (residual.shape.rank() == 0) return {dx, dweight, dbias};
+  return {dx, dweight, dbias, g};
 }
 
 }  // namespace la::reference

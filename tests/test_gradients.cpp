@@ -27,7 +27,7 @@ const RandomKey dropout_key{.seed = 1, .stream = RandomStream::dropout};
 constexpr ConvGeometry convolution{.stride = 2, .padding = 1};
 constexpr PoolGeometry pool{.kernel = 3, .stride = 2, .padding = 1};
 
-/// batch_norm of x with fresh running statistics; scale and shift are the second and third input.
+/// batch_norm of x with fresh running statistics; weight and bias are the second and third input.
 Variable batch_norm_of(const Variables& in, const Variable& residual, bool use_relu) {
   const Shape channels = in[1].shape();
   const Device device = in[1].value().device();

@@ -28,9 +28,9 @@ from safetensors.torch import load_file
 # Pictures and activations are [N, C, H, W].
 FUNCTIONS = {
     "conv2d": lambda x, w, **options: F.conv2d(x, w, **options),
-    "batch_norm_inference": lambda x, scale, shift, mean, variance, residual, epsilon, relu: (
+    "batch_norm_inference": lambda x, weight, bias, mean, variance, residual, epsilon, relu: (
         (F.relu if relu else torch.nn.Identity())(
-            F.batch_norm(x, mean, variance, scale, shift, eps=epsilon) + (0 if residual is None else residual))),
+            F.batch_norm(x, mean, variance, weight, bias, eps=epsilon) + (0 if residual is None else residual))),
     "add_bias": lambda x, bias: x + bias.view(1, -1, *[1] * (x.dim() - 2)),
     "linear": F.linear,
     "relu": F.relu,

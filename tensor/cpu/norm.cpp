@@ -10,7 +10,7 @@ namespace {
 
 using Strip = ChannelTiles::Strip;
 
-/// normalized = a x + b, with a = scale * inverse_std and b = shift - mean * a.
+/// normalized = a x + b, with a = weight * inverse_std and b = bias - mean * a.
 struct Affine {
   std::vector<float> a, b;  // wide
 
@@ -19,8 +19,8 @@ struct Affine {
     const auto channels = static_cast<size_t>(tiles.channels());
     std::vector<float> slope(channels), offset(channels);
     for (size_t c = 0; c < channels; ++c) {
-      slope[c] = state.scale.data<float>()[c] * inverse_std[c];
-      offset[c] = state.shift.data<float>()[c] - mean[c] * slope[c];
+      slope[c] = state.weight.data<float>()[c] * inverse_std[c];
+      offset[c] = state.bias.data<float>()[c] - mean[c] * slope[c];
     }
     a = tiles.widen(slope);
     b = tiles.widen(offset);
@@ -188,8 +188,8 @@ void write_gradient(const ChannelTiles& tiles, const BackwardArrays<T>& p, const
   });
 }
 
-/// With g the gradient past ReLU, and n rows:  dshift = sum g,  dscale = sum g xhat,
-/// dx = scale * inverse_std * (g - dshift / n - xhat * dscale / n),  xhat = (x - mean) * inverse_std.
+/// With g the gradient past ReLU, and n rows:  dbias = sum g,  dweight = sum g xhat,
+/// dx = weight * inverse_std * (g - dbias / n - xhat * dweight / n),  xhat = (x - mean) * inverse_std.
 template <class T, Mask mask>
 void backward_passes(const ChannelTiles& tiles, const BackwardArrays<T>& p, const BatchNormResult& forward,
                      const BatchNormGradients& out) {
@@ -200,10 +200,10 @@ void backward_passes(const ChannelTiles& tiles, const BackwardArrays<T>& p, cons
   std::vector<float> slope(sums.first.size()), offset(sums.first.size());
   for (size_t c = 0; c < slope.size(); ++c) {
     const double inverse_std = forward.inverse_std.data<float>()[c], a = p.a[c];
-    const double dscale = sums.second[c] * inverse_std;
-    out.dshift.data<float>()[c] = static_cast<float>(sums.first[c]);
-    out.dscale.data<float>()[c] = static_cast<float>(dscale);
-    slope[c] = static_cast<float>(-a * inverse_std * dscale / n);
+    const double dweight = sums.second[c] * inverse_std;
+    out.dbias.data<float>()[c] = static_cast<float>(sums.first[c]);
+    out.dweight.data<float>()[c] = static_cast<float>(dweight);
+    slope[c] = static_cast<float>(-a * inverse_std * dweight / n);
     offset[c] = static_cast<float>(-a * sums.first[c] / n);
   }
   write_gradient<T, mask>(tiles, p, slope, offset);

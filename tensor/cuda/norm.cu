@@ -16,14 +16,14 @@ constexpr int64_t rows_per_thread = 4;  // at least
 // Blocks a multiprocessor runs at once: as many as the registers allow that the kernels need.
 constexpr int forward_blocks = 4, gradient_blocks = 3;
 
-/// normalized = a x + b, with a = scale * inverse_std and b = shift - mean * a. Forward and backward compute
+/// normalized = a x + b, with a = weight * inverse_std and b = bias - mean * a. Forward and backward compute
 /// it in the same way, so that they agree on where ReLU let through.
 struct Affine {
-  const float *scale, *shift, *mean, *inverse_std;
+  const float *weight, *bias, *mean, *inverse_std;
 
   Affine(const BatchNormState& state, const Tensor& means, const Tensor& inverse_stds)
-      : scale(state.scale.data<float>()),
-        shift(state.shift.data<float>()),
+      : weight(state.weight.data<float>()),
+        bias(state.bias.data<float>()),
         mean(means.data<float>()),
         inverse_std(inverse_stds.data<float>()) {}
 };
@@ -45,14 +45,14 @@ struct Coefficients {
 
   __device__ Coefficients(const Affine& affine, int64_t channel, int64_t channels) {
     if (channel >= channels) return;
-    float scale[width], shift[width], inverse_std[width];
-    load_floats(affine.scale + channel, scale);
-    load_floats(affine.shift + channel, shift);
+    float weight[width], bias[width], inverse_std[width];
+    load_floats(affine.weight + channel, weight);
+    load_floats(affine.bias + channel, bias);
     load_floats(affine.mean + channel, mean);
     load_floats(affine.inverse_std + channel, inverse_std);
     for (int e = 0; e < width; ++e) {
-      a[e] = scale[e] * inverse_std[e];
-      b[e] = std::fma(-mean[e], a[e], shift[e]);
+      a[e] = weight[e] * inverse_std[e];
+      b[e] = std::fma(-mean[e], a[e], bias[e]);
     }
   }
   __device__ float normalize(float x, int e) const { return std::fma(a[e], x, b[e]); }
@@ -181,21 +181,21 @@ __global__ void __launch_bounds__(channel_threads, gradient_blocks)
 }
 
 struct ParameterGradients {
-  float *dscale, *dshift;
+  float *dweight, *dbias;
   float *slope, *offset;  // of x - mean in dx
 };
 
-/// With n rows:  dshift = sum g,  dscale = sum g xhat,  xhat = (x - mean) * inverse_std,
-/// dx = a (g - dshift / n - xhat dscale / n) = a g + slope (x - mean) + offset.
+/// With n rows:  dbias = sum g,  dweight = sum g xhat,  xhat = (x - mean) * inverse_std,
+/// dx = a (g - dbias / n - xhat dweight / n) = a g + slope (x - mean) + offset.
 __global__ void finish_gradients_kernel(int64_t parts, int64_t rows, int64_t channels, const float* partial,
                                         Affine affine, ParameterGradients out) {
   add_partial_sums<2>(parts, channels, partial, [&](int64_t c, const double(&sum)[2]) {
     const auto n = static_cast<double>(rows);
-    const double inverse_std = affine.inverse_std[c], a = affine.scale[c] * affine.inverse_std[c];
-    const double dscale = sum[1] * inverse_std;
-    out.dshift[c] = static_cast<float>(sum[0]);
-    out.dscale[c] = static_cast<float>(dscale);
-    out.slope[c] = static_cast<float>(-a * inverse_std * dscale / n);
+    const double inverse_std = affine.inverse_std[c], a = affine.weight[c] * affine.inverse_std[c];
+    const double dweight = sum[1] * inverse_std;
+    out.dbias[c] = static_cast<float>(sum[0]);
+    out.dweight[c] = static_cast<float>(dweight);
+    out.slope[c] = static_cast<float>(-a * inverse_std * dweight / n);
     out.offset[c] = static_cast<float>(-a * sum[0] / n);
   });
 }
@@ -211,10 +211,10 @@ __global__ void __launch_bounds__(channel_threads, gradient_blocks)
   };
   const int64_t channel = first_channel<width>(tiling);
   const Coefficients<width> coefficients(affine, channel, tiling.channels);
-  float slope[width] = {}, shift[width] = {};
+  float slope[width] = {}, constant[width] = {};
   if (channel < tiling.channels) {
     load_floats(slopes + channel, slope);
-    load_floats(offsets + channel, shift);
+    load_floats(offsets + channel, constant);
   }
   const T* gradients = mask == Mask::from_y ? p.dresidual : p.dy;
   const auto load = [&](int64_t offset) {
@@ -226,7 +226,7 @@ __global__ void __launch_bounds__(channel_threads, gradient_blocks)
       const auto value = static_cast<float>(from.x.value[e]);
       const bool passes = mask != Mask::from_x || coefficients.normalize(value, e) > 0.0f;
       const float gradient = passes ? static_cast<float>(from.g.value[e]) : 0.0f;
-      const float rest = std::fma(slope[e], value - coefficients.mean[e], shift[e]);
+      const float rest = std::fma(slope[e], value - coefficients.mean[e], constant[e]);
       dx.value[e] = T(std::fma(coefficients.a[e], gradient, rest));
     }
     dx.store(p.dx + offset);
@@ -279,7 +279,7 @@ void backward_passes(const Tensor& x, const Affine& affine, const BackwardArrays
   launch("batch_norm_backward_finish", finish_gradients_kernel,
          shape_of_totals(tiling.blocks.x, tiling.channels), tiling.blocks.x, tiling.rows, tiling.channels,
          partial.data<float>(), affine,
-         ParameterGradients{out.dscale.data<float>(), out.dshift.data<float>(), slope.data<float>(),
+         ParameterGradients{out.dweight.data<float>(), out.dbias.data<float>(), slope.data<float>(),
                             offset.data<float>()});
   launch("batch_norm_backward", write_gradient_kernel<width, mask, T>, tiling.shape(), tiling, affine, arrays,
          slope.data<float>(), offset.data<float>());
@@ -306,7 +306,7 @@ void CudaBackend::batch_norm(const Tensor& x, const BatchNormState& state, const
     compute_statistics<Width::value, T>(x, state, options, out);
     normalize<Width::value, T>(x, Affine(state, out.mean, out.inverse_std), residual, options.relu, out.y);
   };
-  dispatch(x, run, residual, out.y, state.scale, state.shift, out.mean, out.inverse_std);
+  dispatch(x, run, residual, out.y, state.weight, state.bias, out.mean, out.inverse_std);
 }
 
 void CudaBackend::batch_norm_inference(const Tensor& x, const BatchNormState& state, const Tensor& residual,
@@ -318,7 +318,7 @@ void CudaBackend::batch_norm_inference(const Tensor& x, const BatchNormState& st
   const auto run = [&]<class T, class Width>(T, Width) {
     normalize<Width::value, T>(x, Affine(state, state.running_mean, inverse_std), residual, options.relu, y);
   };
-  dispatch(x, run, residual, y, state.scale, state.shift, state.running_mean);
+  dispatch(x, run, residual, y, state.weight, state.bias, state.running_mean);
 }
 
 void CudaBackend::batch_norm_backward(const Tensor& dy, const Tensor& more, const Tensor& x,
@@ -340,7 +340,7 @@ void CudaBackend::batch_norm_backward(const Tensor& dy, const Tensor& more, cons
     else
       backward_passes<width, Mask::from_x, T>(x, affine, arrays, out);
   };
-  dispatch(x, run, dy, more, forward.y, out.dresidual, out.dx, state.scale, state.shift, forward.mean,
+  dispatch(x, run, dy, more, forward.y, out.dresidual, out.dx, state.weight, state.bias, forward.mean,
            forward.inverse_std);
 }
 
