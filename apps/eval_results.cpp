@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "apps/report.h"
 #include "tensor/format.h"
@@ -69,18 +70,22 @@ EvalResults::EvalResults(const Model& model, const DataSource& data, const std::
   const fs::path checkpoint = model.checkpoint;
   if (path_.empty()) path_ = checkpoint.parent_path() / formatted("eval-{}.json", data.name);
   check_output(path_);
-  all_ = read_results(
-      path_, {{"data", data.name}, {"path", full_path(folder)}, {"evaluations", Json::array()}}, overwrite);
+  all_ = std::make_unique<Json>(read_results(
+      path_, {{"data", data.name}, {"path", full_path(folder)}, {"evaluations", Json::array()}}, overwrite));
   const std::string train = data.train->description(), test = tested_on(data);
   const Json key{{"checkpoint", checkpoint.filename().string()},
                  {"train", train},
                  {"test", test},
                  {"view_size", model.view.size}};
-  number_ =
-      put(all_["evaluations"], key, {{"network", model.network}, {"version", version}, {"time", utc_time()}});
+  number_ = put((*all_)["evaluations"], key,
+                {{"network", model.network}, {"version", version}, {"time", utc_time()}});
   print("checkpoint  {}\nnetwork     {}\ndata        {}: {}; tested on {}\n", printable(model.checkpoint),
         model.network, printable(data.name), train, test);
 }
+
+EvalResults::~EvalResults() = default;
+
+Json& EvalResults::mine() { return (*all_)["evaluations"][number_]; }
 
 void EvalResults::add_knn(int64_t k, float temperature, double top1) {
   if (!std::exchange(knn_shown_, true))
@@ -121,7 +126,7 @@ void EvalResults::add_readout(const std::string& labels, const ReadoutOptions& o
 }
 
 void EvalResults::write() const {
-  write_text_file(path_, all_.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_text_file(path_, all_->dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace la

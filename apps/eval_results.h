@@ -1,7 +1,8 @@
 // What la_eval has measured, as a table on the terminal and as a file for other programs.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ class EvalResults {
   /// of these pictures, unless it may be overwritten.
   EvalResults(const Model& model, const DataSource& data, const std::string& folder, std::string path,
               bool overwrite);
+  ~EvalResults();
 
   const std::string& path() const { return path_; }
   void add_knn(int64_t k, float temperature, double top1);
@@ -27,12 +29,12 @@ class EvalResults {
                    const std::vector<StageReadout>& stages);
 
  private:
-  nlohmann::ordered_json& mine() { return all_["evaluations"][number_]; }
+  nlohmann::ordered_json& mine();
   void write() const;
 
   std::string path_;
-  nlohmann::ordered_json all_;  // the file
-  size_t number_ = 0;           // of this evaluation in it
+  std::unique_ptr<nlohmann::ordered_json> all_;  // the file
+  size_t number_ = 0;                            // of this evaluation in it
   bool knn_shown_ = false;
 };
 

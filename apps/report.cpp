@@ -80,8 +80,7 @@ std::string network_table() {
   std::string text = formatted("{:<18}{:>10}{:>8}{:>14}{:>16}\n", "network", "pictures", "layers",
                                "parameters", "multiply-adds");
   for (const std::string& name : network_names()) {
-    const bool for_small_pictures = name.starts_with("resnet20");
-    const int64_t size = for_small_pictures ? 32 : 224;
+    const int64_t size = usual_image_size(name);
     const auto network = make_network({.name = name, .image_size = size});
     const NetworkCost cost = cost_of(*network, {1, size, size, 3});
     text += formatted("{:<18}{:>10}{:>8}{:>14}{:>14.1f} M\n", name, formatted("{0}x{0}", size), cost.layers,

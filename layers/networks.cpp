@@ -32,6 +32,7 @@ constexpr BlockKind bottleneck = BlockKind::bottleneck;
 struct Row {
   const char* name;
   Maker make;
+  int64_t image_size = 224;
 };
 
 const std::vector<Row>& networks() {
@@ -44,17 +45,23 @@ const std::vector<Row>& networks() {
       {"resnet101", resnet({.blocks = {3, 4, 23, 3}, .block = bottleneck})},
       {"resnet18", resnet({.blocks = {2, 2, 2, 2}})},
       // The narrow network of He et al. 2015 for pictures of 28 to 32 pixels: 16, 32 and 64 channels.
-      {"resnet20", resnet({.blocks = {3, 3, 3}, .width = 16, .stem = Stem::small})},
+      {"resnet20", resnet({.blocks = {3, 3, 3}, .width = 16, .stem = Stem::small}), 32},
       // The same depth and work, with pictures halved by the stem and 32, 64 and 128 channels, which vector
       // units like better.
-      {"resnet20-wide", resnet({.blocks = {3, 3, 3}, .width = 32, .stem = Stem::strided})},
+      {"resnet20-wide", resnet({.blocks = {3, 3, 3}, .width = 32, .stem = Stem::strided}), 32},
       {"resnet34", resnet({.blocks = {3, 4, 6, 3}})},
       {"resnet50", resnet({.blocks = {3, 4, 6, 3}, .block = bottleneck})},
       // Of resnet20-wide one block a stage: the smallest that finds more than pixels show.
-      {"resnet8-wide", resnet({.blocks = {1, 1, 1}, .width = 32, .stem = Stem::strided})},
+      {"resnet8-wide", resnet({.blocks = {1, 1, 1}, .width = 32, .stem = Stem::strided}), 32},
       {"vgg16", plain<Vgg16>},
   };
   return rows;
+}
+
+const Row& find_row(std::string_view name) {
+  for (const Row& row : networks())
+    if (name == row.name) return row;
+  fail("unknown network \"{}\"; there are {}", name, joined(network_names(), ", "));
 }
 
 using NamedModules = std::vector<std::pair<std::string, Module*>>;
@@ -93,9 +100,7 @@ int64_t count_parameters(Module& module) {
 }  // namespace
 
 std::unique_ptr<Module> make_network(const NetworkOptions& options) {
-  for (const Row& row : networks())
-    if (options.name == row.name) return row.make(options);
-  fail("unknown network \"{}\"; there are {}", options.name, joined(network_names(), ", "));
+  return find_row(options.name).make(options);
 }
 
 std::vector<std::string> network_names() {
@@ -103,6 +108,8 @@ std::vector<std::string> network_names() {
   for (const Row& row : networks()) names.emplace_back(row.name);
   return names;
 }
+
+int64_t usual_image_size(std::string_view name) { return find_row(name).image_size; }
 
 std::vector<LayerSummary> summarize(Module& network, const Shape& input, Device device) {
   NamedModules layers;

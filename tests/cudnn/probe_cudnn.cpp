@@ -138,7 +138,7 @@ Descriptor read_device(const std::string& path) {
 std::set<Layer> all_layers() {
   std::set<Layer> layers;
   for (const std::string& name : network_names()) {
-    const bool small = name.starts_with("resnet20") || name == "resnet8-wide";
+    const bool small = usual_image_size(name) < 224;
     layers.merge(layers_of(name, small ? 28 : 224, small ? 1 : 3));
     if (name == "resnet18" || name == "resnet50") layers.merge(layers_of(name, 32, 3));
   }
