@@ -119,6 +119,9 @@ void EvalResults::add_readout(const std::string& labels, const ReadoutOptions& o
                    {"batch", options.batch},
                    {"learning_rate", shortest(options.learning_rate)},
                    {"weight_decay", shortest(options.weight_decay)},
+                   {"fixed_crop", options.fixed_crop},
+                   {"jitter", shortest(options.jitter)},
+                   {"grayscale", shortest(options.grayscale)},
                    {"seed", options.seed}};
     put(mine()["readout"], key, accuracy);
   }

@@ -147,6 +147,9 @@ OptionTable options_of(EvalOptions& options) {
         "epochs after which the rate is divided by 10; empty: 3/7 and 6/7 of them");
   t.add("fixed-crop", readout.fixed_crop,
         "train on squares of 7/8 of the shorter side, not on crops of random size and shape");
+  t.add("jitter", readout.jitter, share,
+        "of the training views: strength of the change of brightness, contrast, saturation and hue");
+  t.add("grayscale", readout.grayscale, share, "of the training views: probability of losing the colors");
   t.add("batch", readout.batch, at_least(1), "pictures per step");
   t.add("learning-rate", readout.learning_rate, above(0), "of the readout");
   t.add("weight-decay", readout.weight_decay, at_least(0), "of the readout");

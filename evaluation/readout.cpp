@@ -26,15 +26,14 @@ constexpr int crops = 10;
 /// with much longer ones not at all.
 constexpr float baseline_length = 30;
 
-/// The original trains on random crops of at least a fifth of the picture and their mirror images, with the
-/// colors as they are.
-AugmentationOptions training_views(const AugmentationOptions& view, bool fixed_crop) {
+/// Crops of at least a fifth of the picture and their mirror images, with colors changed as the options say.
+AugmentationOptions training_views(const AugmentationOptions& view, const ReadoutOptions& readout) {
   AugmentationOptions options = view;
-  options.fixed_crop = fixed_crop;
+  options.fixed_crop = readout.fixed_crop;
   options.crop_min_area = 0.2f;
   options.flip = 0.5f;
-  options.jitter = 0.0f;
-  options.grayscale = 0.0f;
+  options.jitter = readout.jitter;
+  options.grayscale = readout.grayscale;
   return options;
 }
 
@@ -125,7 +124,7 @@ class Training {
   }
 
   std::vector<StageReadout> operator()(const ReadoutObserver& observer) {
-    const auto loader = make_device_loader(*train_, training_views(model_.view, options_.fixed_crop),
+    const auto loader = make_device_loader(*train_, training_views(model_.view, options_),
                                            {.batch = options_.batch,
                                             .threads = options_.loader_threads,
                                             .seed = options_.seed,
@@ -256,9 +255,9 @@ class Training {
   /// What must be the same for a state to go on from.
   std::string identity() const {
     const ReadoutOptions& o = options_;
-    return formatted("{} {} {} {} {} {} {} {} {} {} {}", model_.checkpoint, train_->description(),
+    return formatted("{} {} {} {} {} {} {} {} {} {} {} {} {}", model_.checkpoint, train_->description(),
                      joined(o.stages, ","), o.epochs, joined(drops(), ","), o.batch, o.learning_rate,
-                     o.momentum, o.weight_decay, o.fixed_crop, o.seed);
+                     o.momentum, o.weight_decay, o.fixed_crop, o.jitter, o.grayscale, o.seed);
   }
 
   void save(int epochs_done) const {

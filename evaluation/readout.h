@@ -26,8 +26,11 @@ struct ReadoutOptions {
   float learning_rate = 0.01f;
   float momentum = 0.9f;
   float weight_decay = 1e-4f;
-  bool fixed_crop = false;  // as in AugmentationOptions
-  bool ten_crop = false;    // also the mean of the class probabilities of ten views
+  // Of the training views, as in AugmentationOptions. The original reads out from ResNets and VGG16 on views
+  // with jitter 0.4 and grayscale 0.2, from AlexNet on crops and mirror images alone.
+  bool fixed_crop = false;
+  float jitter = 0, grayscale = 0;
+  bool ten_crop = false;  // also the mean of the class probabilities of ten views
   int loader_threads = 1;
   uint64_t seed = 0;
   std::string state = {};  // file that keeps the state after each epoch, to go on from; empty: none
