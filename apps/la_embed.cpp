@@ -30,6 +30,7 @@ struct EmbedOptions {
   std::vector<std::string> layers;
   bool whole = false;
   std::string similar, sheet = "similar.png";
+  bool own_sheet = false;  // the user has named it
   int64_t top = 12;
   bool force = false;
 };
@@ -44,13 +45,14 @@ std::vector<std::string> outputs_of(const EmbedOptions& options) {
   std::vector<std::string> files;
   if (!options.out.empty()) files = {options.out, beside(options.out, "txt")};
   for (const std::string& layer : options.layers) files.push_back(beside(options.out, layer + ".npy"));
-  if (!options.similar.empty()) files.push_back(options.sheet);
+  if (!options.similar.empty() && options.own_sheet) files.push_back(options.sheet);
   return files;
 }
 
 /// An Error for what could not be written in the end.
 void check_outputs(const EmbedOptions& options) {
   for (const std::string& file : outputs_of(options)) check_new_output(file, options.force);
+  if (!options.similar.empty()) check_output(options.sheet);
 }
 
 /// The file of an array for each layer, and the list of pictures.
@@ -235,7 +237,9 @@ OptionTable options_of(EmbedOptions& options) {
   t.group("Similar pictures");
   t.add("similar", options.similar, "a picture, to which to print the nearest of the pictures");
   t.add("top", options.top, at_least(1), "how many");
-  t.add("sheet", options.sheet, "PNG of the picture and those nearest to it");
+  t.add("sheet", options.sheet,
+        "PNG of the picture and those nearest to it; without this option, one of an earlier call is "
+        "overwritten");
   t.group("Output");
   t.add("force", options.force, "overwrite files that exist");
   t.group("Pictures");
@@ -262,6 +266,7 @@ int main(int argc, char** argv) {
     EmbedOptions options;
     OptionTable table = options_of(options);
     if (!parse_command_line(program, table, argc, argv)) return 0;
+    options.own_sheet = table.given("sheet");
     check_options(options);
     catch_interrupts();
     return embed_pictures(options, table);

@@ -98,6 +98,7 @@ inline Variable operator/(const Variable& a, const Variable& b) { return divide(
 inline Variable operator-(const Variable& x) { return negate(x); }
 inline Variable operator+(const Variable& x, float offset) { return shift(x, offset); }
 inline Variable operator-(const Variable& x, float offset) { return shift(x, -offset); }
+inline Variable operator-(float x, const Variable& y) { return shift(negate(y), x); }
 inline Variable operator*(const Variable& x, float factor) { return scale(x, factor); }
 inline Variable operator*(float factor, const Variable& x) { return scale(x, factor); }
 inline Variable operator/(const Variable& x, float divisor) { return scale(x, 1.0f / divisor); }

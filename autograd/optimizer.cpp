@@ -12,7 +12,10 @@ void Optimizer::add(const Variable& parameter, bool decays) {
     moment.tensors.push_back(Tensor::zeros(parameter.shape(), DType::f32, device));
 }
 
-void Optimizer::set_learning_rate(float learning_rate) { ops::fill(learning_rate_, learning_rate); }
+void Optimizer::set_learning_rate(float learning_rate) {
+  ops::fill(learning_rate_, learning_rate);
+  has_learning_rate_ = true;
+}
 
 void Optimizer::clip_gradients(float max_norm) {
   check(max_norm > 0.0f, "optimizer: gradients are clipped to a norm of {}, expected a positive one",
@@ -21,6 +24,7 @@ void Optimizer::clip_gradients(float max_norm) {
 }
 
 void Optimizer::step() {
+  check(has_learning_rate_, "optimizer: a step before set_learning_rate()");
   const auto moment = [&](size_t number, size_t parameter) {
     return number < states_.size() ? states_[number].tensors[parameter] : Tensor();
   };

@@ -28,7 +28,7 @@ class Optimizer {
   /// than that (Pascanu, Mikolov, Bengio 2013).
   void clip_gradients(float max_norm);
   /// One step with the gradients that backward() has left, which are cleared. A parameter without one stays
-  /// as it is.
+  /// as it is. An Error before the first learning rate.
   void step();
 
   /// The length of all gradients of the last step before they were clipped, f32 [1] on the device; undefined
@@ -62,7 +62,8 @@ class Optimizer {
 
   std::vector<Parameter> parameters_;
   Tensor learning_rate_;  // one element, on the device
-  Clipping clipping_;     // max_norm is 0 without clipping
+  bool has_learning_rate_ = false;
+  Clipping clipping_;  // max_norm is 0 without clipping
 };
 
 }  // namespace la

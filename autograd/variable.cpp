@@ -49,9 +49,11 @@ struct KeptValueCheck::Values {
 
 struct Variable::Node {
   const char* name = "leaf";
+  Shape shape;                                // of its value
   Tensor gradient, more;                      // its gradient is their sum; `more` only for those that take it
   std::vector<std::shared_ptr<Node>> inputs;  // null where an input requires no gradient
   BackwardFunction function;                  // empty for a leaf
+  bool has_run = false;
 
   bool has_function() const {
     return std::visit([](const auto& f) { return f != nullptr; }, function);
@@ -77,9 +79,14 @@ struct Variable::Node {
         backward.index() == 0 ? std::get<0>(backward)(dy) : std::get<1>(backward)(dy, second);
     check(gradients.size() == inputs.size(), "{}: {} gradients for {} inputs", name, gradients.size(),
           inputs.size());
-    for (size_t i = 0; i < inputs.size(); ++i)
-      if (inputs[i] && gradients[i].defined()) inputs[i]->accumulate(gradients[i]);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (!inputs[i] || !gradients[i].defined()) continue;
+      check(gradients[i].shape() == inputs[i]->shape, "{}: a gradient of shape {} for input {} of shape {}",
+            name, gradients[i].shape(), i, inputs[i]->shape);
+      inputs[i]->accumulate(gradients[i]);
+    }
     inputs.clear();
+    has_run = true;
     if (kept_values) {
       kept_values->remove(this);
       kept_values->verify(formatted("{}, in its backward pass,", name));
@@ -105,7 +112,12 @@ struct Variable::Node {
 };
 
 Variable::Variable(Tensor value, bool requires_grad)
-    : value_(std::move(value)), node_(requires_grad ? std::make_shared<Node>() : nullptr) {}
+    : value_(std::move(value)), node_(requires_grad ? std::make_shared<Node>() : nullptr) {
+  if (!node_) return;
+  check(value_.dtype() == DType::f32 || value_.dtype() == DType::bf16,
+        "a variable of {} cannot have a gradient, expected f32 or bf16", value_.dtype());
+  node_->shape = value_.shape();
+}
 
 const Tensor& Variable::grad() const {
   check(requires_grad(), "grad: this variable of shape {} requires no gradient", shape());
@@ -145,6 +157,11 @@ void backward(const Variable& loss) {
 
   if (kept_values) kept_values->verify("something before backward()");
   auto order = Variable::Node::topological_order(loss.node_);
+  for (const auto& node : order)
+    check(!node->has_run,
+          "backward: what {} gave has been differentiated before, by another loss; add the losses, and call "
+          "backward once",
+          node->name);
   loss.node_->accumulate(Tensor::full(loss.shape(), 1.0f, loss.dtype(), loss.value().device()));
   for (; !order.empty(); order.pop_back()) {
     Variable::Node& node = *order.back();

@@ -54,7 +54,7 @@ Variable record(const char* name, Tensor y, std::vector<Variable> inputs, Backwa
 
 /// Adds the gradient of `loss` (one element) to every leaf that it depends on. The tape is walked once, and
 /// each closure is freed, with the activations that it holds, as soon as it has run: a loss can be
-/// differentiated once.
+/// differentiated once, and losses that share what they were made from must be added first.
 void backward(const Variable& loss);
 
 /// For tests: while one is in scope on this thread, a function that changes a value which another, recorded

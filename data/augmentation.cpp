@@ -90,6 +90,7 @@ ChannelStatistics imagenet_statistics() {
 }
 
 ChannelStatistics channel_statistics(const Dataset& data) {
+  check(data.size() > 0, "there are no pictures to take statistics of");
   constexpr int64_t enough = 10000;
   const int64_t step = (data.size() + enough - 1) / enough;
   const auto channels = static_cast<size_t>(data.channels());
@@ -98,7 +99,12 @@ ChannelStatistics channel_statistics(const Dataset& data) {
   constexpr int block = 1 << 16;                           // 65,536 * 255^2 is below 2^32
   uint64_t pixels = 0;
   for (int64_t i = 0; i < data.size(); i += step) {
-    const Picture p = data.picture(i);
+    Picture p;
+    try {
+      p = data.checked_picture(i);
+    } catch (const BadPicture&) {  // the data set has counted it
+      continue;
+    }
     const size_t row = static_cast<size_t>(p.width) * channels;
     for (int begin = 0; begin < p.height; begin += block) {
       column_sum.assign(row, 0);
@@ -119,6 +125,7 @@ ChannelStatistics channel_statistics(const Dataset& data) {
     }
     pixels += static_cast<uint64_t>(p.width) * static_cast<uint64_t>(p.height);
   }
+  check(pixels > 0, "there is no picture that can be read to take statistics of");
   ChannelStatistics result;
   for (size_t c = 0; c < channels; ++c) {
     const double count = static_cast<double>(pixels);

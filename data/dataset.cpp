@@ -75,8 +75,16 @@ std::string PictureArray::description() const {
                    pictures_.size(3), has_labels() ? "" : ", no labels");
 }
 
+Picture Dataset::checked_picture(int64_t i) const {
+  Picture p = picture(i);
+  check(p.pixels != nullptr && p.height > 0 && p.width > 0 && p.channels == channels(),
+        "{}: a picture of {} x {} pixels of {} channels{}; expected pixels, of {} channels", name(i),
+        p.height, p.width, p.channels, p.pixels == nullptr ? ", at no address" : "", channels());
+  return p;
+}
+
 Excerpt Dataset::excerpt(int64_t i, int, const ChooseCrop& choose) const {
-  const Picture all = picture(i);
+  const Picture all = checked_picture(i);
   return {all, choose(all.height, all.width)};
 }
 

@@ -23,6 +23,8 @@ class Dataset {
   virtual int channels() const = 0;
   /// Picture i; may be called from several threads at once.
   virtual Picture picture(int64_t i) const = 0;
+  /// The same; an Error, which names it, unless it has pixels, of that many channels.
+  Picture checked_picture(int64_t i) const;
   /// What a view of size x size pixels of a crop needs of picture i; `choose` is told how
   /// large the picture is.
   virtual Excerpt excerpt(int64_t i, int size, const ChooseCrop& choose) const;
@@ -36,8 +38,9 @@ class Dataset {
   /// What the data set holds in memory.
   virtual size_t memory_bytes() const = 0;
 
-  // Pictures in files may turn out to be damaged, or gone, when they are read: a BadPicture is thrown, each
-  // is counted, and too many of them are an Error.
+  // Pictures in files may turn out to be damaged, or gone, when they are read: a BadPicture is thrown, and a
+  // loader takes another. A data set that throws it should remember which they are (is_bad), tell of each once
+  // (take_warnings), and make an Error of too many, as those of picture files do.
 
   /// Whether picture i is known to be bad.
   virtual bool is_bad(int64_t) const { return false; }

@@ -156,6 +156,8 @@ Batch Loader::next() {
 
 Tensor views(const Dataset& data, const AugmentationOptions& options, int64_t begin, int64_t end,
              const PlanView& plan) {
+  check(begin >= 0 && begin <= end && end <= data.size(), "views of pictures {} to {}; there are {}", begin,
+        end, data.size());
   const int64_t view_floats = int64_t{options.size} * options.size * data.channels();
   Tensor result({end - begin, options.size, options.size, data.channels()});
   float* out = result.data<float>();

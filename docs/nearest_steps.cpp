@@ -1,5 +1,5 @@
-// The steps of docs/fast.md, which shows these functions. All run on one thread, but for the library's
-// product.
+// The steps of docs/fast.md, which shows these functions. All run on one thread; the library's product would take
+// more.
 #include "docs/nearest_steps.h"
 
 #include <algorithm>

@@ -17,6 +17,8 @@ constexpr int64_t embedding_batch = 256;
 
 /// The rows that have a label.
 LabeledVectors with_labels(const LabeledVectors& all) {
+  check(all.vectors.rank() == 2 && static_cast<int64_t>(all.labels.size()) == all.vectors.size(0),
+        "kNN: {} labels for vectors of shape {}", all.labels.size(), all.vectors.shape());
   LabeledVectors result;
   std::vector<int32_t> rows;
   for (size_t i = 0; i < all.labels.size(); ++i) {

@@ -6,12 +6,12 @@ build=$1 prefix=$3 version=$4 soname=$5 libraries=$6
 to=$2$prefix
 mkdir -p "$to/bin" "$to/lib/pkgconfig" "$to/lib/cmake/la" "$to/include/la" "$to/share/man/man1" "$to/share/la"
 
+cp -r presets examples "$to/share/la"
 for program in "$build"/la_*; do
   name=$(basename "$program")
   install -m 755 "$program" "$to/bin/$name"
-  sh install/make_man.sh "$program" "$version" > "$to/share/man/man1/$name.1"
+  sh install/make_man.sh "$to/bin/$name" "$version" > "$to/share/man/man1/$name.1"  # with the values of the presets
 done
-cp -r presets examples "$to/share/la"
 
 install -m 644 "$build/libla.a" "$to/lib/libla.a"
 install -m 755 "$build/libla.so.$version" "$to/lib/libla.so.$version"

@@ -25,6 +25,7 @@
 #include "autograd/variable.h"
 
 // Layers and networks.
+#include "layers/initializers.h"
 #include "layers/layers.h"
 #include "layers/module.h"
 #include "layers/networks.h"

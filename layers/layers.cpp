@@ -59,6 +59,11 @@ Dropout::Dropout(float p, uint64_t seed) : p_(p), seed_(seed), calls_(Tensor::ze
   add("calls", calls_);
 }
 
+LayerNorm::LayerNorm(int64_t channels, float epsilon) : epsilon_(epsilon) {
+  add("weight", weight_, {channels}, constant(1.0f), Decay::no);
+  add("bias", bias_, {channels}, constant(0.0f), Decay::no);
+}
+
 Variable Dropout::forward(const Variable& x) {
   if (!training()) return x;
   const Tensor call = ops::copy(calls_);  // for the backward pass too, when the counter has gone on

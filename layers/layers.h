@@ -70,6 +70,22 @@ class ReLU : public Module {
   Variable forward(const Variable& x) override { return relu(x); }
 };
 
+/// Layer normalization of the last dimension (Ba, Kiros, Hinton 2016).
+class LayerNorm : public Module {
+ public:
+  explicit LayerNorm(int64_t channels, float epsilon = 1e-5f);
+  Variable forward(const Variable& x) override { return layer_norm(x, weight_, bias_, epsilon_); }
+
+ private:
+  float epsilon_;
+  Variable weight_, bias_;
+};
+
+class GELU : public Module {
+ public:
+  Variable forward(const Variable& x) override { return gelu(x); }
+};
+
 class MaxPool2d : public Module {
  public:
   explicit MaxPool2d(PoolGeometry geometry) : geometry_(geometry) {}

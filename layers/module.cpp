@@ -1,5 +1,7 @@
 #include "layers/module.h"
 
+#include <algorithm>
+
 namespace la {
 
 Variable Module::operator()(const Variable& x) {
@@ -62,15 +64,31 @@ void Module::to(Device device) {
   for (const Buffer& b : buffers()) *b.tensor = b.tensor->to(device);
 }
 
-void Module::add(std::string name, Module& child) { children_.emplace_back(std::move(name), &child); }
+void Module::check_new(const std::string& name) const {
+  const auto is_it = [&](const auto& pair) { return pair.first == name; };
+  check(std::none_of(children_.begin(), children_.end(), is_it) &&
+            std::none_of(buffers_.begin(), buffers_.end(), is_it) &&
+            std::none_of(parameters_.begin(), parameters_.end(),
+                         [&](const OwnParameter& p) { return p.name == name; }),
+        "a module has two parts of the name \"{}\"", name);
+}
+
+void Module::add(std::string name, Module& child) {
+  check_new(name);
+  children_.emplace_back(std::move(name), &child);
+}
 
 void Module::add(std::string name, Variable& parameter, const Shape& shape, Initializer initializer,
                  Decay decay, int64_t positions) {
+  check_new(name);
   parameter = Variable(Tensor::zeros(shape), true);
   parameters_.push_back(
       {std::move(name), &parameter, std::move(initializer), decay == Decay::yes, positions});
 }
 
-void Module::add(std::string name, Tensor& buffer) { buffers_.emplace_back(std::move(name), &buffer); }
+void Module::add(std::string name, Tensor& buffer) {
+  check_new(name);
+  buffers_.emplace_back(std::move(name), &buffer);
+}
 
 }  // namespace la

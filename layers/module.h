@@ -92,6 +92,7 @@ class Module {
     bool decays;
     int64_t positions;
   };
+  void check_new(const std::string& name) const;
   void collect(const std::string& prefix, std::vector<Parameter>* parameters, std::vector<Buffer>* buffers);
 
   bool training_ = true, initialized_ = false;

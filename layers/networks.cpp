@@ -100,6 +100,9 @@ int64_t count_parameters(Module& module) {
 }  // namespace
 
 std::unique_ptr<Module> make_network(const NetworkOptions& options) {
+  check(options.channels >= 1 && options.image_size >= 1 && options.dim >= 1,
+        "{}: {} channels, image size {} and {} dimensions; expected at least 1 of each", options.name,
+        options.channels, options.image_size, options.dim);
   return find_row(options.name).make(options);
 }
 

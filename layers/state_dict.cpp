@@ -103,4 +103,19 @@ void load_state_dict(Module& module, const StateDict& state) {
   for (const auto& b : module.buffers()) load_tensor(state, b.name, *b.tensor);
 }
 
+void save_module(Module& module, const std::string& path) {
+  std::vector<NamedTensor> tensors;
+  for (const auto& [name, tensor] : state_dict(module)) tensors.push_back({name, tensor});
+  write_safetensors(path, tensors, {});
+}
+
+void load_module(Module& module, const std::string& path) {
+  const SafetensorsFile file = read_safetensors(path);
+  try {
+    load_state_dict(module, file.by_name());
+  } catch (const Error& error) {
+    fail("{}: {}", path, error.what());
+  }
+}
+
 }  // namespace la

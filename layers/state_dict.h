@@ -29,6 +29,11 @@ std::vector<std::pair<std::string, Tensor>> state_dict(Module& module);
 /// have are ignored.
 void load_state_dict(Module& module, const StateDict& state);
 
+/// Writes them to a safetensors file; reads what it holds into a module that has the same. An Error names
+/// the file.
+void save_module(Module& module, const std::string& path);
+void load_module(Module& module, const std::string& path);
+
 /// How a state differs from what a module has, by the names of its tensors.
 struct StateDifference {
   std::vector<std::string> missing;     // the module has, the state has not: they stay as they are

@@ -76,6 +76,12 @@ constexpr DType dtype_of<uint8_t>() {
   return DType::u8;
 }
 
+/// Whether it is the C++ type of a dtype.
+template <class T>
+constexpr bool is_element =
+    std::is_same_v<T, float> || std::is_same_v<T, bf16> || std::is_same_v<T, int32_t> ||
+    std::is_same_v<T, int64_t> || std::is_same_v<T, uint8_t>;
+
 /// Calls f(T{}) with the C++ type of a floating-point dtype; the ops have checked that it is one.
 template <class F>
 decltype(auto) dispatch_float(DType dtype, F&& f) {

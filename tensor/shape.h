@@ -27,7 +27,11 @@ class Shape {
   }
 
   int rank() const { return rank_; }
-  int64_t operator[](int dimension) const { return extents_[dimension < 0 ? rank_ + dimension : dimension]; }
+  int64_t operator[](int dimension) const {
+    if (dimension < -rank_ || dimension >= rank_) [[unlikely]]
+      no_dimension(dimension);
+    return extents_[dimension < 0 ? rank_ + dimension : dimension];
+  }
   const int64_t* begin() const { return extents_.data(); }
   const int64_t* end() const { return extents_.data() + rank_; }
 
@@ -40,9 +44,11 @@ class Shape {
 
   bool operator==(const Shape& other) const = default;
 
-  std::string str() const { return "[" + joined(*this, ", ") + "]"; }
+  std::string str() const;
 
  private:
+  [[noreturn]] void no_dimension(int dimension) const;
+
   std::array<int64_t, max_rank> extents_{};
   int rank_ = 0;
 };

@@ -31,6 +31,7 @@ class Tensor {
   /// A tensor that holds a copy of `values`, which has shape.numel() elements in host memory.
   template <class T>
   static Tensor from(std::span<const T> values, Shape shape, Device device = {}) {
+    static_assert(is_element<T>, "a tensor holds float, bf16, int32_t, int64_t or uint8_t");
     check(static_cast<int64_t>(values.size()) == shape.numel(), "{} values for a tensor of shape {}",
           values.size(), shape);
     Tensor t(std::move(shape), dtype_of<T>(), device);

@@ -25,6 +25,8 @@ for program in la_train la_eval la_embed la_export; do
   "$prefix/bin/$program" --version > /dev/null || fail "$program does not start"
   man -l "$prefix/share/man/man1/$program.1" 2> /dev/null | grep -q -- "--help" || ! command -v man > /dev/null || fail "the manual of $program has no options"
 done
+batch=$("$prefix/bin/la_train" --help | sed -n 's/.*--batch INT=\([0-9]*\).*/\1/p')
+grep -q -- "batch INT=$batch " "$prefix/share/man/man1/la_train.1" || fail "the manual has other values than --help"
 "$prefix/bin/la_train" --preset quick --dry-run --limit 200 | grep -q "share/la/presets/quick.toml" || fail "presets are not found"
 if [ "$(objdump -d "$prefix/lib/libla.so" | grep -c zmm)" = 0 ]; then fail "there is no code for AVX-512"; fi
 

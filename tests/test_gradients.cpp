@@ -168,6 +168,23 @@ std::vector<Tensor> random_inputs(const std::vector<Shape>& shapes, Device devic
 
 }  // namespace
 
+TEST_CASE("backward: losses that share a part must be added, and gradients have the shapes of their inputs") {
+  const Variable x(ops::random_normal({3}, {.seed = 1}), true);
+  const Variable shared = multiply(x, x);
+  backward(sum(shared));
+  CHECK_THROWS_WITH_AS(
+      backward(sum(scale(shared, 2))),
+      "backward: what multiply gave has been differentiated before, by another loss; add the "
+      "losses, and call backward once",
+      Error);
+  const Variable wrong = record("wrong", ops::copy(x.value()), {x},
+                                [](const Tensor&) -> Gradients { return {Tensor::zeros({2})}; });
+  CHECK_THROWS_WITH_AS(backward(sum(wrong)), "wrong: a gradient of shape [2] for input 0 of shape [3]",
+                       Error);
+  CHECK_THROWS_WITH_AS(Variable(Tensor::zeros({2}, DType::i32), true),
+                       doctest::Contains("i32 cannot have a gradient"), Error);
+}
+
 TEST_CASE("gradients of the differentiable functions agree with finite differences" *
           doctest::test_suite("devices")) {
   const WithThreads one(1);  // the tensors are small, and the calls many

@@ -14,6 +14,7 @@
 #include "tensor/io/safetensors.h"
 #include "tensor/ops.h"
 #include "tests/op_case.h"
+#include "tests/temporary_folder.h"
 
 using namespace la;
 
@@ -134,6 +135,42 @@ TEST_CASE("networks cost what is known of them") {
   CHECK(resnet50.layers == 50);
   CHECK(resnet50.parameters == 25'557'032 - 872 * 2049);
   CHECK(resnet50.multiply_adds == 4'089'184'256 - 872 * 2048);
+}
+
+TEST_CASE("a module is written to a file and read back") {
+  const TemporaryFolder folder;
+  struct Pair : Module {
+    Linear a{3, 4};
+    LayerNorm b{4};
+    Pair() {
+      add("a", a);
+      add("b", b);
+    }
+    Variable forward(const Variable& x) override { return b(a(x)); }
+  } from, to;
+  from.initialize(1);
+  to.initialize(2);
+  save_module(from, folder.file("pair.safetensors"));
+  load_module(to, folder.file("pair.safetensors"));
+  const Variable x(ops::random_normal({2, 3}, {.seed = 3}));
+  CHECK(from(x).value().to_vector<float>() == to(x).value().to_vector<float>());
+  Linear other(3, 4);
+  CHECK_THROWS_WITH_AS(load_module(other, folder.file("pair.safetensors")),
+                       doctest::Contains("pair.safetensors: the state has no tensor \"weight\""), Error);
+}
+
+TEST_CASE("two parts of a module cannot have one name") {
+  struct Twice : Module {
+    Linear a{3, 4}, b{3, 4};
+    Twice() {
+      add("fc", a);
+      add("fc", b);
+    }
+    Variable forward(const Variable& x) override { return a(x); }
+  };
+  CHECK_THROWS_WITH_AS(Twice(), "a module has two parts of the name \"fc\"", Error);
+  CHECK_THROWS_WITH_AS(make_network({.name = "resnet18", .dim = 0}), doctest::Contains("0 dimensions"),
+                       Error);
 }
 
 TEST_CASE("a network takes from a state what fits, and says what does not") {
