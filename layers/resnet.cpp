@@ -1,6 +1,6 @@
 #include "layers/resnet.h"
 
-#include "tensor/format.h"
+#include "tensor/error.h"
 
 namespace la {
 namespace {
@@ -32,6 +32,13 @@ Conv2d::Options stem_convolution(Stem stem) {
   fail("there is no such stem");
 }
 
+/// The batch norm and ReLU that a stage in pre-activation form begins with.
+Module* first_activation(Module& stage) {
+  for (const auto& [name, part] : stage.children().front().second->children())
+    if (name == "bn1") return part;
+  fail("the stage does not begin with batch norm");
+}
+
 }  // namespace
 
 ResNet::ResNet(const ResNetOptions& o)
@@ -60,10 +67,12 @@ ResNet::ResNet(const ResNetOptions& o)
 }
 
 std::vector<std::pair<std::string, Module*>> ResNet::stages() {
-  Module* const first = pre_activation_ ? static_cast<Module*>(&conv1_) : &bn1_;
-  std::vector<std::pair<std::string, Module*>> result{{"stem", max_pool_ ? max_pool_.get() : first}};
+  Module* const stem = max_pool_ ? static_cast<Module*>(max_pool_.get()) : &bn1_;
+  std::vector<std::pair<std::string, Module*>> result{{"stem", stem}};
   for (const auto& stage : stages_) result.emplace_back(formatted("layer{}", result.size()), stage.get());
-  if (pre_activation_) result.back().second = &bn1_;
+  if (!pre_activation_) return result;
+  for (size_t s = 0; s < stages_.size(); ++s) result[s].second = first_activation(*stages_[s]);
+  result.back().second = &bn1_;
   return result;
 }
 

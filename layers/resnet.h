@@ -32,7 +32,8 @@ class ResNet : public Module {
  public:
   explicit ResNet(const ResNetOptions& options);
   Variable forward(const Variable& x) override;
-  /// stem, layer1 ...; in pre-activation form the last one is taken after its norm.
+  /// stem, layer1 ...; in pre-activation form after the batch norm and ReLU that the next stage begins with, as
+  /// the original program reads them out.
   std::vector<std::pair<std::string, Module*>> stages() override;
 
  private:

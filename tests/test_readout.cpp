@@ -10,6 +10,7 @@
 #include "evaluation/readout.h"
 #include "layers/layers.h"
 #include "layers/networks.h"
+#include "tensor/ops.h"
 #include "tests/temporary_folder.h"
 
 using namespace la;
@@ -122,6 +123,28 @@ TEST_CASE("large features are averaged before they are read") {
   CHECK(readout_features(Tensor::zeros({2, 56, 56, 64})).shape() == Shape{2, 28 * 28 * 64});
   CHECK(readout_features(Tensor::zeros({1, 112, 112, 64})).shape() == Shape{1, 28 * 28 * 64});
   CHECK(readout_features(Tensor::zeros({3, 10})).shape() == Shape{3, 10});
+}
+
+TEST_CASE("the stages of pre-activation networks are read out after batch norm and ReLU") {
+  for (const auto& [name, expansion] : {std::pair("preact-resnet18", 1), std::pair("preact-resnet50", 4)}) {
+    CAPTURE(name);
+    const auto network = make_network({.name = name, .image_size = 64, .dim = 8});
+    network->initialize(1);
+    network->set_training(false);
+    std::vector<Module*> modules;
+    for (const auto& [stage, module] : network->stages()) modules.push_back(module);
+    NoGrad no_grad;
+    const auto outputs =
+        outputs_of(*network, modules, Variable(ops::random_normal({1, 64, 64, 3}, {.seed = 2})));
+    const std::vector<int64_t> channels{64, 64 * expansion, 128 * expansion, 256 * expansion,
+                                        512 * expansion};
+    REQUIRE(outputs.size() == channels.size());
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      CHECK(outputs[i].size(3) == channels[i]);
+      const std::vector<float> values = outputs[i].to_vector<float>();
+      CHECK(*std::min_element(values.begin(), values.end()) == 0);
+    }
+  }
 }
 
 TEST_CASE("every network has stages, whose outputs shrink and can be had by name") {
