@@ -26,7 +26,7 @@ std::string velocity_name(const Module::Parameter& parameter) { return "la.veloc
 TrainerState Trainer::state() {
   read_losses();
   TrainerState state;
-  for (auto& [name, tensor] : state_dict(*network_)) state.tensors.push_back({name, tensor});
+  state.tensors = state_dict(*network_);
   const auto parameters = network_->parameters();
   for (size_t i = 0; i < parameters.size(); ++i)
     state.tensors.push_back(

@@ -65,11 +65,11 @@ void load_tensor(const StateDict& state, const std::string& name, const Module::
               .raw());
 }
 
-std::vector<std::pair<std::string, Tensor>> state_dict(Module& module) {
-  std::vector<std::pair<std::string, Tensor>> state;
+std::vector<NamedTensor> state_dict(Module& module) {
+  std::vector<NamedTensor> state;
   for (const auto& p : module.parameters())
-    state.emplace_back(p.name, to_torch_layout(p, p.variable->value()));
-  for (const auto& b : module.buffers()) state.emplace_back(b.name, ops::copy(b.tensor->to(Device::cpu())));
+    state.push_back({p.name, to_torch_layout(p, p.variable->value())});
+  for (const auto& b : module.buffers()) state.push_back({b.name, ops::copy(b.tensor->to(Device::cpu()))});
   return state;
 }
 
@@ -103,11 +103,7 @@ void load_state_dict(Module& module, const StateDict& state) {
   for (const auto& b : module.buffers()) load_tensor(state, b.name, *b.tensor);
 }
 
-void save_module(Module& module, const std::string& path) {
-  std::vector<NamedTensor> tensors;
-  for (const auto& [name, tensor] : state_dict(module)) tensors.push_back({name, tensor});
-  write_safetensors(path, tensors, {});
-}
+void save_module(Module& module, const std::string& path) { write_safetensors(path, state_dict(module), {}); }
 
 void load_module(Module& module, const std::string& path) {
   const SafetensorsFile file = read_safetensors(path);

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "layers/module.h"
@@ -23,7 +22,7 @@ void load_tensor(const StateDict& state, const std::string& name, const Module::
                  const Tensor& destination);
 
 /// Copies of all parameters and buffers, in host memory.
-std::vector<std::pair<std::string, Tensor>> state_dict(Module& module);
+std::vector<NamedTensor> state_dict(Module& module);
 
 /// Copies the values into the module's parameters and buffers; names that the module doesn't
 /// have are ignored.

@@ -181,7 +181,7 @@ TEST_CASE("a network takes from a state what fits, and says what does not") {
   StateDict state;
   for (const auto& [name, tensor] : state_dict(*from)) state.emplace(name, tensor);
   CHECK(load_matching_state(*to, state).missing.empty());
-  CHECK(state_dict(*to)[0].second.to_vector<float>() == state_dict(*from)[0].second.to_vector<float>());
+  CHECK(state_dict(*to)[0].tensor.to_vector<float>() == state_dict(*from)[0].tensor.to_vector<float>());
 
   state.erase("layer1.0.bn1.running_mean");
   state.emplace("classifier.weight", Tensor({3}));

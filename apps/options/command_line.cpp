@@ -179,7 +179,7 @@ bool parse_command_line(const ProgramInfo& program, OptionTable& table, int argc
     print("{}", line.wants_help ? help_text(program, table) : version_text(program));
     return false;
   }
-  for (const auto& [name, value] : line.given) table.set(name, value);
+  table.set(line.given);
   table.check_required();
   return true;
 }

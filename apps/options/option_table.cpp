@@ -97,6 +97,10 @@ void OptionTable::set(const std::string& name, const std::string& value) try {
   throw UsageError(formatted("--{}: {}", name, error.what()));
 }
 
+void OptionTable::set(const std::vector<std::pair<std::string, std::string>>& given) {
+  for (const auto& [name, value] : given) set(name, value);
+}
+
 void OptionTable::set_from_file(const std::string& path) try {
   for (const auto& [entry, file] : read_preset(path)) {
     Option* const option = find_option(option_name(entry.key, names()));

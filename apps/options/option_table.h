@@ -10,6 +10,7 @@
 #include <limits>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "apps/options/arguments.h"
@@ -155,6 +156,7 @@ class OptionTable {
 
   /// Sets options, in their order, and notes that they were given. A UsageError that names the option.
   void set(const std::string& name, const std::string& value);
+  void set(const std::vector<std::pair<std::string, std::string>>& given);
   /// Sets what a preset file says. A UsageError that names file, line and option.
   void set_from_file(const std::string& path);
   /// A UsageError for what is required and was not given.

@@ -41,10 +41,6 @@ struct Table {
   Table(const Table&) = delete;
 };
 
-void apply(const CommandLine& line, OptionTable& table) {
-  for (const auto& [name, value] : line.given) table.set(name, value);
-}
-
 /// The help, with the values that the options have in the preset.
 std::string help_with_values(const CommandLine& line, const std::string& presets) {
   Config config;
@@ -90,7 +86,7 @@ Config config_to_resume(const CommandLine& line, std::vector<std::string>& notes
 
   Config config = stored;
   Table after(config);
-  apply(line, after.options);
+  after.options.set(line.given);
   for (const auto& [name, value] : line.given) {
     const Option& option = *after.options.find(name);
     const std::string was = before.options.find(name)->get();
@@ -135,7 +131,7 @@ Config config_to_begin(const CommandLine& line, const std::string& presets, std:
     notes.push_back(
         "configuration: k, m and the like are chosen for --limit pictures, not taken from the preset");
   }
-  apply(line, table.options);
+  table.options.set(line.given);
   check(!config.run.resume, "resume belongs on the command line, together with --run FOLDER");
   return config;
 }

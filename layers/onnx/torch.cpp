@@ -102,7 +102,7 @@ Json options_of(const TracedCall& call) {
 
 TorchModel to_torch(Module& network, const InputFormat& input) {
   TorchModel result{.weights = {}, .network = {}, .loader = loader};
-  for (const auto& [name, tensor] : state_dict(network)) result.weights.push_back({name, tensor});
+  result.weights = state_dict(network);
 
   std::map<std::string, Json> names;  // of parameters; the numbers of values
   for (const auto& p : network.parameters()) names[identity_of(p.variable->value())] = p.name;
