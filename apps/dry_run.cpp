@@ -34,7 +34,8 @@ double seconds_of_step(Trainer& trainer) {
 /// Seconds of all clusterings of an epoch, from one assignment of a part of the bank.
 double seconds_of_clustering(const MemoryBank& bank, const Config& config) {
   const Tensor part = bank.vectors().rows(0, std::min<int64_t>(bank.size(), 8192));
-  const Tensor centroids = bank.vectors().rows(0, config.la.kmeans.clusters);
+  const auto& m = config.la.clusters;
+  const Tensor centroids = bank.vectors().rows(0, *std::max_element(m.begin(), m.end()));
   const auto assign = [&] { ops::nearest_centroid(part, centroids).labels.to_vector<int32_t>(); };
   assign();
   const double begin = now();
@@ -54,10 +55,10 @@ void dry_run(const Config& config, const DataSource& data, Device device,
     Trainer trainer(config, *data.train, view, device);
     for (const std::string& line : describe_run(config, data, trainer, choices)) say(line);
     steps = trainer.steps_per_epoch();
-    say(formatted("steps      {} an epoch, {} in all", steps, steps * config.optimizer.epochs));
+    say(formatted("steps      {} an epoch, {} in all", steps, trainer.steps_of_run()));
     if (config.optimizer.warm_start_epochs > 0) ir_step = seconds_of_step(trainer);
     if (config.la.close_neighbors == CloseNeighborKind::kmeans)
-      clustering = seconds_of_clustering(trainer.bank(), config) / config.la.cluster_every;
+      clustering = seconds_of_clustering(trainer.bank(), config) / config.la.cluster_every.epochs(steps);
   }
   if (config.optimizer.epochs > config.optimizer.warm_start_epochs) {
     // LA from the first epoch on; its close neighbors are the nearest ones, which need no clusters and cost

@@ -87,22 +87,24 @@ EvalResults::~EvalResults() = default;
 
 Json& EvalResults::mine() { return (*all_)["evaluations"][number_]; }
 
-void EvalResults::add_knn(int64_t k, float temperature, double top1) {
-  if (!std::exchange(knn_shown_, true))
+void EvalResults::add_knn(const std::string& vectors, int64_t k, float temperature, double top1) {
+  if (std::exchange(knn_shown_, vectors) != vectors)
     print(
-        "\nnearest neighbors (train embeddings recomputed, center crop, weights exp(similarity / {}))\n"
+        "\nnearest neighbors ({}, center crop, weights exp(similarity / {}))\n"
         "  {:>4}  {:>7}\n",
-        temperature, "k", "top-1");
+        vectors, temperature, "k", "top-1");
   print("  {:>4}  {:>5.2f} %\n", k, percent(top1));
-  put(mine()["knn"], {{"k", k}, {"temperature", shortest(temperature)}}, {{"top1", top1}});
+  put(mine()["knn"], {{"vectors", vectors}, {"k", k}, {"temperature", shortest(temperature)}},
+      {{"top1", top1}});
   write();
 }
 
 void EvalResults::add_readout(const std::string& labels, const ReadoutOptions& options,
                               const std::vector<StageReadout>& stages) {
   print("\nlinear readout ({}, {}, batch {}, learning rate {})\n  {:<10}{:>10}  {:>18}{}\n", labels,
-        counted(options.epochs, "epoch"), options.batch, options.learning_rate, "stage", "features",
-        "center crop 1 / 5", options.ten_crop ? "    ten-crop 1 / 5" : "");
+        options.steps > 0 ? counted(options.steps, "step") : counted(options.epochs, "epoch"), options.batch,
+        options.learning_rate, "stage", "features", "center crop 1 / 5",
+        options.ten_crop ? "    ten-crop 1 / 5" : "");
   for (const StageReadout& s : stages) {
     print("  {:<10}{:>10}  {:>7.2f} / {:>6.2f} %", s.stage, s.features.numel(), percent(s.one_crop.top1),
           percent(s.one_crop.top5));
@@ -113,13 +115,14 @@ void EvalResults::add_readout(const std::string& labels, const ReadoutOptions& o
       accuracy["ten_crop_top5"] = s.ten_crop.top5;
     }
     print("\n");
+    const bool by_steps = options.steps > 0;
     const Json key{{"labels", labels},
                    {"stage", s.stage},
-                   {"epochs", options.epochs},
+                   {by_steps ? "steps" : "epochs", by_steps ? options.steps : options.epochs},
                    {"batch", options.batch},
                    {"learning_rate", shortest(options.learning_rate)},
                    {"weight_decay", shortest(options.weight_decay)},
-                   {"fixed_crop", options.fixed_crop},
+                   {"fixed_crop", name_of(options.fixed_crop)},
                    {"jitter", shortest(options.jitter)},
                    {"grayscale", shortest(options.grayscale)},
                    {"seed", options.seed}};

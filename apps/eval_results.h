@@ -24,7 +24,7 @@ class EvalResults {
   ~EvalResults();
 
   const std::string& path() const { return path_; }
-  void add_knn(int64_t k, float temperature, double top1);
+  void add_knn(const std::string& vectors, int64_t k, float temperature, double top1);
   void add_readout(const std::string& labels, const ReadoutOptions& options,
                    const std::vector<StageReadout>& stages);
 
@@ -35,7 +35,7 @@ class EvalResults {
   std::string path_;
   std::unique_ptr<nlohmann::ordered_json> all_;  // the file
   size_t number_ = 0;                            // of this evaluation in it
-  bool knn_shown_ = false;
+  std::string knn_shown_;                        // which vectors the table under way is of
 };
 
 }  // namespace la

@@ -13,6 +13,7 @@
 #include "data/subset.h"
 #include "evaluation/knn.h"
 #include "evaluation/readout.h"
+#include "la/model.h"
 #include "tensor/clock.h"
 #include "tensor/format.h"
 
@@ -23,7 +24,7 @@ namespace {
 struct EvalOptions {
   ModelOptions model;
   std::string out;
-  bool knn_only = false, readout_only = false, force = false;
+  bool knn_only = false, readout_only = false, bank = false, force = false;
   float temperature = 0.07f;
   ReadoutOptions readout;
   std::vector<double> low_shot;  // percent of the labels
@@ -44,10 +45,18 @@ void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& optio
   const LabeledVectors test_vectors = test ? embedded(*test) : train_vectors;
   if (test) print_warnings(*test);
   const auto accuracy = test ? knn_accuracy : leave_one_out_accuracy;
-  for (const int64_t k : {1, 200})
-    results.add_knn(
-        k, options.temperature,
-        accuracy(train_vectors, test_vectors, {.neighbors = k, .temperature = options.temperature}));
+  const auto vote = [&](const char* vectors, const LabeledVectors& voters) {
+    for (const int64_t k : {1, 200})
+      results.add_knn(vectors, k, options.temperature,
+                      accuracy(voters, test_vectors, {.neighbors = k, .temperature = options.temperature}));
+  };
+  vote("train embeddings recomputed", train_vectors);
+  if (!options.bank) return;
+  const Tensor bank = load_bank(model.checkpoint).to(device);
+  check(bank.size(0) == data.train->size(),
+        "{}: its memory bank is of {} pictures; `data`, of {}, is not what it was trained on",
+        model.checkpoint, bank.size(0), data.train->size());
+  vote("vectors of the memory bank", {bank, labels_of(*data.train)});
 }
 
 /// False if the user interrupted it.
@@ -62,14 +71,14 @@ bool evaluate_readout(Model& model, const Dataset& train, const Dataset& test, c
           [&](const ReadoutProgress& p) {
             print_warnings(train);
             ++done;
-            const auto left = static_cast<double>(p.steps * (options.epochs - p.epoch) - p.step - 1);
+            const auto left = static_cast<double>(p.steps - p.done - 1);
             const double seconds = now() - start;
             if (std::isfinite(p.loss))
-              progress.update(formatted(
-                  "readout ({}) epoch {}/{} step {}/{} loss {:.4f} lr {:.3g} {:.0f} images/s, {} left",
-                  labels, p.epoch + 1, options.epochs, p.step + 1, p.steps, p.loss, p.learning_rate,
-                  static_cast<double>(done * options.batch) / seconds,
-                  duration_text(left * seconds / static_cast<double>(done))));
+              progress.update(
+                  formatted("readout ({}) epoch {} step {}/{} loss {:.4f} lr {:.3g} {:.0f} images/s, {} left",
+                            labels, p.epoch + 1, p.done + 1, p.steps, p.loss, p.learning_rate,
+                            static_cast<double>(done * options.batch) / seconds,
+                            duration_text(left * seconds / static_cast<double>(done))));
             return interrupted() == 0;
           }};
   const std::vector<StageReadout> stages = linear_readout(model, train, test, options, observer);
@@ -133,6 +142,8 @@ OptionTable options_of(EvalOptions& options) {
   t.add("force", options.force, "overwrite a file --out that holds something else");
   t.group("Nearest neighbors");
   t.add("knn-only", options.knn_only, "leave out the linear readout");
+  t.add("bank", options.bank,
+        "also by the vectors of the memory bank, where --data are the pictures of the run");
   t.add("temperature", options.temperature, above(0), "of the neighbors' weights");
   t.group("Linear readout");
   ReadoutOptions& readout = options.readout;
@@ -143,10 +154,13 @@ OptionTable options_of(EvalOptions& options) {
   t.add("low-shot", options.low_shot, between(0, 100),
         "readout with so many percent of the labels, such as 1,10; empty: with all");
   t.add("epochs", readout.epochs, at_least(1), "of the readout");
+  t.add("steps", readout.steps, at_least(0), "where it ends, in place of --epochs; 0: after the epochs");
   t.add("learning-rate-drops", readout.drops, at_least(1),
-        "epochs after which the rate is divided by 10; empty: 3/7 and 6/7 of them");
+        "epochs (or steps, as '300270 steps') after which the rate is divided by 10; empty: 3/7 and 6/7 of "
+        "all");
   t.add("fixed-crop", readout.fixed_crop,
-        "train on squares of 7/8 of the shorter side, not on crops of random size and shape");
+        "train on squares of 7/8 of the shorter side, anywhere or within the central square; no: on crops of "
+        "random size and shape");
   t.add("jitter", readout.jitter, share,
         "of the training views: strength of the change of brightness, contrast, saturation and hue");
   t.add("grayscale", readout.grayscale, share, "of the training views: probability of losing the colors");

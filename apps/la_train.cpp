@@ -121,6 +121,13 @@ void save_if_interrupted(Trainer& trainer, const Dataset& train, const RunFolder
   throw Interrupted();
 }
 
+void cluster_if_due(Trainer& trainer, RunReport& report) {
+  if (!trainer.clusters_due()) return;
+  const double begin = now();
+  const BankClusters clusters = trainer.cluster_bank(report.progress());
+  report.clusters(clusters, now() - begin);
+}
+
 void evaluate(Trainer& trainer, const Evaluator& evaluator, RunReport& report, Phase phase) {
   report.accuracy(evaluator,
                   evaluator.evaluate(trainer.network(), trainer.bank().vectors(), report.progress()), phase);
@@ -182,12 +189,11 @@ int train(Config config, const Lines& notes) {
 
     while (!trainer.finished()) {
       save_if_interrupted(trainer, pictures, folder);
-      const double begin = now();
-      const std::vector<KMeansResult> clusterings = trainer.begin_epoch(report.progress());
-      report.clusterings(clusterings, now() - begin);
-
+      trainer.begin_epoch();
+      report.begin_epoch();
       for (bool more = true; more;) {
         save_if_interrupted(trainer, pictures, folder);
+        cluster_if_due(trainer, report);
         StepReport step;
         more = trainer.train_step(step);
         report.step(step);

@@ -55,7 +55,7 @@ std::vector<std::string> describe_run(const Config& config, const DataSource& da
                             config.optimizer.epochs - config.optimizer.warm_start_epochs,
                             counted(trainer.steps_per_epoch(), "step"), config.optimizer.batch));
   lines.push_back(formatted("           background k = {}, clusterings H = {}, clusters m = {}",
-                            config.la.background, config.la.clusterings, config.la.kmeans.clusters));
+                            config.la.background, config.la.clusterings, joined(config.la.clusters, ",")));
   for (const std::string& choice : choices) lines.push_back("           chosen: " + choice);
   lines.push_back(formatted("memory     pictures {}, bank {}, cluster labels {}, activations about {}",
                             memory_text(data.train->memory_bytes()),

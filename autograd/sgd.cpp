@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "tensor/format.h"
 #include "tensor/ops.h"
 
 namespace la {
@@ -11,6 +12,14 @@ namespace la {
 void Sgd::update(std::span<const OptimizerSlot> slots, const Tensor& learning_rate,
                  const Clipping& clipping) {
   ops::sgd_step(slots, learning_rate, options_, clipping);
+}
+
+std::string TrainingTime::str() const { return formatted("{}{}", count, in_steps ? " steps" : ""); }
+
+std::vector<double> to_epochs(const std::vector<TrainingTime>& times, int64_t steps_per_epoch) {
+  std::vector<double> epochs;
+  for (const TrainingTime& time : times) epochs.push_back(time.epochs(steps_per_epoch));
+  return epochs;
 }
 
 float Schedule::at(double epoch) const {

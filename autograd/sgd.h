@@ -1,6 +1,8 @@
 // Stochastic gradient descent with momentum and weight decay, and the schedules of the learning rate.
 #pragma once
 
+#include <cstdint>
+#include <string>
 #include <vector>
 
 #include "autograd/optimizer.h"
@@ -28,6 +30,20 @@ class Sgd : public Optimizer {
 
   Options options_;
 };
+
+/// A time in training: after so many epochs or, as published schedules often count, steps.
+struct TrainingTime {
+  double count = 0;
+  bool in_steps = false;
+
+  double epochs(int64_t steps_per_epoch) const {
+    return in_steps ? count / static_cast<double>(steps_per_epoch) : count;
+  }
+  /// "30" or "300270 steps".
+  std::string str() const;
+  bool operator==(const TrainingTime&) const = default;
+};
+std::vector<double> to_epochs(const std::vector<TrainingTime>& times, int64_t steps_per_epoch);
 
 /// The learning rate as a function of the time in epochs (fractional).
 struct Schedule {

@@ -8,14 +8,17 @@
 namespace la {
 namespace {
 
-/// Share of the shorter side that is shown for evaluation: 224 of 256 pixels.
-
 /// A crop of random area and aspect. After ten tries that do not fit, the largest centered one
 /// of allowed aspect.
 Crop random_crop(const AugmentationOptions& o, float height, float width, RandomGenerator& random) {
-  if (o.fixed_crop) {
-    const float side = central_share * std::min(height, width);
-    return {random.uniform(0.0f, width - side), random.uniform(0.0f, height - side), side, side};
+  if (o.fixed_crop != FixedCrop::no) {
+    const float shorter = std::min(height, width), side = central_share * shorter;
+    const auto begin = [&](float extent) {
+      const float margin = o.fixed_crop == FixedCrop::central ? (extent - shorter) / 2 : 0.0f;
+      return random.uniform(margin, extent - margin - side);
+    };
+    const float x = begin(width), y = begin(height);
+    return {x, y, side, side};
   }
   const float log_aspect = std::log(o.crop_max_aspect);
   for (int attempt = 0; attempt < 10; ++attempt) {

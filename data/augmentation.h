@@ -11,10 +11,13 @@
 
 namespace la {
 
+/// Crops of fixed size, squares of 7/8 of the shorter side: anywhere in the picture, or within its central
+/// square, as the original program takes them.
+enum class FixedCrop { no, anywhere, central };
+
 struct AugmentationOptions {
-  int size = 224;  // height and width of a view
-  /// Crops are squares of 7/8 of the shorter side, anywhere in the picture; else of random area and aspect.
-  bool fixed_crop = false;
+  int size = 224;                        // height and width of a view
+  FixedCrop fixed_crop = FixedCrop::no;  // else crops are of random area and aspect
   /// Area of the crop as a share of the picture's: uniform from here to 1.
   float crop_min_area = 0.2f;
   /// Width / height of the crop: log-uniform from 1 / this to this.

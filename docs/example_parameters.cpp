@@ -12,7 +12,7 @@ using namespace la;
 struct LayerScale : Module {
   Variable gamma;
 
-  explicit LayerScale(int64_t columns) { add("gamma", gamma, {columns}, constant(0.1f), Decay::no); }
+  explicit LayerScale(int64_t columns) { add("gamma", gamma, {columns}, constant(0.1f), Role::norm); }
 
   Variable forward(const Variable& x) override {  // x: [R, C]
     return x * broadcast(gamma, 0, x.shape()[0]);

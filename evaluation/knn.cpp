@@ -166,10 +166,12 @@ Accuracy Evaluator::evaluate(Module& network, const Tensor& bank, const Progress
   if (leaves_one_out()) {
     const LabeledVectors all = embedded(*labeled_train_);
     return {.knn200 = leave_one_out_accuracy(all, all, knn_),
+            .bank_knn200 = leave_one_out_accuracy(bank_vectors, all, knn_),
             .knn1 = leave_one_out_accuracy(bank_vectors, all, {.neighbors = 1})};
   }
   const LabeledVectors test = embedded(*labeled_test_);
   return {.knn200 = knn_accuracy(embedded(*labeled_train_), test, knn_),
+          .bank_knn200 = knn_accuracy(bank_vectors, test, knn_),
           .knn1 = knn_accuracy(bank_vectors, test, {.neighbors = 1})};
 }
 
@@ -200,6 +202,7 @@ std::string Evaluator::tested() const {
 }
 
 std::string Evaluator::knn_protocol() const { return protocol("train embeddings recomputed"); }
+std::string Evaluator::bank_knn_protocol() const { return protocol("vectors of the memory bank"); }
 std::string Evaluator::pixel_protocol() const { return protocol("normalized pixels of unit length"); }
 
 std::string Evaluator::bank_protocol() const {

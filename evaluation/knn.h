@@ -50,8 +50,9 @@ double leave_one_out_accuracy(const LabeledVectors& all, const LabeledVectors& g
                               const KnnOptions& options);
 
 struct Accuracy {
-  double knn200 = 0;  // k = 200, embeddings of the training pictures recomputed
-  double knn1 = 0;    // the label of the nearest vector of the memory bank
+  double knn200 = 0;       // k = 200, embeddings of the training pictures recomputed
+  double bank_knn200 = 0;  // k = 200, vectors of the memory bank
+  double knn1 = 0;         // the label of the nearest vector of the memory bank
 };
 
 /// Evaluates a network on a test set, and says by which protocol; without a test set, on the training
@@ -74,6 +75,7 @@ class Evaluator {
 
   /// The protocols in words, as they stand beside each accuracy.
   std::string knn_protocol() const;
+  std::string bank_knn_protocol() const;
   std::string pixel_protocol() const;
   std::string bank_protocol() const;
 

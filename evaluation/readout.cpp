@@ -129,16 +129,17 @@ class Training {
                                             .threads = options_.loader_threads,
                                             .seed = options_.seed,
                                             .device = device_});
+    const int64_t an_epoch = loader->steps_per_epoch(), all = steps_of_all(an_epoch);
     const Schedule schedule{.kind = Schedule::Kind::step,
                             .base = options_.learning_rate,
-                            .epochs = static_cast<double>(options_.epochs),
-                            .drops = drops()};
-    for (int epoch = restore(); epoch < options_.epochs; ++epoch) {
+                            .drops = to_epochs(drops(all), an_epoch)};
+    for (int epoch = restore(); epoch * an_epoch < all; ++epoch) {
       loader->start_epoch(epoch, 0);
-      const int64_t steps = loader->steps_per_epoch();
+      const int64_t before = epoch * an_epoch, steps = std::min(an_epoch, all - before);
       for (int64_t step = 0; step < steps; ++step) {
-        ReadoutProgress progress{.epoch = epoch, .step = step, .steps = steps};
-        progress.learning_rate = schedule.at(epoch + static_cast<double>(step) / static_cast<double>(steps));
+        ReadoutProgress progress{.epoch = epoch, .step = step, .done = before + step, .steps = all};
+        progress.learning_rate =
+            schedule.at(static_cast<double>(progress.done) / static_cast<double>(an_epoch));
         sgd_->set_learning_rate(progress.learning_rate);
         loader->next();
         progress.loss = train_step(*loader, observer.wants_loss());
@@ -150,9 +151,13 @@ class Training {
   }
 
  private:
-  std::vector<double> drops() const {
-    if (options_.drops.empty()) return {options_.epochs * 3 / 7.0, options_.epochs * 6 / 7.0};
-    return {options_.drops.begin(), options_.drops.end()};
+  int64_t steps_of_all(int64_t steps_per_epoch) const {
+    return options_.steps > 0 ? options_.steps : options_.epochs * steps_per_epoch;
+  }
+  std::vector<TrainingTime> drops(int64_t steps) const {
+    if (!options_.drops.empty()) return options_.drops;
+    const auto all = static_cast<double>(steps);
+    return {{all * 3 / 7, true}, {all * 6 / 7, true}};
   }
 
   /// Of each stage, f32 [B, features].
@@ -255,9 +260,10 @@ class Training {
   /// What must be the same for a state to go on from.
   std::string identity() const {
     const ReadoutOptions& o = options_;
-    return formatted("{} {} {} {} {} {} {} {} {} {} {} {} {}", model_.checkpoint, train_->description(),
-                     joined(o.stages, ","), o.epochs, joined(drops(), ","), o.batch, o.learning_rate,
-                     o.momentum, o.weight_decay, o.fixed_crop, o.jitter, o.grayscale, o.seed);
+    return formatted("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", model_.checkpoint, train_->description(),
+                     joined(o.stages, ","), o.epochs, o.steps, joined(o.drops, ","), o.batch, o.learning_rate,
+                     o.momentum, o.weight_decay, static_cast<int>(o.fixed_crop), o.jitter, o.grayscale,
+                     o.seed);
   }
 
   void save(int epochs_done) const {

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "autograd/sgd.h"
+#include "data/augmentation.h"
 #include "data/dataset.h"
 #include "evaluation/model.h"
 
@@ -20,15 +22,16 @@ constexpr const char* pixels_readout = "pixels";
 struct ReadoutOptions {
   // The two above, or names for find_module; empty: the pixels, all stages of the network, the embedding.
   std::vector<std::string> stages = {};
-  std::vector<int> drops = {};  // epochs after which the rate is divided by 10; empty: 3/7 and 6/7 of them
+  std::vector<TrainingTime> drops = {};  // when the rate is divided by 10; empty: after 3/7 and 6/7
   int epochs = 70;
+  int64_t steps = 0;  // where it ends, wherever that falls in an epoch; 0: after the epochs
   int batch = 128;
   float learning_rate = 0.01f;
   float momentum = 0.9f;
   float weight_decay = 1e-4f;
   // Of the training views, as in AugmentationOptions. The original reads out from ResNets and VGG16 on views
   // with jitter 0.4 and grayscale 0.2, from AlexNet on crops and mirror images alone.
-  bool fixed_crop = false;
+  FixedCrop fixed_crop = FixedCrop::no;
   float jitter = 0, grayscale = 0;
   bool ten_crop = false;  // also the mean of the class probabilities of ten views
   int loader_threads = 1;
@@ -48,9 +51,10 @@ struct StageReadout {
 };
 
 struct ReadoutProgress {
-  int epoch = 0;  // from 0
-  int64_t step = 0, steps = 0;
-  double loss = 0;  // mean over the stages, of this step; a NaN where it was not read
+  int epoch = 0;                // from 0
+  int64_t step = 0;             // of the epoch, from 0
+  int64_t done = 0, steps = 0;  // steps of all epochs: before this one, and in all
+  double loss = 0;              // mean over the stages, of this step; a NaN where it was not read
   float learning_rate = 0;
 };
 /// Told of each step; false stops the training after it. `wants_loss` says beforehand whether to read the

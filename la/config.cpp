@@ -39,16 +39,30 @@ Chosen in_proportion(int papers, int64_t pictures, int64_t at_least) {
 }
 
 /// After 60 % and 80 % of the epochs, rounded up; one drop if they fall together.
-std::vector<double> default_drops(int epochs) {
+std::vector<TrainingTime> default_drops(int epochs) {
   const int first = (epochs * 6 + 9) / 10, second = (epochs * 8 + 9) / 10;
-  std::vector<double> drops{static_cast<double>(first)};
-  if (first < second) drops.push_back(second);
+  std::vector<TrainingTime> drops{{static_cast<double>(first)}};
+  if (first < second) drops.push_back({static_cast<double>(second)});
   return drops;
+}
+
+void check_increasing(const std::vector<TrainingTime>& drops, int64_t steps_per_epoch) {
+  const std::vector<double> epochs = to_epochs(drops, steps_per_epoch);
+  check(std::adjacent_find(epochs.begin(), epochs.end(), std::greater_equal()) == epochs.end(),
+        "`learning_rate_drops` {} must increase", joined(drops, ","));
+}
+
+int64_t steps_per_epoch(const OptimizerOptions& optimizer, int64_t pictures) {
+  return std::max<int64_t>(pictures / optimizer.batch, 1);
 }
 
 using Lines = std::vector<std::string>;
 
 void choose_background(LaOptions& options, int64_t pictures, Lines& lines) {
+  if (options.whole_background) {
+    options.background = static_cast<int>(pictures);
+    lines.push_back(formatted("background k = {}: the whole bank", pictures));
+  }
   if (options.background != 0) return;
   constexpr int papers_background = 4096;
   // More than a cluster has, which in the paper's proportion is some 43 pictures: where all background
@@ -74,6 +88,14 @@ void choose_close_neighbors(LaOptions& options, const std::string& network, int6
         formatted("`close_count` = {}: about as many as a k-means cluster would have", options.close_count));
     return;
   }
+  if (options.close_neighbors == CloseNeighborKind::components) {
+    options.clusterings = 1;
+    return;
+  }
+  if (options.clusterings == 0 && options.clusters.size() > 1) {
+    options.clusterings = static_cast<int>(options.clusters.size());
+    lines.push_back(formatted("clusterings H = {}: one for each of `clusters`", options.clusterings));
+  }
   if (options.clusterings == 0) {
     constexpr int64_t worth_many_clusterings = 1'000'000;  // pictures
     constexpr int fewest_in_paper = 3;
@@ -82,8 +104,8 @@ void choose_close_neighbors(LaOptions& options, const std::string& network, int6
     lines.push_back(formatted("clusterings H = {}: the {}", options.clusterings,
                               many ? "paper's for this network" : "fewest in the paper"));
   }
-  if (options.kmeans.clusters == 0) {
-    options.kmeans.clusters = clusters;
+  if (options.clusters.empty() || options.clusters == std::vector<int>{0}) {
+    options.clusters = {clusters};
     lines.push_back(formatted("clusters m = {}: {}", clusters, reason));
   }
 }
@@ -118,12 +140,15 @@ void validate(const Config& config) {
   check(config.run.init_without.empty() || !config.run.init.empty(),
         "`init_without` {} leaves out tensors of the file that `init` names, which is missing",
         config.run.init_without);
-  const auto& drops = optimizer.schedule.drops;
-  check(std::adjacent_find(drops.begin(), drops.end(), std::greater_equal()) == drops.end(),
-        "`learning_rate_drops` {} must increase", joined(drops, ","));
+  const auto& drops = optimizer.drops;
+  const auto in_steps = [](const TrainingTime& drop) { return drop.in_steps; };
+  const bool of_one_kind =
+      std::all_of(drops.begin(), drops.end(), in_steps) || std::none_of(drops.begin(), drops.end(), in_steps);
+  if (of_one_kind) check_increasing(drops, 1);
   check(config.la.background != 1,
         "`background` 1 makes each picture its own only neighbor, and the loss 0; use at least 2");
-  check(config.la.kmeans.clusters != 1,
+  const std::vector<int>& clusters = config.la.clusters;
+  check(std::count(clusters.begin(), clusters.end(), 1) == 0,
         "`clusters` 1 makes every picture a close neighbor of every other, and the loss 0; use at least 2");
 }
 
@@ -134,10 +159,17 @@ void validate(const Config& config, int64_t pictures) {
   const LaOptions& options = config.la;
   const int batch = config.optimizer.batch;
   check_at_most("batch", batch, pictures);
+  check_increasing(config.optimizer.drops, steps_per_epoch(config.optimizer, pictures));
   check_at_most("background", options.background, pictures, zero_chooses);
   if (options.close_neighbors == CloseNeighborKind::kmeans) {
-    check_at_most("clusters", options.kmeans.clusters, pictures, zero_chooses);
-  } else {
+    for (const int clusters : options.clusters) check_at_most("clusters", clusters, pictures, zero_chooses);
+    check(options.clusters.size() == 1 || std::ssize(options.clusters) == options.clusterings,
+          "`clusters` {} are of {} clusterings, but `clusterings` is {}", joined(options.clusters, ","),
+          options.clusters.size(), options.clusterings);
+    check(options.combine_clusterings != CombineClusterings::mean || options.clusterings <= 255,
+          "`combine_clusterings` mean counts at most 255 clusterings, `clusterings` is {}",
+          options.clusterings);
+  } else if (options.close_neighbors == CloseNeighborKind::knn) {
     check(options.close_count < options.background,
           "`close_count` {} must be smaller than the number of background neighbors, `background` {}: if all "
           "of them are close, the loss is 0",
@@ -156,11 +188,18 @@ std::vector<std::string> choose_defaults(Config& config, int64_t pictures) {
   choose_background(config.la, pictures, lines);
   choose_close_neighbors(config.la, config.network.name, pictures, lines);
   choose_noise(config.la, config.network.dim, pictures, lines);
-  Schedule& schedule = config.optimizer.schedule;
-  if (schedule.kind == ScheduleKind::step && schedule.drops.empty()) {
-    schedule.drops = default_drops(config.optimizer.epochs);
+  OptimizerOptions& optimizer = config.optimizer;
+  if (optimizer.steps > 0) {
+    const int64_t an_epoch = steps_per_epoch(optimizer, pictures);
+    optimizer.epochs =
+        static_cast<int>(std::min<int64_t>((optimizer.steps + an_epoch - 1) / an_epoch, INT32_MAX));
+    lines.push_back(
+        formatted("epochs = {}: {} steps, {} an epoch", optimizer.epochs, optimizer.steps, an_epoch));
+  }
+  if (optimizer.schedule.kind == ScheduleKind::step && optimizer.drops.empty()) {
+    optimizer.drops = default_drops(optimizer.epochs);
     lines.push_back(formatted("`learning_rate_drops` = {}: after 60 % and 80 % of {} epochs",
-                              joined(schedule.drops, ","), config.optimizer.epochs));
+                              joined(optimizer.drops, ","), optimizer.epochs));
   }
   return lines;
 }

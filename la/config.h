@@ -26,8 +26,14 @@ constexpr DType activation_type(Precision precision) {
 using ScheduleKind = Schedule::Kind;
 enum class IrLoss { nce, softmax };
 enum class NceConstant { original, estimate };  // Z = 2876934.2 / 1281167 * N, or from the first batch
-enum class CloseNeighborKind { kmeans, knn };
+/// Members of a picture's clusters by k-means, its nearest, or those that chains of nearest neighbors join.
+enum class CloseNeighborKind { kmeans, knn, components };
 enum class BankInit { random, forward };  // random unit vectors, or one pass of the untrained network
+enum class ClusterSeeds { fresh, same };  // of the clusterings of each time, or those of the first again
+/// How H clusterings say who is close: by any of them, by all, or by the mean of the ratios of equation (3).
+enum class CombineClusterings { any, all, mean };
+/// Which parameters weight decay applies to: `all` includes the scales and shifts of batch norm.
+enum class DecayOf { weights, weights_and_biases, all };
 
 /// How the values of an enum are written on the command line and in presets, in the enum's order.
 template <class E>
@@ -43,9 +49,19 @@ inline constexpr std::array<std::string_view, 2> enum_names<IrLoss>{"nce", "soft
 template <>
 inline constexpr std::array<std::string_view, 2> enum_names<NceConstant>{"original", "estimate"};
 template <>
-inline constexpr std::array<std::string_view, 2> enum_names<CloseNeighborKind>{"kmeans", "knn"};
+inline constexpr std::array<std::string_view, 3> enum_names<CloseNeighborKind>{"kmeans", "knn", "components"};
+template <>
+inline constexpr std::array<std::string_view, 3> enum_names<CombineClusterings>{"any", "all", "mean"};
 template <>
 inline constexpr std::array<std::string_view, 2> enum_names<BankInit>{"random", "forward"};
+template <>
+inline constexpr std::array<std::string_view, 2> enum_names<ClusterSeeds>{"fresh", "same"};
+template <>
+inline constexpr std::array<std::string_view, 3> enum_names<DecayOf>{"weights", "weights-and-biases", "all"};
+template <>
+inline constexpr std::array<std::string_view, 3> enum_names<FixedCrop>{"no", "anywhere", "central"};
+template <>
+inline constexpr std::array<std::string_view, 2> enum_names<Initialization>{"torchvision", "original"};
 
 template <class E>
 requires(!enum_names<E>.empty()) constexpr std::string_view name_of(E value) {
@@ -55,22 +71,32 @@ requires(!enum_names<E>.empty()) constexpr std::string_view name_of(E value) {
 struct OptimizerOptions {
   // Counts all epochs, those of the warm start included.
   int epochs = 200;
+  /// The end of the run, wherever it falls in an epoch; 0: after the epochs above. They are set to it, rounded
+  /// up, by choose_defaults.
+  int64_t steps = 0;
   int warm_start_epochs = 10;
   int batch = 128;
-  /// Its `epochs` are those above. Without drops choose_defaults chooses them.
+  /// Its `epochs` and `drops` follow from those here.
   Schedule schedule = {};
+  /// When the rate is divided by 10; without any, choose_defaults chooses them.
+  std::vector<TrainingTime> drops = {};
   Sgd::Options sgd = {.momentum = 0.9f, .weight_decay = 1e-4f};
+  DecayOf decay_of = DecayOf::weights;
 };
 
 struct LaOptions {
   float temperature = 0.07f;
   float bank_momentum = 0.5f;
   BankInit bank_init = BankInit::random;
-  bool bank_refresh = false;  // before each clustering, recompute the whole bank without augmentation
-  int background = 0;         // k; 0 chooses it from the number of pictures
-  int clusterings = 0;        // H; likewise
-  KMeansOptions kmeans{.clusters = 0};  // m; likewise
-  int cluster_every = 1;                // epochs
+  bool bank_refresh = false;       // before each clustering, recompute the whole bank without augmentation
+  int background = 0;              // k; 0 chooses it from the number of pictures
+  bool whole_background = false;   // B_i is the whole bank: k = N
+  int clusterings = 0;             // H; 0 chooses it
+  std::vector<int> clusters = {};  // m, or that of each clustering; none or 0 chooses it
+  KMeansOptions kmeans = {};       // its clusters are those above
+  TrainingTime cluster_every{1};
+  ClusterSeeds cluster_seeds = ClusterSeeds::fresh;
+  CombineClusterings combine_clusterings = CombineClusterings::any;
   CloseNeighborKind close_neighbors = CloseNeighborKind::kmeans;
   int close_count = 0;  // close neighbors of each picture with `knn`; 0 chooses it
   IrLoss ir_loss = IrLoss::nce;
@@ -111,8 +137,8 @@ struct Config {
 void validate(const Config& config);
 /// Checks the values against `pictures`, the number N of training pictures; run choose_defaults first.
 void validate(const Config& config, int64_t pictures);
-/// Fills in every value that is left to the program (k, H, m, close_count, noise,
-/// learning_rate_drops) by scaling the paper's values for ImageNet to `pictures`, and returns one
+/// Fills in every value that is left to the program (k, H, m, close_count, noise, learning_rate_drops, and
+/// the epochs of a run whose steps are given) by scaling the paper's values for ImageNet to `pictures`, and returns one
 /// line of text for each, which says why.
 std::vector<std::string> choose_defaults(Config& config, int64_t pictures);
 /// The same for what depends on the device: the precision.

@@ -17,10 +17,12 @@ Variable mean_over_batch(const char* name, const Variable& v, const RowLosses& r
                 [dv](const Tensor& dy) -> Gradients { return {ops::scale_by(dv, dy)}; });
 }
 
-/// For scores s_ij = v_i . v-bar_{indices_ij}: d/dv_i = sum_j (d/ds_ij) v-bar_{indices_ij}.
+/// For scores s_ij = v_i . v-bar_{indices_ij}: d/dv_i = sum_j (d/ds_ij) v-bar_{indices_ij}. Indices of as many
+/// rows as there are, in ascending order, are those of the whole bank, whose sum is a matrix product.
 auto through_rows_of(const MemoryBank& bank, const Tensor& indices) {
   return [table = bank.vectors(), indices](const Tensor& gradient) {
-    return ops::gather_sum(gradient, indices, table);
+    const bool whole_bank = indices.size(1) == table.size(0);
+    return whole_bank ? ops::matmul(gradient, table) : ops::gather_sum(gradient, indices, table);
   };
 }
 
@@ -52,7 +54,10 @@ Variable instance_nce_loss(const Variable& v, const MemoryBank& bank, const Tens
   const double m = static_cast<double>(candidates.size(1) - 1), n = static_cast<double>(bank.size());
   const auto offset = static_cast<float>(-std::log(z) - std::log(m / n));
   const RowLosses rows = ops::logistic_loss(scores, 1.0f / temperature, offset);
-  return mean_over_batch("instance_nce_loss", v, rows, through_rows_of(bank, candidates));
+  return mean_over_batch("instance_nce_loss", v, rows,
+                         [table = bank.vectors(), candidates](const Tensor& gradient) {
+                           return ops::gather_sum(gradient, candidates, table);
+                         });
 }
 
 Tensor nce_candidates(const Tensor& indices, int64_t m, int64_t bank_size, uint64_t seed,

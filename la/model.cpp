@@ -76,4 +76,10 @@ Model load_model(const std::string& run_or_checkpoint, Device device) {
   return model;
 }
 
+Tensor load_bank(const std::string& checkpoint) {
+  const SafetensorsFile file = read_safetensors(checkpoint);
+  check(file.contains(bank_name), "{}: has no memory bank", checkpoint);
+  return file.at(bank_name);
+}
+
 }  // namespace la

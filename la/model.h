@@ -16,4 +16,9 @@ Metadata describe_model(const Config& config, int64_t channels, const Augmentati
 /// that names the file if it does not hold a network of la_train.
 Model load_model(const std::string& run_or_checkpoint, Device device);
 
+/// What the memory bank is called in checkpoints.
+inline constexpr const char* bank_name = "la.bank";
+/// The memory bank of a checkpoint, f32 [N, D] in host memory. An Error that names the file if it has none.
+Tensor load_bank(const std::string& checkpoint);
+
 }  // namespace la

@@ -4,6 +4,7 @@
 
 #include "la/memory_bank.h"
 #include "tensor/op_types.h"
+#include "tensor/progress_callback.h"
 
 namespace la {
 
@@ -12,12 +13,31 @@ namespace la {
 /// ascending order of index.
 TopK background_neighbors(const MemoryBank& bank, const Tensor& v, const Tensor& indices, int64_t k);
 
+/// An ablation: B_i is the whole bank, k = N, so that P(B_i | v_i) is 1. every_row is rows_of_whole_bank(bank,
+/// R), the indices of such a background, i32 [R, N].
+TopK whole_bank(const MemoryBank& bank, const Tensor& v, const Tensor& every_row);
+Tensor rows_of_whole_bank(const MemoryBank& bank, int64_t pictures);
+
 /// C_i intersected with B_i, as a mask u8 [R, k] over B_i. C_i is the union of the clusters that i is in, one
 /// in each of the H clusterings (labels i32 [N, H]): a neighbor is close if it shares at least one of them.
 /// It always contains i itself.
 Tensor close_by_clusters(const Tensor& labels, const Tensor& indices, const TopK& background);
 
+/// An ablation: a neighbor is close if it shares any cluster, or all of them; or it counts as often as it shares
+/// one, so that P(C_i and B_i | v_i) becomes the sum over the clusterings.
+Tensor close_by_clusters(const Tensor& labels, const Tensor& indices, const TopK& background,
+                         SharedClusters shared);
+
 /// The paper's ablation: C_i is the `count` nearest of B_i. The same kind of mask.
 Tensor close_by_distance(const TopK& background, int64_t count);
+
+/// The clusters of another ablation: two pictures are in one if a chain of links joins them, and each is linked
+/// to the other one whose vector is nearest to its own. Labels i32 [N] from 0 on; says how many clusters
+/// there are.
+struct Components {
+  Tensor labels;
+  int64_t count = 0;
+};
+Components nearest_neighbor_components(const MemoryBank& bank, const ProgressCallback& progress = {});
 
 }  // namespace la

@@ -23,15 +23,38 @@ std::unique_ptr<Module> make_initialized(const Config& config, const Dataset& da
   options.channels = data.channels();
   options.image_size = image_size;
   auto network = make_network(options);
-  network->initialize(config.run.seed);
+  initialize(*network, options, config.run.seed);
   network->to(device);
   return network;
 }
 
-Schedule schedule_of(const OptimizerOptions& options) {
+std::vector<Module::Parameter> parameters_of(Module& network, DecayOf decay_of) {
+  std::vector<Module::Parameter> parameters = network.parameters();
+  for (Module::Parameter& p : parameters)
+    p.decays = p.role == Module::Role::weight || decay_of == DecayOf::all ||
+               (p.role == Module::Role::bias && decay_of == DecayOf::weights_and_biases);
+  return parameters;
+}
+
+Schedule schedule_of(const OptimizerOptions& options, int64_t steps_per_epoch) {
   Schedule schedule = options.schedule;
-  schedule.epochs = options.epochs;
+  schedule.epochs = options.steps > 0
+                        ? TrainingTime{static_cast<double>(options.steps), true}.epochs(steps_per_epoch)
+                        : options.epochs;
+  schedule.drops = to_epochs(options.drops, steps_per_epoch);
   return schedule;
+}
+
+SharedClusters shared_clusters(const LaOptions& options) {
+  switch (options.combine_clusterings) {
+    case CombineClusterings::any:
+      return SharedClusters::any;
+    case CombineClusterings::all:
+      return SharedClusters::all;
+    case CombineClusterings::mean:
+      return SharedClusters::count;
+  }
+  fail("there is no such combination of clusterings");
 }
 
 /// The pictures' own size, if they all have the same, up to that of the paper.
@@ -68,14 +91,15 @@ Trainer::Trainer(const Config& config, const Dataset& data, const AugmentationOp
                                   .dtype = precision(),
                                   .device = device})),
       network_(make_initialized(config, data, augmentation.size, device)),
-      sgd_(network_->parameters(), config.optimizer.sgd),
-      schedule_(schedule_of(config.optimizer)),
+      sgd_(parameters_of(*network_, config.optimizer.decay_of), config.optimizer.sgd),
+      schedule_(schedule_of(config.optimizer, steps_per_epoch())),
       bank_(data.size(), config.network.dim, config.la.bank_momentum, config.run.seed, device),
       work_(device, !config.run.no_graph),
       total_steps_({1}, DType::i64, device),
       step_of_epoch_({1}, DType::i32, device),
       losses_({steps_per_epoch()}, DType::f32, device) {
   if (config.la.nce_constant == NceConstant::original) nce_constant_ = original_nce_constant(data.size());
+  if (config.la.whole_background) every_row_ = rows_of_whole_bank(bank_, config.optimizer.batch);
 }
 
 void Trainer::fill_bank(const ProgressCallback& progress) {
@@ -90,38 +114,65 @@ void Trainer::fill_bank(const ProgressCallback& progress) {
   }
 }
 
-std::vector<KMeansResult> Trainer::begin_epoch(const ProgressCallback& progress) {
+void Trainer::begin_epoch() {
   loader_->start_epoch(epoch_, step_);
-  if (step_ > 0) return {};  // in the middle of an epoch, whose clusters were restored
+  if (step_ > 0) return;  // in the middle of an epoch, whose losses were restored
   loss_sum_ = 0;
   losses_read_ = losses_made_ = 0;
-  if (phase() == Phase::ir || config_.la.close_neighbors != CloseNeighborKind::kmeans) return {};
-  const bool due = (epoch_ - config_.optimizer.warm_start_epochs) % config_.la.cluster_every == 0;
-  return due || !cluster_labels_.defined() ? cluster_bank(progress) : std::vector<KMeansResult>();
 }
 
-std::vector<KMeansResult> Trainer::cluster_bank(const ProgressCallback& progress) {
+int64_t Trainer::steps_between_clusterings() const {
+  const TrainingTime& every = config_.la.cluster_every;
+  return std::max<int64_t>(
+      std::llround(every.epochs(steps_per_epoch()) * static_cast<double>(steps_per_epoch())), 1);
+}
+
+bool Trainer::clusters_due() const {
+  if (phase() == Phase::ir || config_.la.close_neighbors == CloseNeighborKind::knn) return false;
+  if (!cluster_labels_.defined()) return true;
+  const int64_t steps_of_la = total_steps() - config_.optimizer.warm_start_epochs * steps_per_epoch();
+  return steps_of_la % steps_between_clusterings() == 0 && clustered_at_ != total_steps();
+}
+
+BankClusters Trainer::cluster_bank(const ProgressCallback& progress) {
+  if (!clusters_due()) return {};
   const ProfileRange range("clustering");
   if (config_.la.bank_refresh)
     bank_.assign_all(embed(*network_, data_, view_, precision(), device_, progress));
   if (!cluster_labels_.defined())
     cluster_labels_ = Tensor({bank_.size(), config_.la.clusterings}, DType::i32, device_);
-  std::vector<KMeansResult> results;
-  for (int h = 0; h < config_.la.clusterings; ++h) {
-    const auto progress_of_all = [&](std::string_view what, int64_t done, int64_t iterations) {
-      if (progress) progress(what, h * iterations + done, config_.la.clusterings * iterations);
-    };
-    const auto number = static_cast<uint64_t>(epoch_) * static_cast<uint64_t>(config_.la.clusterings) +
-                        static_cast<uint64_t>(h);
-    KMeansOptions options = config_.la.kmeans;
-    options.key = {config_.run.seed, RandomStream::clustering, number};
-    results.push_back(kmeans(bank_.vectors(), options, progress_of_all));
-    ops::set_column(cluster_labels_, h, results.back().labels);
+  BankClusters result;
+  if (config_.la.close_neighbors == CloseNeighborKind::components) {
+    const Components components = nearest_neighbor_components(bank_, progress);
+    ops::set_column(cluster_labels_, 0, components.labels);
+    result.components = components.count;
+  } else {
+    cluster_by_kmeans(result, progress);
   }
-  return results;
+  clustered_at_ = total_steps();
+  return result;
+}
+
+void Trainer::cluster_by_kmeans(BankClusters& result, const ProgressCallback& progress) {
+  const LaOptions& la = config_.la;
+  const auto clusterings = static_cast<uint64_t>(la.clusterings);
+  const int64_t interval = la.cluster_every.in_steps ? steps_between_clusterings() : steps_per_epoch();
+  const auto time =
+      static_cast<uint64_t>(la.cluster_seeds == ClusterSeeds::fresh ? total_steps() / interval : 0);
+  for (uint64_t h = 0; h < clusterings; ++h) {
+    const auto progress_of_all = [&](std::string_view what, int64_t done, int64_t iterations) {
+      if (progress) progress(what, static_cast<int64_t>(h) * iterations + done, la.clusterings * iterations);
+    };
+    KMeansOptions options = la.kmeans;
+    options.clusters = la.clusters.size() == 1 ? la.clusters[0] : la.clusters[h];
+    options.key = {config_.run.seed, RandomStream::clustering, time * clusterings + h};
+    result.clusterings.push_back(kmeans(bank_.vectors(), options, progress_of_all));
+    ops::set_column(cluster_labels_, static_cast<int64_t>(h), result.clusterings.back().labels);
+  }
 }
 
 bool Trainer::train_step(StepReport& report) {
+  cluster_bank();
   report = {.phase = phase(), .epoch = epoch_, .number = step_ + 1};
   const double waited = loader_->seconds_waited();
   loader_->next();
@@ -141,8 +192,9 @@ bool Trainer::train_step(StepReport& report) {
 
   losses_made_ = ++step_;
   // It costs nothing on the CPU, and elsewhere a wait for the device.
-  if (device_.is_cpu() || step_ == steps_per_epoch()) read_losses();
-  if (step_ < steps_per_epoch()) return true;
+  const bool done = step_ == steps_of_epoch();
+  if (device_.is_cpu() || done) read_losses();
+  if (!done) return true;
   ++epoch_;
   step_ = 0;
   return false;
@@ -189,12 +241,18 @@ Variable Trainer::instance_loss(const Variable& v) {
 }
 
 Variable Trainer::aggregation_loss(const Variable& v) const {
+  const LaOptions& la = config_.la;
   const Tensor indices = loader_->indices();
-  const TopK background = background_neighbors(bank_, v.value(), indices, config_.la.background);
-  const Tensor close = config_.la.close_neighbors == CloseNeighborKind::kmeans
-                           ? close_by_clusters(cluster_labels_, indices, background)
-                           : close_by_distance(background, config_.la.close_count);
-  return local_aggregation_loss(v, bank_, background, close, config_.la.temperature);
+  const TopK background = la.whole_background
+                              ? whole_bank(bank_, v.value(), every_row_)
+                              : background_neighbors(bank_, v.value(), indices, la.background);
+  const Tensor close = la.close_neighbors == CloseNeighborKind::knn
+                           ? close_by_distance(background, la.close_count)
+                           : close_by_clusters(cluster_labels_, indices, background, shared_clusters(la));
+  const Variable loss = local_aggregation_loss(v, bank_, background, close, la.temperature);
+  // Of counts, the loss is that of the sum of H ratios; of their mean it is larger by log H.
+  const bool counts = shared_clusters(la) == SharedClusters::count;
+  return counts ? shift(loss, std::log(static_cast<float>(la.clusterings))) : loss;
 }
 
 /// The losses since the last reading. A NaN may also be reported by what met it on the device; then the loss

@@ -8,6 +8,7 @@
 // not been.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,6 +39,12 @@ struct StepReport {
   double la_seconds = 0;       // neighbors, loss and bank; not known on a GPU, which works on its own
 };
 
+/// How a clustering of the bank went.
+struct BankClusters {
+  std::vector<KMeansResult> clusterings;  // by k-means
+  int64_t components = 0;                 // or how many components of nearest neighbors there are
+};
+
 /// All that a run consists of besides its configuration and data: the network's tensors under torchvision's
 /// names, and everything else under names that begin with "la.".
 struct TrainerState {
@@ -61,8 +68,16 @@ class Trainer {
   int epoch() const { return epoch_; }
   int64_t step() const { return step_; }
   /// Steps since the start of the run.
-  int64_t total_steps() const { return epoch_ * steps_per_epoch() + step_; }
+  int64_t total_steps() const { return std::min(epoch_ * steps_per_epoch() + step_, steps_of_run()); }
   int64_t steps_per_epoch() const { return loader_->steps_per_epoch(); }
+  /// Of the epoch under way: the last one of a run that ends by steps may have fewer.
+  int64_t steps_of_epoch() const {
+    return std::min(steps_per_epoch(), steps_of_run() - epoch_ * steps_per_epoch());
+  }
+  int64_t steps_of_run() const {
+    return config_.optimizer.steps > 0 ? config_.optimizer.steps
+                                       : config_.optimizer.epochs * steps_per_epoch();
+  }
   bool finished() const { return epoch_ >= config_.optimizer.epochs; }
   Phase phase() const { return epoch_ < config_.optimizer.warm_start_epochs ? Phase::ir : Phase::la; }
   /// Mean loss over the completed steps of the epoch under way, or over the last epoch at its end. Waits for
@@ -74,9 +89,13 @@ class Trainer {
   /// random vectors.
   void fill_bank(const ProgressCallback& progress = {});
 
-  /// Begins an epoch, or goes on with one that was restored. An LA epoch begins with new clusters where they
-  /// are due; returns how each clustering went. Where `progress` ended that, it can be called again.
-  std::vector<KMeansResult> begin_epoch(const ProgressCallback& progress = {});
+  /// Begins an epoch, or goes on with one that was restored.
+  void begin_epoch();
+  /// Whether the next step needs new clusters.
+  bool clusters_due() const;
+  /// Clusters the bank, if that is due: in LA, at the start of an epoch or wherever cluster_every says. train_step
+  /// does it where it was not done. Where `progress` ended it, it can be called again.
+  BankClusters cluster_bank(const ProgressCallback& progress = {});
   /// One step of the epoch; false once all of them are done, which completes it. A GPU may still be at work
   /// when it returns.
   bool train_step(StepReport& report);
@@ -87,7 +106,8 @@ class Trainer {
   void restore(const SafetensorsFile& checkpoint);
 
  private:
-  std::vector<KMeansResult> cluster_bank(const ProgressCallback& progress);
+  int64_t steps_between_clusterings() const;
+  void cluster_by_kmeans(BankClusters& result, const ProgressCallback& progress);
   void compute_step();
   Variable embed_views();
   Variable compare_with_bank(const Variable& v);
@@ -106,8 +126,10 @@ class Trainer {
   Sgd sgd_;
   Schedule schedule_;
   MemoryBank bank_;
-  Tensor cluster_labels_;    // i32 [N, H]; undefined before the first clustering
-  double nce_constant_ = 0;  // Z; 0 until it is estimated
+  Tensor cluster_labels_;      // i32 [N, H]; undefined before the first clustering
+  int64_t clustered_at_ = -1;  // the step before which they were made; unknown once restored
+  Tensor every_row_;           // rows_of_whole_bank, where that is the background
+  double nce_constant_ = 0;    // Z; 0 until it is estimated
   int epoch_ = 0;
   int64_t step_ = 0;
 

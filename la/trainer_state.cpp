@@ -7,7 +7,6 @@
 namespace la {
 namespace {
 
-constexpr const char* bank_name = "la.bank";
 constexpr const char* labels_name = "la.cluster_labels";
 
 /// The transposed matrix, in host memory.
@@ -66,7 +65,8 @@ void Trainer::restore(const SafetensorsFile& checkpoint) {
   nce_constant_ = checkpoint.number<double>("nce_constant");
   check(losses_read_ >= 0 && losses_read_ <= steps_per_epoch(), "{}: \"loss_steps\" is {}; expected 0 to {}",
         checkpoint.path, losses_read_, steps_per_epoch());
-  check(epoch_ >= 0 && epoch_ <= config_.optimizer.epochs && step_ >= 0 && step_ < steps_per_epoch(),
+  check(epoch_ >= 0 && epoch_ <= config_.optimizer.epochs && step_ >= 0 &&
+            (step_ == 0 || step_ < steps_of_epoch()),
         "{}: is at epoch {}, step {}; expected at most {} epochs of {} steps", checkpoint.path, epoch_, step_,
         config_.optimizer.epochs, steps_per_epoch());
 }

@@ -17,8 +17,8 @@ int64_t products(const Shape& output, const Shape& weight) {
 
 Linear::Linear(int64_t in, int64_t out, Options options) {
   const float bound = 1.0f / std::sqrt(static_cast<float>(in));
-  add("weight", weight_, {out, in}, uniform(bound), Decay::yes, options.positions);
-  if (options.bias) add("bias", bias_, {out}, uniform(bound), Decay::no);
+  add("weight", weight_, {out, in}, uniform(bound), Role::weight, options.positions);
+  if (options.bias) add("bias", bias_, {out}, uniform(bound), Role::bias);
 }
 
 int64_t Linear::multiply_adds(const Shape& output) const { return products(output, weight_.shape()); }
@@ -26,9 +26,9 @@ int64_t Linear::multiply_adds(const Shape& output) const { return products(outpu
 Conv2d::Conv2d(int64_t in, int64_t out, Options options)
     : geometry_{.stride = options.stride, .padding = options.padding, .dilation = options.dilation} {
   const int64_t window = int64_t{options.kernel} * options.kernel;
-  add("weight", weight_, {out, options.kernel, options.kernel, in}, he_normal(out * window), Decay::yes);
+  add("weight", weight_, {out, options.kernel, options.kernel, in}, he_normal(out * window), Role::weight);
   const float bound = 1.0f / std::sqrt(static_cast<float>(in * window));
-  if (options.bias) add("bias", bias_, {out}, uniform(bound), Decay::no);
+  if (options.bias) add("bias", bias_, {out}, uniform(bound), Role::bias);
 }
 
 Variable Conv2d::forward(const Variable& x) {
@@ -42,8 +42,8 @@ BatchNorm2d::BatchNorm2d(int64_t channels, Options options)
     : options_{.momentum = options.momentum, .epsilon = options.epsilon, .relu = options.relu},
       running_mean_(Tensor::zeros({channels})),
       running_variance_(Tensor::full({channels}, 1.0f)) {
-  add("weight", weight_, {channels}, constant(1.0f), Decay::no);
-  add("bias", bias_, {channels}, constant(0.0f), Decay::no);
+  add("weight", weight_, {channels}, constant(1.0f), Role::norm);
+  add("bias", bias_, {channels}, constant(0.0f), Role::norm);
   add("running_mean", running_mean_);
   add("running_var", running_variance_);
 }
@@ -60,8 +60,8 @@ Dropout::Dropout(float p, uint64_t seed) : p_(p), seed_(seed), calls_(Tensor::ze
 }
 
 LayerNorm::LayerNorm(int64_t channels, float epsilon) : epsilon_(epsilon) {
-  add("weight", weight_, {channels}, constant(1.0f), Decay::no);
-  add("bias", bias_, {channels}, constant(0.0f), Decay::no);
+  add("weight", weight_, {channels}, constant(1.0f), Role::norm);
+  add("bias", bias_, {channels}, constant(0.0f), Role::norm);
 }
 
 Variable Dropout::forward(const Variable& x) {

@@ -58,6 +58,8 @@ class BatchNorm2d : public Module {
   BatchNorm2d(int64_t channels, Options options);
   Variable forward(const Variable& x) override { return forward(x, Variable()); }
   Variable forward(const Variable& x, const Variable& residual);
+  /// Share of a batch's statistics in the new running ones.
+  void set_momentum(float momentum) { options_.momentum = momentum; }
 
  private:
   BatchNormOptions options_;

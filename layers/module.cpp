@@ -36,7 +36,8 @@ void Module::collect(const std::string& prefix, std::vector<Parameter>* paramete
                      std::vector<Buffer>* buffers) {
   if (parameters)
     for (const auto& own : parameters_)
-      parameters->push_back({prefix + own.name, own.variable, &own.initializer, own.decays, own.positions});
+      parameters->push_back({prefix + own.name, own.variable, &own.initializer, own.role,
+                             own.role == Role::weight, own.positions});
   if (buffers)
     for (const auto& [name, tensor] : buffers_) buffers->push_back({prefix + name, tensor});
   for (auto& [name, child] : children_) child->collect(prefix + name + ".", parameters, buffers);
@@ -47,11 +48,13 @@ void Module::set_initialized() {
   for (auto& [name, child] : children_) child->set_initialized();
 }
 
-void Module::initialize(uint64_t seed) {
+void Module::initialize(uint64_t seed, const std::function<Initializer(const Parameter&)>& choose) {
   set_initialized();
   uint64_t number = 0;
-  for (const Parameter& p : parameters())
-    (*p.initializer)(p.variable->value(), {seed, RandomStream::parameters, number++});
+  for (const Parameter& p : parameters()) {
+    const Initializer chosen = choose ? choose(p) : nullptr;
+    (chosen ? chosen : *p.initializer)(p.variable->value(), {seed, RandomStream::parameters, number++});
+  }
 }
 
 Device Module::device() {
@@ -79,11 +82,10 @@ void Module::add(std::string name, Module& child) {
 }
 
 void Module::add(std::string name, Variable& parameter, const Shape& shape, Initializer initializer,
-                 Decay decay, int64_t positions) {
+                 Role role, int64_t positions) {
   check_new(name);
   parameter = Variable(Tensor::zeros(shape), true);
-  parameters_.push_back(
-      {std::move(name), &parameter, std::move(initializer), decay == Decay::yes, positions});
+  parameters_.push_back({std::move(name), &parameter, std::move(initializer), role, positions});
 }
 
 void Module::add(std::string name, Tensor& buffer) {

@@ -17,12 +17,14 @@ using Initializer = std::function<void(const Tensor& parameter, const RandomKey&
 
 class Module {
  public:
-  /// A parameter under its full name. Weight decay applies to weights, not to biases and
-  /// batch-norm parameters.
+  /// What a parameter is to its layer: `norm` is a scale or shift that follows a normalization.
+  enum class Role { weight, bias, norm };
+  /// A parameter under its full name. Weight decay applies to weights.
   struct Parameter {
     std::string name;
     Variable* variable;
     const Initializer* initializer;
+    Role role;
     bool decays;
     /// Of a weight whose inputs are laid out over positions of a picture, [positions, channels]: torchvision
     /// has them as [channels, positions]. 1 for all others.
@@ -62,8 +64,9 @@ class Module {
   /// The direct submodules with their names.
   const std::vector<std::pair<std::string, Module*>>& children() const { return children_; }
 
-  /// Draws all parameters anew: the same values for the same seed, on every device.
-  void initialize(uint64_t seed);
+  /// Draws all parameters anew: the same values for the same seed, on every device. Where `choose` gives an
+  /// initializer for a parameter, it stands in for the layer's own.
+  void initialize(uint64_t seed, const std::function<Initializer(const Parameter&)>& choose = {});
   /// Says that the parameters of this module and its submodules have values, where initialize()
   /// did not give them.
   void set_initialized();
@@ -75,11 +78,9 @@ class Module {
   void observe(Observer observer) { observer_ = std::move(observer); }
 
  protected:
-  enum class Decay { no, yes };
-
   void add(std::string name, Module& child);
   /// Makes `parameter` a variable of that shape to be learnt, and registers it.
-  void add(std::string name, Variable& parameter, const Shape& shape, Initializer initializer, Decay decay,
+  void add(std::string name, Variable& parameter, const Shape& shape, Initializer initializer, Role role,
            int64_t positions = 1);
   /// Registers state, which moves with the parameters.
   void add(std::string name, Tensor& buffer);
@@ -89,7 +90,7 @@ class Module {
     std::string name;
     Variable* variable;
     Initializer initializer;
-    bool decays;
+    Role role;
     int64_t positions;
   };
   void check_new(const std::string& name) const;

@@ -1,7 +1,9 @@
 #include "layers/networks.h"
 
+#include <cmath>
 #include <functional>
 
+#include "layers/initializers.h"
 #include "tensor/error.h"
 
 namespace la {
@@ -11,15 +13,16 @@ constexpr int64_t largest_small_picture = 64;
 
 using Maker = std::function<std::unique_ptr<Module>(const NetworkOptions&)>;
 
-template <class Network>
-std::unique_ptr<Module> plain(const NetworkOptions& options) {
-  return std::make_unique<Network>(options);
+template <class Network, class Form>
+Maker plain(Form form) {
+  return [form](const NetworkOptions& o) { return std::make_unique<Network>(o, form); };
 }
 
 Maker resnet(const ResNetOptions& form) {
   return [form](const NetworkOptions& o) -> std::unique_ptr<Module> {
     ResNetOptions r = form;
     r.channels = o.channels;
+    r.image_size = o.image_size;
     r.dim = o.dim;
     r.head = o.head;
     if (r.stem == Stem::large && o.image_size <= largest_small_picture) r.stem = Stem::small;
@@ -37,7 +40,12 @@ struct Row {
 
 const std::vector<Row>& networks() {
   static const std::vector<Row> rows{
-      {"alexnet", plain<AlexNet>},
+      {"alexnet", plain<AlexNet>(2)},
+      // The networks of LA's original program; with vgg16, which nobody else has so.
+      {"original-alexnet", plain<AlexNet>(0)},
+      {"original-resnet18", resnet({.blocks = {2, 2, 2, 2}, .pre_activation = true, .original = true})},
+      {"original-resnet50",
+       resnet({.blocks = {3, 4, 6, 3}, .block = bottleneck, .pre_activation = true, .original = true})},
       {"preact-resnet101", resnet({.blocks = {3, 4, 23, 3}, .block = bottleneck, .pre_activation = true})},
       {"preact-resnet18", resnet({.blocks = {2, 2, 2, 2}, .pre_activation = true})},
       {"preact-resnet34", resnet({.blocks = {3, 4, 6, 3}, .pre_activation = true})},
@@ -53,7 +61,8 @@ const std::vector<Row>& networks() {
       {"resnet50", resnet({.blocks = {3, 4, 6, 3}, .block = bottleneck})},
       // Of resnet20-wide one block a stage: the smallest that finds more than pixels show.
       {"resnet8-wide", resnet({.blocks = {1, 1, 1}, .width = 32, .stem = Stem::strided}), 32},
-      {"vgg16", plain<Vgg16>},
+      {"vgg16", plain<Vgg16>(Vgg16::Norm::last_of_block_and_hidden)},
+      {"vgg16_bn", plain<Vgg16>(Vgg16::Norm::every_convolution)},
   };
   return rows;
 }
@@ -91,6 +100,19 @@ void observe_one_pass(Module& network, const NamedModules& modules, const Shape&
   for (const auto& [name, module] : modules) module->observe({});
 }
 
+/// What the original program begins a weight with. Biases and batch norm begin with 0, 1 and 0.
+Initializer original_initializer(const std::string& network, const Module::Parameter& p) {
+  if (p.role == Module::Role::bias) return constant(0.0f);
+  if (p.role == Module::Role::norm) return nullptr;
+  const Shape& shape = p.variable->shape();
+  const bool convolution = shape.rank() == 4;
+  const int64_t window = convolution ? shape[1] * shape[2] : p.positions, fan_in = shape.numel() / shape[0];
+  if (convolution && network.find("resnet") != std::string::npos)
+    return truncated_normal(1.0f / std::sqrt(static_cast<float>(fan_in)));
+  if (!convolution && network.find("alexnet") != std::string::npos) return truncated_normal(0.005f);
+  return glorot_uniform(fan_in, window * shape[0]);
+}
+
 int64_t count_parameters(Module& module) {
   int64_t count = 0;
   for (const auto& p : module.parameters()) count += p.variable->value().numel();
@@ -103,7 +125,17 @@ std::unique_ptr<Module> make_network(const NetworkOptions& options) {
   check(options.channels >= 1 && options.image_size >= 1 && options.dim >= 1,
         "{}: {} channels, image size {} and {} dimensions; expected at least 1 of each", options.name,
         options.channels, options.image_size, options.dim);
-  return find_row(options.name).make(options);
+  auto network = find_row(options.name).make(options);
+  NamedModules all;
+  collect_modules(*network, "", all);
+  for (const auto& [name, module] : all)
+    if (auto* const norm = dynamic_cast<BatchNorm2d*>(module)) norm->set_momentum(options.norm_momentum);
+  return network;
+}
+
+void initialize(Module& network, const NetworkOptions& options, uint64_t seed) {
+  if (options.initialization == Initialization::torchvision) return network.initialize(seed);
+  network.initialize(seed, [&](const Module::Parameter& p) { return original_initializer(options.name, p); });
 }
 
 std::vector<std::string> network_names() {

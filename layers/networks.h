@@ -15,6 +15,8 @@ namespace la {
 
 /// A network f: [N, image_size, image_size, channels] -> f32 [N, dim], not yet initialized.
 std::unique_ptr<Module> make_network(const NetworkOptions& options);
+/// Gives its parameters their first values, as options.initialization says.
+void initialize(Module& network, const NetworkOptions& options, uint64_t seed);
 std::vector<std::string> network_names();
 /// The height and width of the pictures that a network was made for.
 int64_t usual_image_size(std::string_view name);

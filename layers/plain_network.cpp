@@ -6,6 +6,7 @@ namespace la {
 namespace {
 
 constexpr int64_t hidden = 4096;  // width of the fully connected layers
+constexpr BatchNorm2d::Options with_relu{.relu = true};
 
 /// Appends layers to a sequence, and follows what they make of the picture's size and channels.
 class Builder {
@@ -15,12 +16,15 @@ class Builder {
 
   /// A convolution with batch norm and ReLU.
   void convolve(int64_t channels, const Conv2d::Options& options) {
-    layers_.append<Conv2d>(channels_, channels, options)
-        .append<BatchNorm2d>(channels, BatchNorm2d::Options{.relu = true})
-        .skip();
+    append_convolution(channels, options);
+    layers_.append<BatchNorm2d>(channels, with_relu).skip();
     last_ = layers_.children().back().second;
-    channels_ = channels;
-    shrink(options.kernel, options.stride, options.padding);
+  }
+  /// A convolution with ReLU alone.
+  void convolve_without_norm(int64_t channels, const Conv2d::Options& options) {
+    append_convolution(channels, options);
+    layers_.append<ReLU>();
+    last_ = layers_.children().back().second;
   }
   /// What the last convolution, with its ReLU, gives.
   Module* last() const { return last_; }
@@ -33,6 +37,11 @@ class Builder {
   int64_t features() const { return positions() * channels_; }
 
  private:
+  void append_convolution(int64_t channels, const Conv2d::Options& options) {
+    layers_.append<Conv2d>(channels_, channels, options);
+    channels_ = channels;
+    shrink(options.kernel, options.stride, options.padding);
+  }
   void shrink(int kernel, int stride, int padding) {
     const int64_t room = size_ + 2 * padding - kernel;
     check(room >= 0, "the pictures are too small for this network: {} pixels are left for a window of {}",
@@ -45,24 +54,9 @@ class Builder {
   int64_t size_, channels_;
 };
 
-}  // namespace
-
-AlexNet::AlexNet(const NetworkOptions& o) {
-  Builder features(features_, o.image_size, o.channels);
-  const auto convolve = [&](int64_t channels, Conv2d::Options options) {
-    options.bias = false;
-    features.convolve(channels, options);
-    stages_.emplace_back(formatted("conv{}", stages_.size() + 1), features.last());
-  };
-  convolve(64, {.kernel = 11, .stride = 4, .padding = 2});
-  features.pool(3);
-  convolve(192, {.kernel = 5, .padding = 2});
-  features.pool(3);
-  for (int64_t channels : {384, 384, 256}) convolve(channels, {.kernel = 3, .padding = 1});
-  features.pool(3);
-
-  const BatchNorm2d::Options with_relu{.relu = true};
-  classifier_
+/// Two hidden layers, each with batch norm and ReLU, and the head.
+void append_normalized_classifier(Sequential& classifier, const Builder& features, const NetworkOptions& o) {
+  classifier
       .append<Linear>(features.features(), hidden,
                       Linear::Options{.bias = false, .positions = features.positions()})
       .append<BatchNorm2d>(hidden, with_relu)
@@ -72,12 +66,38 @@ AlexNet::AlexNet(const NetworkOptions& o) {
       .append(make_head(o.head, hidden, o.dim));
 }
 
-Vgg16::Vgg16(const NetworkOptions& o) {
+}  // namespace
+
+AlexNet::AlexNet(const NetworkOptions& o, int first_padding) {
+  Builder features(features_, o.image_size, o.channels);
+  const auto convolve = [&](int64_t channels, Conv2d::Options options) {
+    options.bias = false;
+    features.convolve(channels, options);
+    stages_.emplace_back(formatted("conv{}", stages_.size() + 1), features.last());
+  };
+  convolve(64, {.kernel = 11, .stride = 4, .padding = first_padding});
+  features.pool(3);
+  convolve(192, {.kernel = 5, .padding = 2});
+  features.pool(3);
+  for (int64_t channels : {384, 384, 256}) convolve(channels, {.kernel = 3, .padding = 1});
+  features.pool(3);
+  append_normalized_classifier(classifier_, features, o);
+}
+
+Vgg16::Vgg16(const NetworkOptions& o, Norm norm) {
+  const bool every = norm == Norm::every_convolution;
   Builder features(features_, o.image_size, o.channels);
   for (const auto& [channels, count] : {std::pair{64, 2}, {128, 2}, {256, 3}, {512, 3}, {512, 3}}) {
-    for (int i = 0; i < count; ++i) features.convolve(channels, {.kernel = 3, .padding = 1});
+    const Conv2d::Options options{.kernel = 3, .padding = 1};
+    for (int i = 1; i < count; ++i)
+      every ? features.convolve(channels, options) : features.convolve_without_norm(channels, options);
+    features.convolve(channels, {.kernel = 3, .padding = 1, .bias = every});
     stages_.emplace_back(formatted("conv{}", stages_.size() + 1), features.last());
     features.pool(2);
+  }
+  if (!every) {
+    append_normalized_classifier(classifier_, features, o);
+    return;
   }
   // Where torchvision has dropout, nothing or the way back to f32 stands here.
   classifier_.append<Linear>(features.features(), hidden, Linear::Options{.positions = features.positions()})

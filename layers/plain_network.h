@@ -29,16 +29,19 @@ class PlainNetwork : public Module {
 };
 
 /// AlexNet with the widths of "One weird trick" (Krizhevsky 2014) and, in place of local response
-/// normalization and dropout, batch norm after every layer, as LA was trained.
+/// normalization and dropout, batch norm after every layer, as LA was trained. The first convolution pads by 2
+/// in torchvision's, by 0 in the original program of LA: maps of 55, 27, 13, 6 or 54, 26, 12, 5 pixels.
 class AlexNet : public PlainNetwork {
  public:
-  explicit AlexNet(const NetworkOptions& options);
+  AlexNet(const NetworkOptions& options, int first_padding);
 };
 
-/// VGG16 (Simonyan, Zisserman 2015) with batch norm after every convolution, without dropout.
+/// VGG16 (Simonyan, Zisserman 2015) without dropout, with batch norm after the last convolution of each block
+/// and the two hidden layers, as LA was trained; or as torchvision's vgg16_bn, after every convolution alone.
 class Vgg16 : public PlainNetwork {
  public:
-  explicit Vgg16(const NetworkOptions& options);
+  enum class Norm { last_of_block_and_hidden, every_convolution };
+  Vgg16(const NetworkOptions& options, Norm norm);
 };
 
 }  // namespace la

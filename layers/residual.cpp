@@ -8,7 +8,9 @@ Conv2d::Options conv3x3(int stride = 1) {
   return {.kernel = 3, .stride = stride, .padding = 1, .bias = false};
 }
 
-bool needs_projection(const BlockOptions& o, int64_t out) { return o.stride != 1 || o.in != out; }
+bool needs_projection(const BlockOptions& o, int64_t out) {
+  return o.projects || o.stride != 1 || o.in != out;
+}
 
 std::unique_ptr<Sequential> make_projection(const BlockOptions& o, int64_t out) {
   if (!needs_projection(o, out)) return nullptr;

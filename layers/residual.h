@@ -10,11 +10,12 @@
 namespace la {
 
 /// in: channels of x; width: channels inside the block; stride: of the first 3x3 convolution. The shortcut is
-/// the identity where the shapes allow it, else a 1x1 convolution ("downsample").
+/// the identity where the shapes allow it and it must not project, else a 1x1 convolution ("downsample").
 struct BlockOptions {
   int64_t in = 64;
   int64_t width = 64;
   int stride = 1;
+  bool projects = false;
 };
 
 /// Two 3x3 convolutions: relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)). Gives `width` channels.

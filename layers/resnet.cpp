@@ -32,6 +32,14 @@ Conv2d::Options stem_convolution(Stem stem) {
   fail("there is no such stem");
 }
 
+/// The pooling of the large stem. TensorFlow's pads so that windows begin at every second position: an odd map
+/// by 1 on each side, an even one by 1 behind, which is what a last window makes that reaches beyond the map.
+PoolGeometry stem_pooling(const ResNetOptions& o) {
+  const bool even_map = (o.image_size + 1) / 2 % 2 == 0;
+  if (o.original && even_map) return {.kernel = 3, .stride = 2, .ceil_mode = true};
+  return {.kernel = 3, .stride = 2, .padding = 1};
+}
+
 /// The batch norm and ReLU that a stage in pre-activation form begins with.
 Module* first_activation(Module& stage) {
   for (const auto& [name, part] : stage.children().front().second->children())
@@ -48,15 +56,17 @@ ResNet::ResNet(const ResNetOptions& o)
       fc_(make_head(o.head, feature_channels(o), o.dim)) {
   add("conv1", conv1_);
   if (!pre_activation_) add("bn1", bn1_);
-  if (o.stem == Stem::large)
-    max_pool_ = std::make_unique<MaxPool2d>(PoolGeometry{.kernel = 3, .stride = 2, .padding = 1});
+  if (o.stem == Stem::large) max_pool_ = std::make_unique<MaxPool2d>(stem_pooling(o));
 
   int64_t in = o.width;
   for (size_t s = 0; s < o.blocks.size(); ++s) {
     auto stage = std::make_unique<Sequential>();
     const int64_t width = width_of_stage(o, s);
     for (int b = 0; b < o.blocks[s]; ++b) {
-      append_block(*stage, o, {.in = in, .width = width, .stride = s > 0 && b == 0 ? 2 : 1});
+      const bool first = b == 0;
+      append_block(
+          *stage, o,
+          {.in = in, .width = width, .stride = first && s > 0 ? 2 : 1, .projects = first && o.original});
       in = width * (o.block == BlockKind::basic ? BasicBlock::expansion : Bottleneck::expansion);
     }
     add(formatted("layer{}", s + 1), *stage);

@@ -21,8 +21,12 @@ struct ResNetOptions {
   BlockKind block = BlockKind::basic;
   Stem stem = Stem::large;
   bool pre_activation = false;
-  int64_t channels = 3;  // of the pictures
-  int64_t dim = 128;     // of the embedding
+  /// As the original program of LA has it, and the networks of TensorFlow that it took: the first block of every
+  /// stage projects, and the pooling of the large stem pads an even map behind alone, (0, 1).
+  bool original = false;
+  int64_t channels = 3;      // of the pictures
+  int64_t image_size = 224;  // their height and width
+  int64_t dim = 128;         // of the embedding
   HeadKind head = HeadKind::linear;
 };
 

@@ -88,8 +88,8 @@ LA_FUNCTION(top_k, (const Tensor& scores, const TopK& out))
 LA_FUNCTION(nearest_rows,
             (const Tensor& queries, const Tensor& table, const Tensor& include, const TopK& out))
 LA_FUNCTION(columns_to_mask, (const Tensor& columns, const Tensor& mask))
-LA_FUNCTION(same_cluster_mask,
-            (const Tensor& labels, const Tensor& own, const Tensor& indices, const Tensor& mask))
+LA_FUNCTION(same_cluster_mask, (const Tensor& labels, const Tensor& own, const Tensor& indices,
+                                SharedClusters shared, const Tensor& mask))
 
 // Losses over rows. The gradient of softmax_cross_entropy is the array of the scores.
 LA_FUNCTION(softmax_ratio_loss,

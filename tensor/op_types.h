@@ -39,7 +39,14 @@ struct PoolGeometry {
   int kernel = 2;
   int stride = 2;
   int padding = 0;
+  /// Whether a last window that begins inside the picture, but reaches beyond its padding, counts: what lies
+  /// inside the picture is pooled.
+  bool ceil_mode = false;
 };
+
+/// What same_cluster_mask says of the labelings in which two rows have the same label: whether there is any,
+/// whether it is all of them, or how many there are.
+enum class SharedClusters { any, all, count };
 
 /// The largest elements along a dimension, both in the shape without it.
 struct Maximum {

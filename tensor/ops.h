@@ -201,12 +201,14 @@ TopK nearest_rows(const Tensor& queries, const Tensor& table, int64_t k, const T
 /// mask u8 [R, width]: 1 at the columns named in columns i32 [R, K], else 0.
 Tensor columns_to_mask(const Tensor& columns, int64_t width);
 /// mask u8 [R, K]: 1 where, in at least one of the H labelings (labels i32 [N, H]), row indices_ij of the
-/// table has the same label as row own_i.
-Tensor same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices);
+/// table has the same label as row own_i; or in all of them; or in how many (of at most 255).
+Tensor same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices,
+                         SharedClusters shared = SharedClusters::any);
 
 // ---- Losses over rows of scores (f32) ---------------------------------------------------------------------
 
-/// loss_i = log sum_j exp(factor s_ij) - log sum_{j in mask} exp(factor s_ij). Every row has a marked column.
+/// loss_i = log sum_j exp(factor s_ij) - log sum_j mask_ij exp(factor s_ij), for a mask of 0 and 1, or of other
+/// whole weights. Every row has a marked column.
 RowLosses softmax_ratio_loss(const Tensor& scores, const Tensor& mask, float factor);
 /// loss_i = log sum_j exp(factor s_ij) - factor s_{i, target_i}. The gradient overwrites `scores`.
 RowLosses softmax_cross_entropy(const Tensor& scores, const Tensor& target, float factor);

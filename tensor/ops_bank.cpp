@@ -161,12 +161,15 @@ Tensor columns_to_mask(const Tensor& columns, int64_t width) {
   return mask;
 }
 
-Tensor same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices) {
+Tensor same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices,
+                         SharedClusters shared) {
   expect("same_cluster_mask", "labels", labels, DType::i32, {any, any}, labels);
   expect("same_cluster_mask", "indices", indices, DType::i32, {any, any}, labels);
   expect("same_cluster_mask", "own", own, DType::i32, {indices.size(0)}, labels);
+  check(shared != SharedClusters::count || labels.size(1) <= 255,
+        "same_cluster_mask: {} labelings are counted, expected at most 255", labels.size(1));
   const Tensor mask(indices.shape(), DType::u8, labels.device());
-  backend(labels.device()).same_cluster_mask(labels, own, indices, mask);
+  backend(labels.device()).same_cluster_mask(labels, own, indices, shared, mask);
   return mask;
 }
 

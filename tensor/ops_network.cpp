@@ -44,6 +44,14 @@ Shape conv_shape(const char* op, const Shape& x, const Shape& weight, const Conv
   return {x[0], convolved_extent(x[1], weight[1], g), convolved_extent(x[2], weight[2], g), weight[0]};
 }
 
+/// How many windows there are along an axis.
+int64_t pooled_extent(int64_t extent, const PoolGeometry& g) {
+  const int64_t room = extent + 2 * g.padding - g.kernel;
+  const int64_t whole = room / g.stride + 1;
+  const bool one_more = g.ceil_mode && room % g.stride != 0 && whole * g.stride < extent + g.padding;
+  return one_more ? whole + 1 : whole;
+}
+
 Shape pool_shape(const char* op, const Shape& x, const PoolGeometry& g) {
   check(x.rank() == 4, "{}: x has shape {}, expected [N, H, W, C]", op, x);
   check(g.kernel >= 1 && g.stride >= 1 && g.padding >= 0 && 2 * g.padding <= g.kernel,
@@ -51,8 +59,7 @@ Shape pool_shape(const char* op, const Shape& x, const PoolGeometry& g) {
         g.stride, g.padding);
   check(x[1] + 2 * g.padding >= g.kernel && x[2] + 2 * g.padding >= g.kernel,
         "{}: a window of {} is larger than x of shape {} with padding {}", op, g.kernel, x, g.padding);
-  return {x[0], (x[1] + 2 * g.padding - g.kernel) / g.stride + 1,
-          (x[2] + 2 * g.padding - g.kernel) / g.stride + 1, x[3]};
+  return {x[0], pooled_extent(x[1], g), pooled_extent(x[2], g), x[3]};
 }
 
 void check_batch_norm(const char* op, const Tensor& x, const BatchNormState& state, const Tensor& residual) {

@@ -83,9 +83,10 @@ def conv1x1(inside, outside, stride=1):
 
 
 class Block(nn.Module):
-    """The four residual blocks. kernels: of the convolutions; the 3x3 one that comes first has the stride."""
+    """The four residual blocks. kernels: of the convolutions; the 3x3 one that comes first has the stride. projects: even
+    where the shortcut could be the identity."""
 
-    def __init__(self, inside, width, stride, kernels, pre_activation):
+    def __init__(self, inside, width, stride, kernels, pre_activation, projects=False):
         super().__init__()
         self.pre_activation, self.count = pre_activation, len(kernels)
         expansion = 1 if len(kernels) == 2 else 4
@@ -95,7 +96,7 @@ class Block(nn.Module):
             setattr(self, f"conv{i + 1}", make(channels[i], channels[i + 1], stride if i == kernels.index(3) else 1))
             setattr(self, f"bn{i + 1}", nn.BatchNorm2d(channels[i] if pre_activation else channels[i + 1]))
         self.downsample = None
-        if stride != 1 or inside != channels[-1]:
+        if projects or stride != 1 or inside != channels[-1]:
             projection = conv1x1(inside, channels[-1], stride)
             self.downsample = projection if pre_activation else nn.Sequential(projection,
                                                                               nn.BatchNorm2d(channels[-1]))
@@ -118,9 +119,12 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    def __init__(self, blocks, width, kernels, large_stem, pre_activation, dim):
+    """original: as LA's original program has it: the first block of each stage projects, and the stem pools as
+    TensorFlow does with padding "SAME"."""
+
+    def __init__(self, blocks, width, kernels, large_stem, pre_activation, dim, original=False):
         super().__init__()
-        self.large_stem, self.pre_activation = large_stem, pre_activation
+        self.large_stem, self.pre_activation, self.original = large_stem, pre_activation, original
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False) if large_stem else conv3x3(3, width)
         expansion = 1 if len(kernels) == 2 else 4
         features = width * 2 ** (len(blocks) - 1) * expansion
@@ -130,7 +134,7 @@ class ResNet(nn.Module):
             stage = []
             for b in range(count):
                 stride = 2 if s > 0 and b == 0 else 1
-                stage.append(Block(inside, width * 2 ** s, stride, kernels, pre_activation))
+                stage.append(Block(inside, width * 2 ** s, stride, kernels, pre_activation, original and b == 0))
                 inside = width * 2 ** s * expansion
             setattr(self, f"layer{s + 1}", nn.Sequential(*stage))
         self.fc = nn.Linear(features, dim)
@@ -139,7 +143,12 @@ class ResNet(nn.Module):
         y = self.conv1(x)
         if not self.pre_activation:
             y = functional.relu(self.bn1(y))
-        if self.large_stem:
+        if self.large_stem and self.original:
+            total = 2 * (-(-y.shape[2] // 2) - 1) + 3 - y.shape[2]  # so that the windows are half as many as the pixels
+            before, after = total // 2, total - total // 2
+            y = functional.pad(y, (before, after, before, after), value=float("-inf"))
+            y = functional.max_pool2d(y, 3, 2)
+        elif self.large_stem:
             y = functional.max_pool2d(y, 3, 2, 1)
         for s in range(self.stages):
             y = getattr(self, f"layer{s + 1}")(y)
@@ -274,13 +283,30 @@ def save_losses():
 # ---- The networks, as they are ---------------------------------------------------------------------------------------
 
 
+class NormalizedClassifier(nn.Module):
+    """Two hidden layers with batch norm; the layers' names are the numbers that they have here."""
+
+    def __init__(self, inside, dim):
+        super().__init__()
+        for name, layer in {"0": nn.Linear(inside, 4096, bias=False), "1": nn.BatchNorm1d(4096),
+                            "2": nn.Linear(4096, 4096, bias=False), "3": nn.BatchNorm1d(4096),
+                            "5": nn.Linear(4096, dim)}.items():
+            self.add_module(name, layer)
+
+    def forward(self, x):
+        layer = self._modules
+        y = functional.relu(layer["1"](layer["0"](x)))
+        return layer["5"](functional.relu(layer["3"](layer["2"](y))))
+
+
 class AlexNet(nn.Module):
     """The fully connected layers see the picture's positions as torchvision's do, channels first."""
 
-    def __init__(self, dim):
+    def __init__(self, dim, first_padding=2):
         super().__init__()
         features = []
-        for inside, outside, kernel, stride, padding, pools in ((3, 64, 11, 4, 2, True), (64, 192, 5, 1, 2, True),
+        for inside, outside, kernel, stride, padding, pools in ((3, 64, 11, 4, first_padding, True),
+                                                                (64, 192, 5, 1, 2, True),
                                                                 (192, 384, 3, 1, 1, False),
                                                                 (384, 384, 3, 1, 1, False),
                                                                 (384, 256, 3, 1, 1, True)):
@@ -288,34 +314,39 @@ class AlexNet(nn.Module):
                          nn.ReLU()]
             features += [nn.MaxPool2d(3, 2)] if pools else []
         self.features = nn.Sequential(*features)
-        self.classifier = nn.ModuleDict({"0": nn.Linear(ALEXNET_POSITIONS * 256, 4096, bias=False),
-                                         "1": nn.BatchNorm1d(4096), "2": nn.Linear(4096, 4096, bias=False),
-                                         "3": nn.BatchNorm1d(4096), "5": nn.Linear(4096, dim)})
+        self.classifier = NormalizedClassifier(ALEXNET_POSITIONS * 256, dim)
 
     def forward(self, x):
-        layers, y = self.classifier, self.features(x).flatten(1)
-        y = functional.relu(layers["1"](layers["0"](y)))
-        return layers["5"](functional.relu(layers["3"](layers["2"](y))))
+        return self.classifier(self.features(x).flatten(1))
 
 
 class Vgg16(nn.Module):
-    def __init__(self, dim):
+    """Batch norm stands after every convolution, or as in LA's original program after the last of each block and the
+    two hidden layers; what it follows has no bias there."""
+
+    def __init__(self, dim, original):
         super().__init__()
         features, inside = [], 3
         for outside, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
-            for _ in range(count):
-                features += [nn.Conv2d(inside, outside, 3, padding=1), nn.BatchNorm2d(outside), nn.ReLU()]
+            for i in range(count):
+                norm = not original or i == count - 1
+                features.append(nn.Conv2d(inside, outside, 3, padding=1, bias=not (original and norm)))
+                features += [nn.BatchNorm2d(outside), nn.ReLU()] if norm else [nn.ReLU()]
                 inside = outside
             features.append(nn.MaxPool2d(2, 2))
         self.features = nn.Sequential(*features)
-        self.classifier = nn.Sequential(nn.Linear(VGG_POSITIONS * 512, 4096), nn.ReLU(), nn.Dropout(0),
-                                        nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(0), nn.Linear(4096, dim))
+        if original:
+            self.classifier = NormalizedClassifier(VGG_POSITIONS * 512, dim)
+        else:
+            self.classifier = nn.Sequential(nn.Linear(VGG_POSITIONS * 512, 4096), nn.ReLU(), nn.Dropout(0),
+                                            nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(0), nn.Linear(4096, dim))
 
     def forward(self, x):
         return self.classifier(self.features(x).flatten(1))
 
 
 ALEXNET_SIZE, ALEXNET_POSITIONS = 95, 4  # pixels; of the last map, so that the order of positions counts
+ORIGINAL_ALEXNET_SIZE = 99               # whose first convolution does not pad
 VGG_SIZE, VGG_POSITIONS = 64, 4
 
 
@@ -332,13 +363,17 @@ def save_networks():
     parameter's gradient."""
     batch, dim = 4, 4
 
-    def resnet(blocks, kernels, pre_activation, large_stem=False, width=64):
-        return ResNet(blocks, width, kernels, large_stem, pre_activation, dim)
+    def resnet(blocks, kernels, pre_activation, large_stem=False, width=64, original=False):
+        return ResNet(blocks, width, kernels, large_stem, pre_activation, dim, original)
 
     basic, bottleneck = (3, 3), (1, 3, 1)
-    networks = {"alexnet": (AlexNet(dim), ALEXNET_SIZE), "vgg16": (Vgg16(dim), VGG_SIZE),
+    networks = {"alexnet": (AlexNet(dim), ALEXNET_SIZE), "original-alexnet": (AlexNet(dim, 0), ORIGINAL_ALEXNET_SIZE),
+                "vgg16": (Vgg16(dim, True), VGG_SIZE), "vgg16_bn": (Vgg16(dim, False), VGG_SIZE),
                 "resnet20": (resnet((3, 3, 3), basic, False, width=16), 16),
-                "resnet18-large": (resnet((2, 2, 2, 2), basic, False, True), 65)}
+                "resnet18-large": (resnet((2, 2, 2, 2), basic, False, True), 65),
+                # The stem's maps are of 36 and of 33 pixels, which it pads otherwise.
+                "original-resnet18": (resnet((2, 2, 2, 2), basic, True, True, original=True), 72),
+                "original-resnet50": (resnet((3, 4, 6, 3), bottleneck, True, True, original=True), 65)}
     for form, pre_activation in (("", False), ("preact-", True)):
         networks[form + "resnet18"] = (resnet((2, 2, 2, 2), basic, pre_activation), 16)
         networks[form + "resnet34"] = (resnet((3, 4, 6, 3), basic, pre_activation), 16)

@@ -142,13 +142,19 @@ OpCase columns_to_mask_case(int64_t rows, int64_t k, int64_t width) {
           }};
 }
 
-OpCase same_cluster_mask_case(int64_t labelings, const TableSizes& s, int64_t clusters) {
+OpCase same_cluster_mask_case(int64_t labelings, const TableSizes& s, int64_t clusters,
+                              SharedClusters shared = SharedClusters::any) {
   return {.op = "same_cluster_mask",
+          .options = shared == SharedClusters::any   ? ""
+                     : shared == SharedClusters::all ? "all"
+                                                     : "count",
           .inputs = {below({s.table, labelings}, clusters), below({s.queries}, s.table),
                      below({s.queries, s.k}, s.table)},
-          .run = [](const Tensors& in) -> Tensors { return {ops::same_cluster_mask(in[0], in[1], in[2])}; },
-          .reference = [](const Arrays& in) -> Arrays {
-            return {reference::same_cluster_mask(in[0], in[1], in[2])};
+          .run = [=](const Tensors& in) -> Tensors {
+            return {ops::same_cluster_mask(in[0], in[1], in[2], shared)};
+          },
+          .reference = [=](const Arrays& in) -> Arrays {
+            return {reference::same_cluster_mask(in[0], in[1], in[2], shared)};
           }};
 }
 
@@ -175,10 +181,14 @@ void add_losses(const Input& scores, float factor, OpCases& cases) {
   const Input mask{scores.shape, DType::u8, [n](int64_t i, RandomGenerator& random) {
                      return i % n == 0 || random.below(10) == 0 ? 1 : 0;
                    }};
-  cases.push_back(loss_case(
-      "softmax_ratio_loss", {scores, mask}, factor,
-      [=](const Tensors& in) { return ops::softmax_ratio_loss(in[0], in[1], factor); },
-      [=](const Arrays& in) { return reference::softmax_ratio_loss(in[0], in[1], factor); }));
+  const Input weights{scores.shape, DType::u8, [n](int64_t i, RandomGenerator& random) {
+                        return i % n == 0 ? 2 : random.below(10) == 0 ? 1 + random.below(5) : 0;
+                      }};
+  for (const Input& marks : {mask, weights})
+    cases.push_back(loss_case(
+        "softmax_ratio_loss", {scores, marks}, factor,
+        [=](const Tensors& in) { return ops::softmax_ratio_loss(in[0], in[1], factor); },
+        [=](const Arrays& in) { return reference::softmax_ratio_loss(in[0], in[1], factor); }));
   cases.push_back(loss_case(
       "softmax_cross_entropy", {scores, below({rows}, n)}, factor,
       [=](const Tensors& in) { return ops::softmax_cross_entropy(in[0], in[1], factor); },
@@ -249,6 +259,8 @@ void add_table_cases(OpCases& cases) {
     cases.push_back(gather_sum_case(s));
     cases.push_back(same_cluster_mask_case(1, s, 7));
     cases.push_back(same_cluster_mask_case(10, s, 30));
+    for (const SharedClusters shared : {SharedClusters::all, SharedClusters::count})
+      cases.push_back(same_cluster_mask_case(3, s, 2, shared));
     for (bool include : {false, true}) {
       cases.push_back(nearest_rows_case({s.queries, s.table, s.depth, std::min(s.k, s.table)}, include));
       cases.push_back(nearest_rows_case({s.queries, s.table, s.depth, s.table}, include));

@@ -83,7 +83,8 @@ void add_convolution(const Convolution& c, OpCases& cases, bool only_timed = fal
 // ---- Pooling ----------------------------------------------------------------------------------------------
 
 std::string describe(const PoolGeometry& g) {
-  return formatted("kernel={} stride={} padding={}", g.kernel, g.stride, g.padding);
+  return formatted("kernel={} stride={} padding={}{}", g.kernel, g.stride, g.padding,
+                   g.ceil_mode ? " ceil_mode" : "");
 }
 
 OpCase max_pool2d_case(const Input& x, const PoolGeometry& g) {
@@ -105,15 +106,10 @@ OpCase avg_pool2d_case(const Input& x, const PoolGeometry& g) {
           .reference = [=](const Arrays& in) -> Arrays { return {reference::avg_pool2d(in[0], g)}; }};
 }
 
-Shape pooled(const Shape& x, const PoolGeometry& g) {
-  const auto extent = [&](int d) { return (x[d] + 2 * g.padding - g.kernel) / g.stride + 1; };
-  return {x[0], extent(1), extent(2), x[3]};
-}
-
 OpCase max_pool2d_backward_case(const Input& x, const PoolGeometry& g) {
   return {.op = "max_pool2d_backward",
           .options = describe(g),
-          .inputs = {normal(pooled(x.shape, g), x.dtype), x},
+          .inputs = {normal(reference::pooled_shape(x.shape, g), x.dtype), x},
           .run = [=](const Tensors& in) -> Tensors {
             return {ops::max_pool2d_backward(in[0], ops::max_pool2d(in[1], g).argmax, in[1].shape(), g)};
           },
@@ -127,7 +123,7 @@ OpCase max_pool2d_backward_case(const Input& x, const PoolGeometry& g) {
 OpCase avg_pool2d_backward_case(const Input& x, const PoolGeometry& g) {
   return {.op = "avg_pool2d_backward",
           .options = describe(g),
-          .inputs = {normal(pooled(x.shape, g), x.dtype), x},
+          .inputs = {normal(reference::pooled_shape(x.shape, g), x.dtype), x},
           .run = [=](const Tensors& in) -> Tensors {
             return {ops::avg_pool2d_backward(in[0], in[1].shape(), g)};
           },
@@ -308,6 +304,8 @@ void add_pooling_cases(OpCases& cases) {
                                      {.kernel = 3, .stride = 2, .padding = 1},
                                      {.kernel = 3, .stride = 1},
                                      {.kernel = 2, .stride = 3},
+                                     {.kernel = 3, .stride = 2, .ceil_mode = true},
+                                     {.kernel = 2, .stride = 3, .padding = 1, .ceil_mode = true},
                                      {.kernel = 1, .stride = 1}};
   for (DType dtype : float_types)
     for (const Shape& shape :

@@ -111,6 +111,7 @@ Array conv2d(const Array& x, const Array& weight, const ConvGeometry& g);
 Array conv2d_backward_data(const Array& dy, const Array& weight, const Shape& x_shape, const ConvGeometry& g);
 Array conv2d_backward_weight(const Array& dy, const Array& x, const Shape& weight_shape,
                              const ConvGeometry& g);
+Shape pooled_shape(const Shape& x, const PoolGeometry& g);
 Arrays max_pool2d(const Array& x, const PoolGeometry& g);  // y, argmax
 Array max_pool2d_backward(const Array& dy, const Array& argmax, const Shape& x_shape, const PoolGeometry& g);
 Array avg_pool2d(const Array& x, const PoolGeometry& g);
@@ -136,7 +137,7 @@ Array gather_sum(const Array& coefficients, const Array& indices, const Array& t
 Arrays top_k(const Array& scores, int64_t k);  // from the largest down
 Arrays nearest_rows(const Array& queries, const Array& table, int64_t k,
                     const Array& include);  // ascending indices
-Array same_cluster_mask(const Array& labels, const Array& own, const Array& indices);
+Array same_cluster_mask(const Array& labels, const Array& own, const Array& indices, SharedClusters shared);
 
 // Losses over rows of scores: loss, gradient.
 Arrays softmax_ratio_loss(const Array& scores, const Array& mask, float factor);

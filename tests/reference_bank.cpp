@@ -22,11 +22,12 @@ std::vector<int64_t> largest_first(const Array& scores, int64_t row) {
   return order;
 }
 
-/// The logits factor * s + offset of one row, those in the mask only if there is one.
+/// The logits factor * s of one row; if there is a mask, each as many times as that says.
 std::vector<Bounded> logits(const Array& scores, int64_t row, float factor, const Array* mask = nullptr) {
   std::vector<Bounded> result;
   for (int64_t j = 0; j < scores.columns(); ++j)
-    if (!mask || mask->at(row, j).value != 0) result.push_back(Bounded(factor) * scores.at(row, j));
+    for (int64_t times = mask ? mask->index(row * mask->columns() + j) : 1; times > 0; --times)
+      result.push_back(Bounded(factor) * scores.at(row, j));
   return result;
 }
 
@@ -102,17 +103,24 @@ Arrays nearest_rows(const Array& queries, const Array& table, int64_t k, const A
   return {values, indices};
 }
 
-Array same_cluster_mask(const Array& labels, const Array& own, const Array& indices) {
+Array same_cluster_mask(const Array& labels, const Array& own, const Array& indices, SharedClusters shared) {
   Array mask(indices.shape, DType::u8);
   for (int64_t i = 0; i < mask.rows(); ++i)
-    for (int64_t j = 0; j < mask.columns(); ++j)
+    for (int64_t j = 0; j < mask.columns(); ++j) {
+      int64_t count = 0;
       for (int64_t h = 0; h < labels.columns(); ++h)
-        if (labels.at(indices.index(i * mask.columns() + j), h).value == labels.at(own.index(i), h).value)
-          mask.at(i, j) = 1;
+        count +=
+            labels.at(indices.index(i * mask.columns() + j), h).value == labels.at(own.index(i), h).value;
+      const bool any = count > 0, all = count == labels.columns();
+      mask.at(i, j) = static_cast<double>(shared == SharedClusters::any   ? any
+                                          : shared == SharedClusters::all ? all
+                                                                          : count);
+    }
   return mask;
 }
 
-// d loss / d s_j = factor (P_j - Q_j), P and Q the softmax over all and over the marked columns.
+// d loss / d s_j = factor (P_j - Q_j), P and Q the softmax over all and over the marked columns, each of these as
+// many times as its mark says.
 Arrays softmax_ratio_loss(const Array& scores, const Array& mask, float factor) {
   Array loss({scores.rows()}), gradient(scores.shape);
   for (int64_t i = 0; i < scores.rows(); ++i) {
@@ -120,7 +128,8 @@ Arrays softmax_ratio_loss(const Array& scores, const Array& mask, float factor) 
     loss[i] = all.log_sum() - marked.log_sum();
     for (int64_t j = 0; j < scores.columns(); ++j) {
       const Bounded logit = Bounded(factor) * scores.at(i, j);
-      const Bounded q = mask.at(i, j).value != 0 ? marked.probability(logit) : Bounded();
+      const Bounded weight = mask.at(i, j);
+      const Bounded q = weight.value != 0 ? weight * marked.probability(logit) : Bounded();
       gradient.at(i, j) = Bounded(factor) * (all.probability(logit) - q);
     }
   }

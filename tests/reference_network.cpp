@@ -14,9 +14,8 @@ int64_t out_extent(int64_t in, int64_t kernel, int stride, int padding, int dila
 /// lies inside the picture.
 template <class F>
 void for_each_window(int64_t batch, int64_t height, int64_t width, int64_t kernel_height,
-                     int64_t kernel_width, const ConvGeometry& g, F f) {
-  const int64_t out_height = out_extent(height, kernel_height, g.stride, g.padding, g.dilation);
-  const int64_t out_width = out_extent(width, kernel_width, g.stride, g.padding, g.dilation);
+                     int64_t kernel_width, const ConvGeometry& g, int64_t out_height, int64_t out_width,
+                     F f) {
   for (int64_t n = 0; n < batch; ++n)
     for (int64_t oh = 0; oh < out_height; ++oh)
       for (int64_t ow = 0; ow < out_width; ++ow)
@@ -28,15 +27,24 @@ void for_each_window(int64_t batch, int64_t height, int64_t width, int64_t kerne
           }
 }
 
+/// How many windows there are: all that end within the padding, and with ceil_mode all that begin before the
+/// padding behind the picture, up to the first that reaches the end of that padding.
+int64_t pooled_extent(int64_t in, const PoolGeometry& g) {
+  int64_t count = 0;
+  for (int64_t begin = -g.padding; begin < in; begin += g.stride) {
+    const int64_t end = begin + g.kernel, last = in + g.padding;
+    const bool reached = count > 0 && begin - g.stride + g.kernel >= last;
+    if (end <= last || (g.ceil_mode && !reached)) ++count;
+  }
+  return count;
+}
+
 /// The same for the windows of a pooling over pictures of that shape.
 template <class F>
 void for_each_window(const Shape& x, const PoolGeometry& g, F f) {
-  for_each_window(x[0], x[1], x[2], g.kernel, g.kernel, {.stride = g.stride, .padding = g.padding}, f);
-}
-
-Shape pooled_shape(const Shape& x, const PoolGeometry& g) {
-  return {x[0], out_extent(x[1], g.kernel, g.stride, g.padding, 1),
-          out_extent(x[2], g.kernel, g.stride, g.padding, 1), x[3]};
+  const Shape y = pooled_shape(x, g);
+  for_each_window(x[0], x[1], x[2], g.kernel, g.kernel, {.stride = g.stride, .padding = g.padding}, y[1],
+                  y[2], f);
 }
 
 Array totals(const std::vector<Sum>& sums, const Shape& shape, DType dtype) {
@@ -59,10 +67,14 @@ struct ImageSums {
 
 }  // namespace
 
+Shape pooled_shape(const Shape& x, const PoolGeometry& g) {
+  return {x[0], pooled_extent(x[1], g), pooled_extent(x[2], g), x[3]};
+}
+
 Array conv2d(const Array& x, const Array& weight, const ConvGeometry& g) {
   ImageSums y({x.size(0), out_extent(x.size(1), weight.size(1), g.stride, g.padding, g.dilation),
                out_extent(x.size(2), weight.size(2), g.stride, g.padding, g.dilation), weight.size(0)});
-  for_each_window(x.size(0), x.size(1), x.size(2), weight.size(1), weight.size(2), g,
+  for_each_window(x.size(0), x.size(1), x.size(2), weight.size(1), weight.size(2), g, y.shape[1], y.shape[2],
                   [&](int64_t n, int64_t oh, int64_t ow, int64_t kh, int64_t kw, int64_t h, int64_t w) {
                     for (int64_t o = 0; o < weight.size(0); ++o)
                       for (int64_t i = 0; i < x.size(3); ++i)
@@ -74,7 +86,8 @@ Array conv2d(const Array& x, const Array& weight, const ConvGeometry& g) {
 Array conv2d_backward_data(const Array& dy, const Array& weight, const Shape& x_shape,
                            const ConvGeometry& g) {
   ImageSums dx(x_shape);
-  for_each_window(x_shape[0], x_shape[1], x_shape[2], weight.size(1), weight.size(2), g,
+  for_each_window(x_shape[0], x_shape[1], x_shape[2], weight.size(1), weight.size(2), g, dy.size(1),
+                  dy.size(2),
                   [&](int64_t n, int64_t oh, int64_t ow, int64_t kh, int64_t kw, int64_t h, int64_t w) {
                     for (int64_t o = 0; o < weight.size(0); ++o)
                       for (int64_t i = 0; i < x_shape[3]; ++i)
@@ -86,7 +99,8 @@ Array conv2d_backward_data(const Array& dy, const Array& weight, const Shape& x_
 Array conv2d_backward_weight(const Array& dy, const Array& x, const Shape& weight_shape,
                              const ConvGeometry& g) {
   ImageSums dweight(weight_shape);
-  for_each_window(x.size(0), x.size(1), x.size(2), weight_shape[1], weight_shape[2], g,
+  for_each_window(x.size(0), x.size(1), x.size(2), weight_shape[1], weight_shape[2], g, dy.size(1),
+                  dy.size(2),
                   [&](int64_t n, int64_t oh, int64_t ow, int64_t kh, int64_t kw, int64_t h, int64_t w) {
                     for (int64_t o = 0; o < weight_shape[0]; ++o)
                       for (int64_t i = 0; i < weight_shape[3]; ++i)

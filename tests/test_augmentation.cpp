@@ -90,6 +90,30 @@ TEST_CASE("areas, aspects and places of crops have the distributions asked") {
   CHECK(std::abs(broad / double{n} - 0.5) < bound);
 }
 
+TEST_CASE(
+    "a crop of fixed size is a square of 7/8 of the shorter side, anywhere or within the central square") {
+  constexpr int n = 20000, height = 64, width = 128;
+  int left = 0, central_left = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const ViewPlan p = plan_augmentation({.fixed_crop = FixedCrop::anywhere}, height, width, 5, 0, i);
+    const ViewPlan c = plan_augmentation({.fixed_crop = FixedCrop::central}, height, width, 5, 0, i);
+    for (const ViewPlan& plan : {p, c}) {
+      REQUIRE(plan.crop.width == 56);
+      REQUIRE(plan.crop.height == 56);
+      REQUIRE(plan.crop.y >= 0);
+      REQUIRE(plan.crop.y <= 8);
+    }
+    REQUIRE(p.crop.x >= 0);
+    REQUIRE(p.crop.x <= 72);
+    REQUIRE(c.crop.x >= 32);  // the central square goes from 32 to 96
+    REQUIRE(c.crop.x <= 40);
+    left += p.crop.x < 18;
+    central_left += c.crop.x < 34;
+  }
+  CHECK(std::abs(left / double{n} - 0.25) < frequency_bound(n));
+  CHECK(std::abs(central_left / double{n} - 0.25) < frequency_bound(n));
+}
+
 TEST_CASE("where no crop of the allowed aspect has the area drawn, it is the largest centered one") {
   AugmentationOptions options;
   for (int64_t i = 0; i < 20; ++i) {  // at least 0.2 * 1000 pixels do not fit into a height of 5 at 4 : 3

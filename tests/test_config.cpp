@@ -8,12 +8,12 @@ namespace la {
 TEST_CASE("config: what depends on the data is chosen from the number of pictures") {
   Config config;
   const auto lines = choose_defaults(config, 60'000);
-  CHECK(config.la.background == 192);        // 4096 of 1,281,167
-  CHECK(config.la.kmeans.clusters == 1405);  // 30,000
+  CHECK(config.la.background == 192);                   // 4096 of 1,281,167
+  CHECK(config.la.clusters == std::vector<int>{1405});  // 30,000
   CHECK(lines[0] == "background k = 192: the paper's 4096 for ImageNet, in proportion to 60000 pictures");
   CHECK(config.la.clusterings == 3);
   CHECK(config.la.noise == 4096);
-  CHECK(config.optimizer.schedule.drops == std::vector<double>{120, 160});
+  CHECK(config.optimizer.drops == std::vector<TrainingTime>{{120}, {160}});
   CHECK(lines.size() == 5);
   CHECK_NOTHROW(validate(config, 60'000));
   CHECK(choose_defaults(config, 60'000).empty());  // nothing is left to choose
@@ -26,7 +26,7 @@ TEST_CASE("config: what depends on the data is chosen from the number of picture
   imagenet.network.name = "resnet18";
   CHECK(choose_defaults(imagenet, 1'281'167)[0] == "background k = 4096: the paper's");
   CHECK(imagenet.la.background == 4096);
-  CHECK(imagenet.la.kmeans.clusters == 30'000);
+  CHECK(imagenet.la.clusters == std::vector<int>{30'000});
   CHECK(imagenet.la.clusterings == 10);
 }
 
@@ -62,7 +62,7 @@ TEST_CASE("config: values that do not fit the data name option, value and bound"
   CHECK(message([](Config&) {}) == "");
   CHECK(message([](Config& c) { c.la.background = 501; }) ==
         "`background` 501 is more than the 500 training pictures; 0 chooses it from their number");
-  CHECK(message([](Config& c) { c.la.kmeans.clusters = 501; }) ==
+  CHECK(message([](Config& c) { c.la.clusters = {501}; }) ==
         "`clusters` 501 is more than the 500 training pictures; 0 chooses it from their number");
   CHECK(message([](Config& c) { c.optimizer.batch = 501; }) ==
         "`batch` 501 is more than the 500 training pictures");
@@ -83,7 +83,7 @@ TEST_CASE("config: few pictures have more background neighbors than a cluster ha
   CHECK(config.la.background == 128);
   CHECK(lines[0] ==
         "background k = 128: the paper's 4096 for ImageNet, in proportion to 2000 pictures, would be 6");
-  CHECK(config.la.kmeans.clusters == 47);
+  CHECK(config.la.clusters == std::vector<int>{47});
 }
 
 }  // namespace la

@@ -126,6 +126,125 @@ TEST_CASE("close neighbors share a cluster in any of the clusterings") {
   CHECK(close.to_vector<uint8_t>() == std::vector<uint8_t>{1, 1, 1, 0, 0, 0, 1, 1});
 }
 
+TEST_CASE("close neighbors may have to share every cluster, or count by how many they share") {
+  const Tensor labels = Tensor::from(std::vector<int32_t>{0, 0, 0, 1, 1, 1, 0, 0}, {4, 2});
+  const TopK background{Tensor::zeros({1, 4}), Tensor::from(std::vector<int32_t>{0, 1, 2, 3}, {1, 4})};
+  const auto close = [&](SharedClusters shared) {
+    return close_by_clusters(labels, i32({0}), background, shared).to_vector<uint8_t>();
+  };
+  CHECK(close(SharedClusters::all) == std::vector<uint8_t>{1, 0, 0, 1});
+  CHECK(close(SharedClusters::count) == std::vector<uint8_t>{2, 1, 0, 2});
+}
+
+TEST_CASE("components join chains of nearest neighbors") {
+  // On a circle, by their angles: 0 and 1 point to each other, 2 to 1; 3 and 4 to each other; 5 to 4. Two twins, 6
+  // and 7, to each other.
+  std::vector<float> points;
+  for (const double angle : {0.0, 0.1, 0.25, 2.0, 2.1, 2.3, 4.0, 4.0}) {
+    points.push_back(static_cast<float>(std::cos(angle)));
+    points.push_back(static_cast<float>(std::sin(angle)));
+  }
+  const Components components = nearest_neighbor_components(bank_of(Tensor::from(points, {8, 2})));
+  CHECK(components.count == 3);
+  CHECK(components.labels.to_vector<int32_t>() == std::vector<int32_t>{0, 0, 0, 1, 1, 1, 2, 2});
+}
+
+TEST_CASE("components of many vectors are those of a search in the graph of links") {
+  constexpr size_t n = 300, dim = 3;
+  const Tensor vectors = unit_rows(n, dim, 21);
+  const auto host = vectors.to_vector<float>();
+  std::vector<std::vector<size_t>> linked(n);
+  for (size_t i = 0; i < n; ++i) {
+    size_t nearest = i == 0 ? 1 : 0;
+    for (size_t j = 0; j < n; ++j)
+      if (j != i && dot(host, i, host, j, dim) > dot(host, i, host, nearest, dim)) nearest = j;
+    linked[i].push_back(nearest);
+    linked[nearest].push_back(i);
+  }
+  std::vector<int32_t> expected(n, -1);
+  int32_t count = 0;
+  for (size_t start = 0; start < n; ++start) {
+    if (expected[start] >= 0) continue;
+    std::vector<size_t> open{start};
+    expected[start] = count;
+    while (!open.empty()) {
+      const size_t i = open.back();
+      open.pop_back();
+      for (const size_t j : linked[i])
+        if (expected[j] < 0) {
+          expected[j] = count;
+          open.push_back(j);
+        }
+    }
+    ++count;
+  }
+  const Components components = nearest_neighbor_components(bank_of(vectors));
+  CHECK(count > 10);
+  CHECK(components.count == count);
+  CHECK(components.labels.to_vector<int32_t>() == expected);
+}
+
+TEST_CASE("with the whole bank as background the LA loss is -log P(C | v)") {
+  const Tensor vectors = unit_rows(70, 12, 14);
+  const MemoryBank bank = bank_of(vectors);
+  const Tensor v = unit_rows(3, 12, 15), pictures = i32({4, 40, 69});
+  const Tensor labels = ops::random_below({70, 2}, 5, {.seed = 16});
+  const TopK all = whole_bank(bank, v, rows_of_whole_bank(bank, 3));
+  const TopK nearest = background_neighbors(bank, v, pictures, 70);  // all of them too, by selection
+  CHECK(all.indices.to_vector<int32_t>() == nearest.indices.to_vector<int32_t>());
+
+  const auto host_v = v.to_vector<float>(), host_bank = vectors.to_vector<float>();
+  const auto host_labels = labels.to_vector<int32_t>();
+  double expected = 0;
+  for (size_t row = 0; row < 3; ++row) {
+    const auto own = static_cast<size_t>(pictures.to_vector<int32_t>()[row]);
+    double sum = 0, close = 0;
+    for (size_t j = 0; j < 70; ++j) {
+      const double p = std::exp(dot(host_v, row, host_bank, j, 12) / tau);
+      const bool shares =
+          host_labels[2 * j] == host_labels[2 * own] || host_labels[2 * j + 1] == host_labels[2 * own + 1];
+      sum += p;
+      close += shares ? p : 0;
+    }
+    expected -= std::log(close / sum) / 3;
+  }
+  const Variable x(v, true);
+  const Variable loss = local_aggregation_loss(x, bank, all, close_by_clusters(labels, pictures, all), tau);
+  CHECK(loss.value().item() == doctest::Approx(expected).epsilon(1e-5));
+  backward(loss);
+
+  // The gradient by the other way: rows gathered, not multiplied, of a bank that has one row more.
+  std::vector<float> longer = host_bank;
+  longer.resize(71 * 12);
+  const MemoryBank larger = bank_of(Tensor::from(longer, {71, 12}));
+  const Variable y(v, true);
+  backward(local_aggregation_loss(y, larger, nearest, close_by_clusters(labels, pictures, nearest), tau));
+  const auto by_product = x.grad().to_vector<float>(), by_rows = y.grad().to_vector<float>();
+  for (size_t i = 0; i < by_product.size(); ++i) CHECK(std::abs(by_product[i] - by_rows[i]) < 1e-5);
+}
+
+TEST_CASE("the mean of the ratios of several clusterings is the loss of counted neighbors plus log H") {
+  const MemoryBank bank = bank_of(unit_rows(60, 12, 17));
+  const Tensor v = unit_rows(2, 12, 18), pictures = i32({5, 33});
+  constexpr int64_t h = 3;
+  const Tensor labels = ops::random_below({60, h}, 4, {.seed = 19});
+  const TopK background = background_neighbors(bank, v, pictures, 25);
+  std::vector<double> ratios(2);  // of each picture, the sum over the clusterings
+  for (int64_t i = 0; i < h; ++i) {
+    std::vector<int32_t> column;
+    for (int64_t j = 0; j < 60; ++j)
+      column.push_back(labels.to_vector<int32_t>()[static_cast<size_t>(j * h + i)]);
+    const Tensor one = Tensor::from(column, {60, 1});
+    const RowLosses rows =
+        ops::softmax_ratio_loss(background.values, close_by_clusters(one, pictures, background), 1 / tau);
+    for (size_t row = 0; row < 2; ++row) ratios[row] += std::exp(-rows.loss.to_vector<float>()[row]);
+  }
+  const double expected = -(std::log(ratios[0] / h) + std::log(ratios[1] / h)) / 2;
+  const Tensor counts = close_by_clusters(labels, pictures, background, SharedClusters::count);
+  const Variable loss = local_aggregation_loss(Variable(v, true), bank, background, counts, tau);
+  CHECK(loss.value().item() + std::log(static_cast<double>(h)) == doctest::Approx(expected).epsilon(1e-5));
+}
+
 TEST_CASE("close neighbors by distance are the nearest of the background") {
   const TopK background{Tensor::from(std::vector<float>{0.1f, 0.9f, 0.5f, 0.7f}, {1, 4}),
                         Tensor::from(std::vector<int32_t>{2, 3, 5, 9}, {1, 4})};

@@ -137,6 +137,82 @@ TEST_CASE("networks cost what is known of them") {
   CHECK(resnet50.multiply_adds == 4'089'184'256 - 872 * 2048);
 }
 
+namespace {
+
+/// Mean, standard deviation and largest size of values.
+struct Spread {
+  double mean = 0, deviation = 0, largest = 0;
+};
+Spread spread_of(const Tensor& x) {
+  Spread s;
+  const auto values = x.to_vector<float>();
+  const auto n = static_cast<double>(values.size());
+  for (const float v : values) s.mean += v / n;
+  for (const float v : values) {
+    s.deviation += (v - s.mean) * (v - s.mean) / n;
+    s.largest = std::max<double>(s.largest, std::abs(v));
+  }
+  s.deviation = std::sqrt(s.deviation);
+  return s;
+}
+
+}  // namespace
+
+TEST_CASE("the original's initial values have the distributions of its TensorFlow") {
+  const auto made = [](const char* name, int64_t size) {
+    const NetworkOptions options{
+        .name = name, .image_size = size, .initialization = Initialization::original};
+    auto network = make_network(options);
+    initialize(*network, options, 3);
+    return network;
+  };
+  // Of n values the deviation is known to 1 / sqrt(2 n); six times that is less likely than 1e-8.
+  const auto check_deviation = [](const Module::Parameter& p, double deviation, double largest) {
+    const Spread s = spread_of(p.variable->value());
+    const double n = static_cast<double>(p.variable->value().numel());
+    CAPTURE(p.name);
+    CHECK(s.deviation == doctest::Approx(deviation).epsilon(6 / std::sqrt(2 * n)));
+    CHECK(std::abs(s.mean) < 6 * deviation / std::sqrt(n));
+    CHECK(s.largest <= largest * (1 + 1e-6));
+    CHECK(s.largest > largest * 0.9);
+  };
+  const double left_by_two =
+      0.8796256610342398;  // deviation of a normal variable known to be below two of its own
+  const auto resnet = made("original-resnet18", 72);
+  for (const auto& p : resnet->parameters()) {
+    const Shape& shape = p.variable->shape();
+    const double fan_in = static_cast<double>(shape.numel() / shape[0]);
+    if (shape.rank() == 4)
+      check_deviation(p, left_by_two / std::sqrt(fan_in), 2 / std::sqrt(fan_in));
+    else if (p.name == "fc.weight")
+      check_deviation(p, std::sqrt(2.0 / (512 + 128)), std::sqrt(6.0 / (512 + 128)));
+    else
+      CHECK(spread_of(p.variable->value()).largest == (p.name.ends_with("weight") ? 1 : 0));
+  }
+  const auto alexnet = made("original-alexnet", 99);
+  for (const auto& p : alexnet->parameters()) {
+    const Shape& shape = p.variable->shape();
+    const bool convolution = shape.rank() == 4;
+    const double window = convolution ? static_cast<double>(shape[1] * shape[2]) : 1;
+    const double fans =
+        static_cast<double>(shape.numel() / shape[0]) + window * static_cast<double>(shape[0]);
+    if (convolution) check_deviation(p, std::sqrt(2 / fans), std::sqrt(6 / fans));
+    if (shape.rank() == 2) check_deviation(p, left_by_two * 0.005, 0.01);
+  }
+}
+
+TEST_CASE("batch norm keeps the share of its running statistics that it is told to") {
+  const NetworkOptions options{.name = "resnet20", .image_size = 8, .norm_momentum = 0.003f};
+  const auto network = make_network(options);
+  initialize(*network, options, 1);
+  (*network)(Variable(ops::random_normal({4, 8, 8, 3}, {.seed = 5})));
+  for (const auto& b : network->buffers()) {
+    if (!b.name.ends_with("running_var")) continue;
+    for (const float v : b.tensor->to_vector<float>()) CHECK(v >= 0.997f * (1 - 0x1p-23f));
+    CHECK(spread_of(*b.tensor).largest != 1);
+  }
+}
+
 TEST_CASE("a module is written to a file and read back") {
   const TemporaryFolder folder;
   struct Pair : Module {

@@ -464,6 +464,10 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
        [=] {
          ops::same_cluster_mask(i32({1, 9}), i32({3}), i32({2, 4}));
        }},
+      {{"same_cluster_mask:", "256 labelings", "at most 255"},
+       [=] {
+         ops::same_cluster_mask(i32({2, 256}), i32({1}), i32({1, 2}), SharedClusters::count);
+       }},
       {{"softmax_ratio_loss:", "[2, 4]", "[2, 5]"},
        [=] {
          ops::softmax_ratio_loss(scores, Tensor::zeros({2, 4}, DType::u8), 1);

@@ -51,24 +51,31 @@ const std::map<std::string, std::string> other_values = {
     {"network", "resnet18"},
     {"head", "linear-bn"},
     {"dim", "64"},
+    {"initialization", "original"},
+    {"norm-momentum", "0.003"},
     {"precision", "bf16"},
     {"device", "cpu"},
     {"epochs", "90"},
+    {"steps", "2610011"},
     {"warm-start-epochs", "3"},
     {"batch", "256"},
     {"learning-rate", "1.1754944e-38"},
     {"schedule", "cosine"},
-    {"learning-rate-drops", "30, 60"},
+    {"learning-rate-drops", "30, 600 steps"},
     {"learning-rate-warm-up", "0.5"},
     {"momentum", "0.99999994"},
     {"weight-decay", "0.0005"},
+    {"decay-of", "all"},
     {"temperature", "3.4028235e+38"},
     {"bank-momentum", "0.1"},
     {"bank-init", "forward"},
     {"background", "17"},
     {"clusterings", "5"},
-    {"clusters", "600"},
-    {"cluster-every", "2"},
+    {"clusters", "600, 700"},
+    {"combine-clusterings", "all"},
+    {"whole-background", "true"},
+    {"cluster-every", "1000 steps"},
+    {"cluster-seeds", "same"},
     {"cluster-iterations", "30"},
     {"spherical", "true"},
     {"bank-refresh", "true"},
@@ -111,7 +118,7 @@ TEST_CASE("options: every option reaches its field from the command line, and ba
   CHECK(config.network.head == HeadKind::linear_bn);
   CHECK(config.run.precision == Precision::bf16);
   CHECK(config.optimizer.schedule.base == 1.1754944e-38f);
-  CHECK(config.optimizer.schedule.drops == std::vector<double>{30, 60});
+  CHECK(config.optimizer.drops == std::vector<TrainingTime>{{30}, {600, true}});
   CHECK(config.optimizer.sgd.momentum == 0.99999994f);
   CHECK(config.la.kmeans.spherical);
   CHECK(config.la.close_neighbors == CloseNeighborKind::knn);
@@ -196,8 +203,8 @@ TEST_CASE("options: a preset may stand on another one, and wins") {
 TEST_CASE("options: the forms of the command line") {
   CHECK(parse({"--spherical", "--dim", "7"}).network.dim == 7);
   CHECK(parse({"--spherical", "--dim", "7"}).la.kmeans.spherical);
-  CHECK(parse({"--learning-rate-drops", "5,6"}).optimizer.schedule.drops == std::vector<double>{5, 6});
-  CHECK(parse({"--learning-rate-drops", ""}).optimizer.schedule.drops.empty());
+  CHECK(parse({"--learning-rate-drops", "5,6"}).optimizer.drops == std::vector<TrainingTime>{{5}, {6}});
+  CHECK(parse({"--learning-rate-drops", ""}).optimizer.drops.empty());
   CHECK(parse({"--run", "somewhere"}).run.folder == "somewhere");
 }
 
@@ -227,7 +234,7 @@ TEST_CASE("options: a preset is found by its bare name, and a wrong name gets a 
   const Config config =
       parse_options({"--preset", "cifar10", "--limit", "100", "--clusters", "7"}, folder.path()).config;
   CHECK(config.la.background == 0);
-  CHECK(config.la.kmeans.clusters == 7);
+  CHECK(config.la.clusters == std::vector<int>{7});
 }
 
 TEST_CASE("options: a word is like one that is known, or it is not") {
@@ -378,6 +385,7 @@ TEST_CASE("options: texts in presets") {
   CHECK(value("data = \"\"  # empty") == "");
   CHECK(value("drops = [1, 2] # two") == "1, 2");
   CHECK(value("drops = []") == "");
+  CHECK(value(R"(drops = ["300270 steps", 4, '5 steps'])") == "300270 steps, 4, 5 steps");
 }
 
 TEST_CASE("options: a run is resumed with its own configuration") {
@@ -387,7 +395,7 @@ TEST_CASE("options: a run is resumed with its own configuration") {
   Config stored;
   stored.network.dim = 32;
   stored.optimizer.epochs = 100;
-  stored.optimizer.schedule.drops = {60, 80};
+  stored.optimizer.drops = {{60}, {80}};
   const auto store = [&] { write_bytes(run + "/config.toml", to_toml(stored)); };
   store();
 

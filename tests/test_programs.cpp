@@ -207,6 +207,10 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   REQUIRE(added["evaluations"].size() == 1);
   CHECK(added["evaluations"][0]["knn"] == json["knn"]);
   CHECK(added["evaluations"][0]["readout"] == json["readout"]);
+  const Called by_bank = call(again_by_neighbors + " --bank");
+  CHECK_MESSAGE(by_bank.status == 0, by_bank.output);
+  CHECK(by_bank.says("nearest neighbors (vectors of the memory bank"));
+  CHECK(nlohmann::json::parse(read_file(work.file("eval.json")))["evaluations"][0]["knn"].size() == 4);
   write_text_file(work.file("eval.json"), "{}");
   const Called other = call(again_by_neighbors);
   CHECK(other.status == 1);
@@ -252,7 +256,7 @@ TEST_CASE("wrong calls of the programs are one line, and a status of 1 or 2") {
         Case{"la_eval " + here + " --data x --temprature 1", 2, "did you mean 'temperature'?"},
         Case{"la_eval " + here + " --data x --tau 0", 2, "--temperature: must be greater than 0, got 0"},
         Case{"la_eval " + here + " --data x --drops 3,x", 2,
-             "--learning-rate-drops: expected a whole number"},
+             "--learning-rate-drops: expected a number, got 'x'"},
         Case{"la_eval " + here + " --data x --preset resnett", 2, "did you mean 'resnet'?"},
         Case{"la_embed " + here + " " + here + " --out v.txt --device cpu", 2, "a name that ends in .npy"},
         Case{"la_embed " + here + " " + here + " --out " + here + "/no/v.npy --device cpu", 1,

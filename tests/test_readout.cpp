@@ -118,6 +118,23 @@ TEST_CASE("a readout goes on from where it was stopped") {
   CHECK(other.losses.size() == whole.losses.size());
 }
 
+TEST_CASE("a readout ends and drops its rate after so many steps, if asked") {
+  const PictureArray data = plain_pictures({10, 90, 60, 120, 200, 140, 180, 220}, {0, 0, 1, 0, 1, 1, 0, 1});
+  Model model = pixel_model();
+  std::vector<float> rates;
+  const ReadoutObserver observer{.wants_loss = [] { return false; },
+                                 .step =
+                                     [&](const ReadoutProgress& p) {
+                                       CHECK(p.done == std::ssize(rates));
+                                       CHECK(p.steps == 7);
+                                       rates.push_back(p.learning_rate);
+                                       return true;
+                                     }};
+  linear_readout(model, data, data,
+                 {.drops = {{3, true}, {3, false}}, .steps = 7, .batch = 4, .learning_rate = 1}, observer);
+  CHECK(rates == std::vector<float>{1, 1, 1, 0.1f, 0.1f, 0.1f, std::pow(0.1f, 2.0f)});
+}
+
 TEST_CASE("large features are averaged before they are read") {
   CHECK(readout_features(Tensor::zeros({2, 55, 55, 64})).shape() == Shape{2, 55 * 55 * 64});
   CHECK(readout_features(Tensor::zeros({2, 56, 56, 64})).shape() == Shape{2, 28 * 28 * 64});
@@ -150,7 +167,8 @@ TEST_CASE("the stages of pre-activation networks are read out after batch norm a
 TEST_CASE("every network has stages, whose outputs shrink and can be had by name") {
   for (const std::string& name : network_names()) {
     CAPTURE(name);
-    const int64_t size = std::min<int64_t>(usual_image_size(name), 64);
+    const int64_t size =
+        std::min<int64_t>(usual_image_size(name), 67);  // the least for AlexNet without padding
     const auto network = make_network({.name = name, .image_size = size, .dim = 8});
     network->initialize(1);
     network->set_training(false);

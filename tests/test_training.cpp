@@ -20,6 +20,7 @@
 #include "la/checkpoint.h"
 #include "la/trainer.h"
 #include "layers/layers.h"
+#include "layers/state_dict.h"
 #include "tensor/captured_step.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
@@ -81,7 +82,7 @@ Config small_config(int64_t pictures) {
   config.optimizer.warm_start_epochs = 2;
   config.optimizer.schedule.base = 0.1f;
   config.la.ir_loss = IrLoss::softmax;
-  config.la.kmeans.clusters = 30;
+  config.la.clusters = {30};
   config.la.background = 100;
   choose_defaults(config, pictures);
   return config;
@@ -170,9 +171,10 @@ void check_learning(Device device) {
   int clusterings = 0;
   while (!trainer.finished()) {
     const Phase phase = trainer.phase();
-    const auto results = trainer.begin_epoch();
-    CHECK(results.size() == (phase == Phase::la ? 3 : 0));  // new clusters at the start of every LA epoch
-    clusterings += static_cast<int>(results.size());
+    trainer.begin_epoch();
+    CHECK(trainer.clusters_due() == (phase == Phase::la));  // at the start of every LA epoch
+    clusterings += static_cast<int>(trainer.cluster_bank().clusterings.size());
+    CHECK_FALSE(trainer.clusters_due());
     for (StepReport step; trainer.train_step(step);) CHECK(std::isfinite(trainer.epoch_loss()));
   }
   CHECK(clusterings == 6);
@@ -180,6 +182,7 @@ void check_learning(Device device) {
   CHECK(after.knn200 > before.knn200);
   CHECK(after.knn1 > before.knn1);
   CHECK(after.knn1 > 0.8);  // chance is 1 in 6
+  CHECK(after.bank_knn200 > before.bank_knn200);
 }
 
 /// A short run with both phases and both kinds of random numbers of a step, in steps enough to be recorded.
@@ -191,7 +194,7 @@ Config tiny_config(Precision precision) {
   config.optimizer.epochs = 4;
   config.optimizer.warm_start_epochs = 2;
   config.optimizer.schedule.base = 0.1f;
-  config.la.kmeans.clusters = 6;
+  config.la.clusters = {6};
   config.la.clusterings = 2;
   config.la.background = 12;
   config.la.noise = 10;
@@ -277,6 +280,124 @@ TEST_CASE("dropout leaves out others in each run of a recording" * doctest::test
     CHECK(recorded == outputs(false));
     CHECK(std::set(recorded.begin(), recorded.end()).size() == runs);
   }
+}
+
+TEST_CASE("a run counts its end, its rates and its clusterings in steps, if asked") {
+  const TemporaryFolder folder;
+  const DataSource data = bars(folder, 40, 10);  // five steps an epoch
+  Config config = tiny_config(Precision::f32);
+  config.optimizer.warm_start_epochs = 1;
+  config.optimizer.steps = 17;
+  config.optimizer.drops = {{7, true}, {3, false}};
+  config.la.cluster_every = {3, true};
+  const auto trainer = tiny_trainer(config, data, Device::cpu());
+  std::vector<float> rates;
+  std::vector<int64_t> clustered;
+  while (!trainer->finished()) {
+    trainer->begin_epoch();
+    StepReport step;
+    bool more = true;
+    while (more) {
+      if (trainer->clusters_due()) clustered.push_back(trainer->total_steps());
+      more = trainer->train_step(step);
+      rates.push_back(step.learning_rate);
+    }
+  }
+  CHECK(trainer->total_steps() == 17);
+  CHECK(trainer->epoch() == 4);  // of which the last has two steps
+  CHECK(clustered == std::vector<int64_t>{5, 8, 11, 14});
+  REQUIRE(rates.size() == 17);
+  for (size_t i = 0; i < rates.size(); ++i)
+    CHECK(rates[i] == doctest::Approx(i < 7 ? 0.1 : i < 15 ? 0.01 : 0.001));
+}
+
+TEST_CASE("weight decay applies to what it is asked for") {
+  const TemporaryFolder folder;
+  const DataSource data = bars(folder, 40, 10);
+  constexpr float rate = 0.5f, decay = 0.1f;
+  // A first step takes rate * decay of a parameter, beside what it takes by the gradient.
+  const auto after_a_step = [&](DecayOf decay_of, float weight_decay) {
+    Config config = tiny_config(Precision::f32);
+    config.optimizer.schedule.base = rate;
+    config.optimizer.sgd.weight_decay = weight_decay;
+    config.optimizer.decay_of = decay_of;
+    const auto trainer = tiny_trainer(config, data, Device::cpu());
+    trainer->begin_epoch();
+    StepReport step;
+    trainer->train_step(step);
+    return state_dict(trainer->network());
+  };
+  Config config = tiny_config(Precision::f32);
+  const auto before = state_dict(tiny_trainer(config, data, Device::cpu())->network());
+  const auto without = after_a_step(DecayOf::weights, 0);
+  for (const DecayOf decay_of : {DecayOf::weights, DecayOf::weights_and_biases, DecayOf::all}) {
+    const auto with = after_a_step(decay_of, decay);
+    for (size_t i = 0; i < with.size(); ++i) {
+      const std::string& name = with[i].name;
+      if (name.find("running") != std::string::npos) continue;
+      const bool of_norm =
+          name.find("bn") != std::string::npos || name.find("downsample.1") != std::string::npos;
+      const bool bias = name.ends_with("bias");
+      const bool decays = decay_of == DecayOf::all || (!of_norm && (!bias || decay_of != DecayOf::weights));
+      const auto start = before[i].tensor.to_vector<float>(), plain = without[i].tensor.to_vector<float>(),
+                 decayed = with[i].tensor.to_vector<float>();
+      CAPTURE(name);
+      for (size_t j = 0; j < start.size(); ++j) {
+        const double expected = decays ? rate * decay * start[j] : 0;  // five roundings of values up to 1
+        REQUIRE(std::abs(plain[j] - decayed[j] - expected) <=
+                5 * 0x1p-24 * std::max(1.0f, std::abs(plain[j])));
+      }
+    }
+  }
+}
+
+TEST_CASE("clusterings begin with other seeds each time, or with the same") {
+  const TemporaryFolder folder;
+  const DataSource data = bars(folder, 40, 10);
+  Config config = tiny_config(Precision::f32);
+  config.optimizer.warm_start_epochs = 0;
+  config.la.bank_momentum = 1 - 0x1p-24f;  // the bank stays as it is
+  for (const ClusterSeeds seeds : {ClusterSeeds::fresh, ClusterSeeds::same}) {
+    config.la.cluster_seeds = seeds;
+    const auto trainer = tiny_trainer(config, data, Device::cpu());
+    std::vector<std::vector<int32_t>> labels;
+    for (int epoch = 0; epoch < 2; ++epoch) {
+      trainer->begin_epoch();
+      labels.push_back(trainer->cluster_bank().clusterings[1].labels.to_vector<int32_t>());
+      for (StepReport step; trainer->train_step(step);) {
+      }
+    }
+    CHECK((labels[0] == labels[1]) == (seeds == ClusterSeeds::same));
+  }
+}
+
+TEST_CASE("the ablations of the close neighbors train, and are restored to the same bytes") {
+  const TemporaryFolder folder;
+  const DataSource data = bars(folder, 40, 10);
+  std::vector<Config> configs(5, tiny_config(Precision::f32));
+  configs[0].la.whole_background = true;
+  configs[1].la.combine_clusterings = CombineClusterings::all;
+  configs[2].la.combine_clusterings = CombineClusterings::mean;
+  configs[2].la.clusters = {4, 9};
+  configs[3].la.close_neighbors = CloseNeighborKind::components;
+  configs[3].la.background = 39;
+  configs[4].la.cluster_every = {4, true};
+  configs[4].optimizer.steps = 18;
+  std::set<std::vector<uint8_t>> networks;
+  for (const Config& config : configs) {
+    const auto whole = tiny_trainer(config, data, Device::cpu()),
+               first = tiny_trainer(config, data, Device::cpu()),
+               second = tiny_trainer(config, data, Device::cpu());
+    train(*whole);
+    train(*first, 13);
+    const TrainerState state = first->state();
+    second->restore({.path = "a state in memory", .tensors = state.tensors, .metadata = state.metadata});
+    train(*second);
+    const auto bytes = bytes_of(whole->state());
+    CHECK(bytes_of(second->state()) == bytes);
+    networks.insert(bytes.at("conv1.weight"));
+  }
+  CHECK(networks.size() == configs.size());  // they differ
 }
 
 TEST_CASE("a restored trainer goes on to the same bytes" * doctest::test_suite("devices")) {

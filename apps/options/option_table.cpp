@@ -43,6 +43,12 @@ void parse(const std::string& text, float& value) { parse_number(text, value); }
 void parse(const std::string& text, double& value) { parse_number(text, value); }
 void parse(const std::string& text, Color& value) { value = parse_color(text); }
 
+void parse(const std::string& text, TrainingTime& value) {
+  constexpr std::string_view unit = "steps";
+  value.in_steps = text.ends_with(unit);
+  parse_number(trimmed(value.in_steps ? text.substr(0, text.size() - unit.size()) : text), value.count);
+}
+
 std::vector<std::string> split_list(const std::string& text) {
   std::vector<std::string> parts;
   if (trimmed(text).empty()) return parts;

@@ -30,6 +30,7 @@ void parse(const std::string& text, uint64_t& value);
 void parse(const std::string& text, float& value);
 void parse(const std::string& text, double& value);
 void parse(const std::string& text, Color& value);
+void parse(const std::string& text, TrainingTime& value);
 
 /// The parts between commas, without the blanks around them; none of an empty text.
 std::vector<std::string> split_list(const std::string& text);
@@ -59,6 +60,7 @@ std::string to_text(const T& value) {
   else
     return formatted("{}", value);
 }
+inline std::string to_text(const TrainingTime& time) { return time.str(); }
 template <class T>
 std::string to_text(const std::vector<T>& values) {
   return joined(values, ", ");
@@ -93,6 +95,7 @@ template <class T>
 void check_range(const T& value, const Range& range) {
   check(range.contains(static_cast<double>(value)), "must be {}, got {}", range.text(), value);
 }
+inline void check_range(const TrainingTime& time, const Range& range) { check_range(time.count, range); }
 template <class T>
 void check_range(const std::vector<T>& values, const Range& range) {
   for (const T& value : values) check_range(value, range);

@@ -55,7 +55,9 @@ void check_epochs_on_resume(const OptimizerOptions& stored, const OptimizerOptio
   check(now.epochs >= stored.epochs,
         "--epochs {} is less than the {} that the run was begun with; it can only grow", now.epochs,
         stored.epochs);
-  const bool fixed = now.schedule.kind == ScheduleKind::step && !now.schedule.drops.empty();
+  check(now.steps == 0 || now.epochs == stored.epochs, "--epochs must stay {}: this run ends after {} steps",
+        stored.epochs, now.steps);
+  const bool fixed = now.schedule.kind == ScheduleKind::step && !now.drops.empty();
   check(now.epochs == stored.epochs || fixed,
         "--epochs must stay {}: the learning rates of this run fall towards its end; a new run that begins "
         "with its weights is --init CHECKPOINT",
@@ -126,8 +128,9 @@ Config config_to_begin(const CommandLine& line, const std::string& presets, std:
   }
   // What a preset says of neighborhoods is for all pictures.
   if (line.find("limit") != nullptr) {
-    for (const char* depends : {"background", "clusters", "close-count", "noise"})
+    for (const char* depends : {"background", "clusters", "close-count", "noise", "steps"})
       table.options.set(depends, "0");
+    std::erase_if(config.optimizer.drops, [](const TrainingTime& drop) { return drop.in_steps; });
     notes.push_back(
         "configuration: k, m and the like are chosen for --limit pictures, not taken from the preset");
   }
@@ -140,8 +143,12 @@ std::string toml_value(const Option& option) {
   switch (option.kind) {
     case Option::Kind::text:
       return toml_text(option.get());
-    case Option::Kind::list:
-      return formatted("[{}]", option.get());
+    case Option::Kind::list: {
+      std::vector<std::string> parts = split_list(option.get());
+      for (std::string& part : parts)
+        if (part.find_first_not_of("0123456789.e+-") != part.npos) part = toml_text(part);
+      return formatted("[{}]", joined(parts, ", "));
+    }
     default:
       return option.get();
   }

@@ -58,11 +58,15 @@ std::string take_text(std::string_view& rest) {
   return text;
 }
 
+/// The elements, with commas between them.
 std::string take_list(std::string_view& rest) {
-  const size_t end = rest.find(']');
-  check(end != rest.npos, "the list has no closing bracket");
-  std::string list = take(rest, end + 1);
-  return list.substr(1, list.size() - 2);
+  rest.remove_prefix(1);
+  std::string list;
+  while (!rest.empty() && rest.front() != ']')
+    list += rest.front() == '"' || rest.front() == '\'' ? take_text(rest) : take(rest, 1);
+  check(!rest.empty(), "the list has no closing bracket");
+  rest.remove_prefix(1);
+  return list;
 }
 
 std::string take_value(std::string_view& rest) {

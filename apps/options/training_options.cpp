@@ -33,6 +33,9 @@ void add_network(OptionTable& t, NetworkOptions& network, RunOptions& run) {
   t.add("network", network.name, network_names(), "the network f of the embedding");
   t.add("head", network.head, "what stands between its features and the embedding");
   t.add("dim", network.dim, between(1, 65536), "D, dimensions of the embedding");
+  t.add("initialization", network.initialization, "how parameters begin");
+  t.add("norm-momentum", network.norm_momentum, above(0, 1),
+        "batch norm: share of a step's statistics in the running ones");
   t.add("init", run.init,
         "begin with the weights of a .safetensors file: torchvision's names, or a checkpoint of ours");
   t.add("init-without", run.init_without,
@@ -43,15 +46,19 @@ void add_optimizer(OptionTable& t, OptimizerOptions& o) {
   t.group("Optimization");
   t.add("epochs", o.epochs, between(1, 1000000),
         "passes over the pictures, those of the warm start included");
+  t.add("steps", o.steps, at_least(0), "where the run ends, in place of --epochs; 0: after the epochs");
   t.add("warm-start-epochs", o.warm_start_epochs, at_least(0), "first epochs, of instance recognition");
   t.add("batch", o.batch, at_least(1), "pictures per step");
   t.add("learning-rate", o.schedule.base, above(0), "learning rate of SGD, before any drop");
   t.add("schedule", o.schedule.kind, "how the learning rate falls");
-  t.add("learning-rate-drops", o.schedule.drops, at_least(1),
-        "step schedule: epochs after which the rate is divided by 10; empty: 60 % and 80 % of them");
+  t.add("learning-rate-drops", o.drops, at_least(1),
+        "step schedule: epochs (or steps, as '300270 steps') after which the rate is divided by 10; empty: "
+        "60 % "
+        "and 80 % of the epochs");
   t.add("learning-rate-warm-up", o.schedule.warm_up_epochs, at_least(0), "epochs of linear increase from 0");
   t.add("momentum", o.sgd.momentum, below_one, "momentum of SGD");
-  t.add("weight-decay", o.sgd.weight_decay, at_least(0), "weight decay; not for biases and batch norm");
+  t.add("weight-decay", o.sgd.weight_decay, at_least(0), "weight decay");
+  t.add("decay-of", o.decay_of, "what decays; all: the scales and shifts of batch norm too");
 }
 
 void add_local_aggregation(OptionTable& t, LaOptions& o) {
@@ -63,15 +70,24 @@ void add_local_aggregation(OptionTable& t, LaOptions& o) {
         "recompute the whole bank, without augmentation, before each clustering");
   t.add("background", o.background, at_least(0),
         "k, background neighbors of each picture; 0: chosen from the data");
+  t.add("whole-background", o.whole_background, "k = N: all pictures are background neighbors of each");
   t.add("clusterings", o.clusterings, between(0, 1000),
         "H, k-means clusterings of the bank; 0: chosen from the data");
-  t.add("clusters", o.kmeans.clusters, between(0, INT32_MAX),
-        "m, clusters of each clustering; 0: chosen from the data");
-  t.add("cluster-every", o.cluster_every, at_least(1), "epochs from one clustering to the next");
+  t.add("clusters", o.clusters, between(0, INT32_MAX),
+        "m, clusters of each clustering, or a number for each; 0: chosen from the data");
+  t.add("combine-clusterings", o.combine_clusterings,
+        "close are those that share a picture's cluster in any clustering, or in all; or mean of the "
+        "clusterings' "
+        "ratios");
+  t.add("cluster-every", o.cluster_every, at_least(1),
+        "epochs (or steps, as '1000 steps') from one clustering to the next");
+  t.add("cluster-seeds", o.cluster_seeds, "of k-means: others each time, or the same as the first time");
   t.add("cluster-iterations", o.kmeans.iterations, between(1, 100000), "iterations of k-means");
   t.add("spherical", o.kmeans.spherical, "k-means with centroids on the unit sphere");
   t.add("close-neighbors", o.close_neighbors,
-        "close neighbors: members of a picture's clusters, or the nearest");
+        "close neighbors: members of a picture's clusters by k-means, the nearest, or those that chains of "
+        "nearest "
+        "neighbors join");
   t.add("close-count", o.close_count, at_least(0),
         "how many close neighbors with knn; 0: chosen from the data");
   t.add("ir-loss", o.ir_loss, "instance recognition: noise-contrastive estimation, or the full softmax");

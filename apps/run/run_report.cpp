@@ -38,10 +38,17 @@ void RunReport::metrics(const Metrics& fields, Phase phase) const {
   folder_.append_metrics(line);
 }
 
-void RunReport::clusterings(const std::vector<KMeansResult>& results, double seconds) {
-  unreported_ = {.since = now()};
-  if (results.empty()) return;
-  const ClusteringReport report = summarize(results, seconds);
+void RunReport::begin_epoch() { unreported_ = {.since = now()}; }
+
+void RunReport::clusters(const BankClusters& clusters, double seconds) {
+  unreported_.since += seconds;
+  if (clusters.components > 0) {
+    say(formatted("linked the bank's nearest neighbors in {:.1f} s: {}", seconds,
+                  counted(clusters.components, "component")));
+    metrics({{"clustering_seconds", seconds}, {"components", clusters.components}}, Phase::la);
+    return;
+  }
+  const ClusteringReport report = summarize(clusters.clusterings, seconds);
   say(describe(report));
   if (folder_.has_metric("inertia", trainer_.epoch(), trainer_.total_steps()))
     return;  // before it was resumed
@@ -58,7 +65,7 @@ void RunReport::step(const StepReport& step) {
   unreported_.waiting_seconds += step.waiting_seconds;
   unreported_.la_seconds += step.la_seconds;
   constexpr int64_t steps_between_metrics = 50;
-  const int64_t steps = trainer_.steps_per_epoch();
+  const int64_t steps = step.epoch == trainer_.epoch() ? trainer_.steps_of_epoch() : step.number;
   const bool epoch_done = step.number == steps;
   const bool metrics_due = epoch_done || step.number % steps_between_metrics == 0;
   if (!metrics_due && !progress_.due()) return;
@@ -71,7 +78,7 @@ void RunReport::step(const StepReport& step) {
   unreported_ = {.since = now()};
 
   bad_pictures();
-  const int64_t steps_left = steps * config_.optimizer.epochs - trainer_.total_steps();
+  const int64_t steps_left = trainer_.steps_of_run() - trainer_.total_steps();
   const ProgressState state{
       .phase = step.phase == Phase::ir ? "IR" : "LA",
       .epoch = step.epoch + 1,
@@ -103,8 +110,10 @@ void RunReport::accuracy(const Evaluator& evaluator, const Accuracy& accuracy, P
   bad_pictures();
   knn200_ = accuracy.knn200;
   say(formatted("  {}: {:.1f} %", evaluator.knn_protocol(), 100 * accuracy.knn200));
+  say(formatted("  {}: {:.1f} %", evaluator.bank_knn_protocol(), 100 * accuracy.bank_knn200));
   say(formatted("  {}: {:.1f} %", evaluator.bank_protocol(), 100 * accuracy.knn1));
-  metrics({{"knn200", accuracy.knn200}, {"knn1", accuracy.knn1}}, phase);
+  metrics({{"knn200", accuracy.knn200}, {"bank_knn200", accuracy.bank_knn200}, {"knn1", accuracy.knn1}},
+          phase);
 }
 
 void RunReport::end() {

@@ -28,8 +28,10 @@ class RunReport {
 
   /// For long work between the steps.
   ProgressCallback progress() { return progress_.callback(); }
-  /// Those that an epoch began with, and how long they took; nothing if it needed none.
-  void clusterings(const std::vector<KMeansResult>& results, double seconds);
+  /// From here on, time is that of steps.
+  void begin_epoch();
+  /// New clusters of the bank, and how long they took.
+  void clusters(const BankClusters& clusters, double seconds);
   /// Called after each step: shows progress and appends metrics when they are due.
   void step(const StepReport& step);
   void pixel_accuracy(const Evaluator& evaluator);

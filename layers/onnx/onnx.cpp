@@ -144,7 +144,8 @@ Attributes window(const PoolGeometry& g) {
   return Attributes()
       .add("kernel_shape", {g.kernel, g.kernel})
       .add("strides", {g.stride, g.stride})
-      .add("pads", {g.padding, g.padding, g.padding, g.padding});
+      .add("pads", {g.padding, g.padding, g.padding, g.padding})
+      .add("ceil_mode", int64_t{g.ceil_mode});
 }
 
 std::string write_conv2d(Graph& graph, const TracedCall& call) {

@@ -41,7 +41,7 @@ FUNCTIONS = {
     "scale_channels": lambda x, factors: x * factors[:, :, None, None],
     "reshape": lambda x: x.flatten(1),
     "max_pool2d": F.max_pool2d,
-    "avg_pool2d": F.avg_pool2d,
+    "avg_pool2d": lambda x, **options: F.avg_pool2d(x, count_include_pad=False, **options),
     "global_avg_pool": lambda x: x.mean((2, 3)),
     "l2_normalize": lambda x: F.normalize(x, eps=1e-12),
 }
@@ -91,7 +91,10 @@ Json options_of(const TracedCall& call) {
   if (const auto* g = std::get_if<ConvGeometry>(&call.options))
     return {{"stride", g->stride}, {"padding", g->padding}, {"dilation", g->dilation}};
   if (const auto* g = std::get_if<PoolGeometry>(&call.options))
-    return {{"kernel_size", g->kernel}, {"stride", g->stride}, {"padding", g->padding}};
+    return {{"kernel_size", g->kernel},
+            {"stride", g->stride},
+            {"padding", g->padding},
+            {"ceil_mode", g->ceil_mode}};
   if (const auto* o = std::get_if<BatchNormOptions>(&call.options))
     return {{"epsilon", o->epsilon}, {"relu", o->relu}};
   if (const auto* factor = std::get_if<float>(&call.options)) return {{"factor", *factor}};

@@ -2,7 +2,6 @@
 // its gradient, while it lies in the cache. The order of a sum depends on the length of the row alone.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "tensor/cpu/cpu_backend.h"
@@ -18,9 +17,10 @@ constexpr float infinity = std::numeric_limits<float>::infinity();
 // One row each: s are its n scores; writes the gradient and returns the loss.
 
 // Both sums have their own maximum, so that none underflows however far the marked scores lie below the rest:
-//   l_j = factor s_j,  A = sum_j exp(l_j - max),  M = sum_{j marked} exp(l_j - max marked),
+//   l_j = factor s_j,  A = sum_j exp(l_j - max),  M = sum_{j marked} w_j exp(l_j - max marked),
 //   loss = (max + log A) - (max marked + log M),
-//   d loss / d s_j = factor (exp(l_j - max) / A - [j marked] exp(l_j - max marked) / M).
+//   d loss / d s_j = factor (exp(l_j - max) / A - w_j exp(l_j - max marked) / M);
+// the weights w_j are the marks, usually 0 and 1. Where that is 0, exp may be infinite.
 float softmax_ratio_row(const float* s, const uint8_t* marked, int64_t n, float factor, float* gradient) {
   float max_all = -infinity, max_marked = -infinity;
 #pragma omp simd reduction(max : max_all, max_marked)
@@ -34,13 +34,13 @@ float softmax_ratio_row(const float* s, const uint8_t* marked, int64_t n, float 
   for (int64_t j = 0; j < n; ++j) {
     const float l = factor * s[j], e = simd_exp(l - max_marked);
     sum_all += simd_exp(l - max_all);
-    sum_marked += marked[j] ? e : 0.0f;
+    sum_marked += marked[j] ? static_cast<float>(marked[j]) * e : 0.0f;
   }
   const float share_all = factor / sum_all, share_marked = factor / sum_marked;
 #pragma omp simd
   for (int64_t j = 0; j < n; ++j) {
     const float l = factor * s[j], e = share_marked * simd_exp(l - max_marked);
-    gradient[j] = share_all * simd_exp(l - max_all) - (marked[j] ? e : 0.0f);
+    gradient[j] = share_all * simd_exp(l - max_all) - (marked[j] ? static_cast<float>(marked[j]) * e : 0.0f);
   }
   return (max_all - max_marked) + std::log(sum_all) - std::log(sum_marked);
 }
@@ -98,7 +98,7 @@ void CpuBackend::softmax_ratio_loss(const Tensor& scores, const Tensor& mask, fl
   const uint8_t* marked = mask.data<uint8_t>();
   for_each_row(scores, out, [&](int64_t i, const float* s, float* gradient) {
     const uint8_t* row = marked + i * n;
-    check(std::memchr(row, 1, static_cast<size_t>(n)) != nullptr,
+    check(std::any_of(row, row + n, [](uint8_t mark) { return mark != 0; }),
           "softmax_ratio_loss: row {} has no marked column", i);
     return softmax_ratio_row(s, row, n, factor, gradient);
   });

@@ -36,24 +36,47 @@ void CpuBackend::columns_to_mask(const Tensor& columns, const Tensor& mask) {
   });
 }
 
-void CpuBackend::same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices,
-                                   const Tensor& mask) {
-  const int64_t n = labels.size(0), labelings = labels.size(1), width = indices.size(1);
-  check_indices("same_cluster_mask", own, n);
-  check_indices("same_cluster_mask", indices, n);
+namespace {
+
+/// mark <- combine(mark, whether they share the label) over the labelings, from `first` on.
+template <class Combine>
+void mark_shared(const Tensor& labels, const Tensor& own, const Tensor& indices, const Tensor& mask,
+                 uint8_t first, Combine combine) {
+  const int64_t labelings = labels.size(1), width = indices.size(1);
   parallel_for(mask.size(0), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int32_t* index = indices.data<int32_t>() + i * width;
       uint8_t* mark = mask.data<uint8_t>() + i * width;
-      std::fill(mark, mark + width, uint8_t{0});
+      std::fill(mark, mark + width, first);
       for (int64_t h = 0; h < labelings; ++h) {
         const int32_t* label = labels.data<int32_t>() + h;
         const int32_t mine = label[own.data<int32_t>()[i] * labelings];
 #pragma omp simd
-        for (int64_t j = 0; j < width; ++j) mark[j] |= label[index[j] * labelings] == mine ? 1 : 0;
+        for (int64_t j = 0; j < width; ++j)
+          mark[j] = combine(mark[j], label[index[j] * labelings] == mine ? uint8_t{1} : uint8_t{0});
       }
     }
   });
+}
+
+}  // namespace
+
+void CpuBackend::same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices,
+                                   SharedClusters shared, const Tensor& mask) {
+  const int64_t n = labels.size(0);
+  check_indices("same_cluster_mask", own, n);
+  check_indices("same_cluster_mask", indices, n);
+  const auto mark = [&](uint8_t first, auto combine) {
+    mark_shared(labels, own, indices, mask, first, combine);
+  };
+  switch (shared) {
+    case SharedClusters::any:
+      return mark(0, [](uint8_t a, uint8_t b) { return static_cast<uint8_t>(a | b); });
+    case SharedClusters::all:
+      return mark(1, [](uint8_t a, uint8_t b) { return static_cast<uint8_t>(a & b); });
+    case SharedClusters::count:
+      return mark(0, [](uint8_t a, uint8_t b) { return static_cast<uint8_t>(a + b); });
+  }
 }
 
 }  // namespace la

@@ -21,9 +21,10 @@ __device__ void for_each_column(int64_t n, F f) {
   for (int64_t j = threadIdx.x; j < n; j += threads) f(j);
 }
 
-/// With l_j = factor s_j:  A = sum_j exp(l_j - max),  M = sum_{j marked} exp(l_j - max marked), each with its
+/// With l_j = factor s_j:  A = sum_j exp(l_j - max),  M = sum_{j marked} w_j exp(l_j - max marked), each with its
 /// own maximum, so that none underflows;  loss = (max + log A) - (max marked + log M),
-/// d loss / d s_j = factor (exp(l_j - max) / A - [j marked] exp(l_j - max marked) / M).
+/// d loss / d s_j = factor (exp(l_j - max) / A - w_j exp(l_j - max marked) / M), where the weights w_j are the
+/// marks, usually 0 and 1.
 __global__ void softmax_ratio_loss_kernel(int64_t n, const float* scores, const uint8_t* mask, float factor,
                                           Reporter report, float* loss, float* gradient) {
   const int64_t row = int64_t{blockIdx.x} * n;
@@ -45,7 +46,7 @@ __global__ void softmax_ratio_loss_kernel(int64_t n, const float* scores, const 
   for_each_column(n, [&](int64_t j) {
     const float l = factor * s[j];
     sum_all += std::exp(l - max_all);
-    if (marked[j]) sum_marked += std::exp(l - max_marked);
+    if (marked[j]) sum_marked += static_cast<float>(marked[j]) * std::exp(l - max_marked);
   });
   sum_all = block_reduce(sum_all, Sum(), 0.0f);
   sum_marked = block_reduce(sum_marked, Sum(), 0.0f);
@@ -54,7 +55,7 @@ __global__ void softmax_ratio_loss_kernel(int64_t n, const float* scores, const 
   for_each_column(n, [&](int64_t j) {
     const float l = factor * s[j];
     const float of_marked = marked[j] ? share_marked * std::exp(l - max_marked) : 0.0f;
-    gradient[row + j] = share_all * std::exp(l - max_all) - of_marked;
+    gradient[row + j] = share_all * std::exp(l - max_all) - static_cast<float>(marked[j]) * of_marked;
   });
   if (threadIdx.x == 0) loss[blockIdx.x] = (max_all - max_marked) + std::log(sum_all) - std::log(sum_marked);
 }

@@ -27,22 +27,27 @@ struct Labels {
   const int32_t* label;  // [n, labelings]
   int64_t n, labelings;
 
-  __device__ bool shared_by(int64_t a, int64_t b) const {
-    for (int64_t h = 0; h < labelings; ++h)
-      if (label[a * labelings + h] == label[b * labelings + h]) return true;
-    return false;
+  /// In how many labelings rows a and b have the same label; counts no further than `enough`.
+  __device__ int64_t shared_by(int64_t a, int64_t b, int64_t enough) const {
+    int64_t count = 0;
+    for (int64_t h = 0; h < labelings && count < enough; ++h)
+      count += label[a * labelings + h] == label[b * labelings + h];
+    return count;
   }
 };
 
-/// mask_ij = whether row indices_ij has the label of row own_i in any labeling; one thread each. Reads up to
-/// H labels for each index, which lie side by side.
+/// mask_ij says in which labelings row indices_ij has the label of row own_i; one thread each. Reads up to H
+/// labels for each index, which lie side by side.
 __global__ void same_cluster_mask_kernel(int64_t count, int64_t width, Labels labels, const int32_t* own,
-                                         const int32_t* indices, Reporter report, uint8_t* mask) {
+                                         const int32_t* indices, SharedClusters shared, Reporter report,
+                                         uint8_t* mask) {
+  const int64_t enough = shared == SharedClusters::any ? 1 : labels.labelings;
   for (int64_t i = global_thread(); i < count; i += global_threads()) {
     const int64_t mine = own[i / width], other = indices[i];
     const bool wrong_own = mine < 0 || mine >= labels.n, wrong = other < 0 || other >= labels.n;
     if (wrong_own || wrong) report(wrong_own ? mine : other, labels.n - 1);
-    mask[i] = !wrong_own && !wrong && labels.shared_by(mine, other) ? 1 : 0;
+    const int64_t times = wrong_own || wrong ? 0 : labels.shared_by(mine, other, enough);
+    mask[i] = static_cast<uint8_t>(shared == SharedClusters::count ? times : times == enough);
   }
 }
 
@@ -68,10 +73,10 @@ void CudaBackend::columns_to_mask(const Tensor& columns, const Tensor& mask) {
 }
 
 void CudaBackend::same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices,
-                                    const Tensor& mask) {
+                                    SharedClusters shared, const Tensor& mask) {
   launch("same_cluster_mask", same_cluster_mask_kernel, {blocks_for(mask.numel(), threads), threads},
          mask.numel(), mask.size(1), Labels{labels.data<int32_t>(), labels.size(0), labels.size(1)},
-         own.data<int32_t>(), indices.data<int32_t>(),
+         own.data<int32_t>(), indices.data<int32_t>(), shared,
          Reporter("same_cluster_mask: index {} is not in 0 to {}"), mask.data<uint8_t>());
 }
 
