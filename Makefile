@@ -119,7 +119,7 @@ EMULATED_TESTS := $(BUILD)/run_tests_emulated
 PROBE_CUDNN := $(BUILD)/probe_cudnn
 CUDNN_GPUS := $(sort $(wildcard tests/cudnn/*.json))
 
-.PHONY: all libraries install debug programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-machine-code test-install test-barriers test-bundle test-sanitize campaign bundle check check-floors check-docs check-tidy check-deps format bench bench-tour clean help
+.PHONY: all libraries install debug programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-machine-code test-install test-barriers test-bundle test-sanitize campaign bundle check check-floors check-docs check-tidy check-deps format bench bench-tour ablations clean help
 all: programs
 programs: $(PROGRAMS)
 benches: $(BENCHES)
@@ -377,6 +377,10 @@ bench-tour: $(BUILD)/bench_tour
 	@echo "machine   $$(grep -m 1 'model name' /proc/cpuinfo | cut -d: -f2 | tr -s ' '), $$(nproc) cores"
 	@$(BUILD)/bench_tour $(TURNS)
 
+# The authors' ablations in proportion, some hours; what is there is not done again.
+ablations: programs
+	@sh bench/ablations.sh > docs/ablations.md.new && mv docs/ablations.md.new docs/ablations.md
+
 clean:
 	rm -rf $(BUILD) $(PROGRAMS)
 
@@ -402,6 +406,7 @@ help:
 	@echo "make debug          the programs for a debugger, in build/debug"
 	@echo "make bench          measure, beside PyTorch and faiss where they are installed"
 	@echo "make bench-tour     measure the steps of docs/fast.md; TURNS=20: the least time of so many"
+	@echo "make ablations      the authors' ablations in proportion, on Fashion-MNIST (about an hour): docs/ablations.md"
 	@echo "make clean          remove what was built"
 	@echo "variables           CXX, CXXFLAGS, LDFLAGS, MARCH (native, portable), OPTIMIZE (-O3), BUILD (build); CUDA (1, 0), CUDA_ARCH (\"80 90 90+PTX\");"
 	@echo "                    WEBP, TIFF, HEIF, AVIF (0 leaves a kind of picture out)"

@@ -49,18 +49,20 @@ double seconds_of_clustering(const MemoryBank& bank, const Config& config) {
 void dry_run(const Config& config, const DataSource& data, Device device,
              const std::vector<std::string>& choices, const std::function<void(const std::string&)>& say) {
   const AugmentationOptions view = augmentation_for(config, *data.train);
-  double ir_step = 0, la_step = 0, clustering = 0;
+  const bool supervised = config.optimizer.supervised;
+  double first_step = 0, la_step = 0, clustering = 0;  // of IR, or supervised
   int64_t steps = 0;
   {
     Trainer trainer(config, *data.train, view, device);
     for (const std::string& line : describe_run(config, data, trainer, choices)) say(line);
     steps = trainer.steps_per_epoch();
     say(formatted("steps      {} an epoch, {} in all", steps, trainer.steps_of_run()));
-    if (config.optimizer.warm_start_epochs > 0) ir_step = seconds_of_step(trainer);
-    if (config.la.close_neighbors == CloseNeighborKind::kmeans)
+    if (supervised || config.optimizer.warm_start_epochs > 0) first_step = seconds_of_step(trainer);
+    if (!supervised && config.la.close_neighbors == CloseNeighborKind::kmeans)
       clustering = seconds_of_clustering(trainer.bank(), config) / config.la.cluster_every.epochs(steps);
   }
-  if (config.optimizer.epochs > config.optimizer.warm_start_epochs) {
+  const int la_epochs = supervised ? 0 : config.optimizer.epochs - config.optimizer.warm_start_epochs;
+  if (la_epochs > 0) {
     // LA from the first epoch on; its close neighbors are the nearest ones, which need no clusters and cost
     // the same.
     Config from_the_start = config;
@@ -79,8 +81,8 @@ void dry_run(const Config& config, const DataSource& data, Device device,
                     more > 0 ? formatted("; clustering {}", duration_text(more)) : ""));
     return seconds * epochs;
   };
-  const int la_epochs = std::max(0, config.optimizer.epochs - config.optimizer.warm_start_epochs);
-  const double total = per_epoch("IR", ir_step, 0, config.optimizer.epochs - la_epochs) +
+  const double total = per_epoch(supervised ? "supervised training" : "IR", first_step, 0,
+                                 config.optimizer.epochs - la_epochs) +
                        per_epoch("LA", la_step, clustering, la_epochs);
   say(formatted("           the run: about {}, {} not counted", duration_text(total),
                 config.la.bank_refresh ? "evaluations and refreshing the bank" : "evaluations"));

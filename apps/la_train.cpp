@@ -1,4 +1,5 @@
 // la_train: learns embeddings from pictures by Local Aggregation. `la_train --help` lists the options.
+#include <algorithm>
 #include <filesystem>
 #include <numeric>
 
@@ -114,6 +115,14 @@ void save(Trainer& trainer, const Dataset& train, const RunFolder& folder) {
   save_checkpoint(folder.path(), trainer.epoch(), trainer.total_steps(), state.tensors, state.metadata);
 }
 
+/// Keeps the network, at the start of the run and wherever that is due.
+void keep_if_due(Trainer& trainer, const Config& config, const RunFolder& folder) {
+  const TrainingTime& every = config.run.keep_every;
+  if (every.count == 0 || trainer.total_steps() % trainer.steps_of(every) != 0) return;
+  const TrainerState state = trainer.network_state();
+  save_model(folder.path(), trainer.epoch(), trainer.total_steps(), state.tensors, state.metadata);
+}
+
 /// Ends the run, which is then saved, if the user wants that.
 void save_if_interrupted(Trainer& trainer, const Dataset& train, const RunFolder& folder) {
   if (!interrupted()) return;
@@ -129,34 +138,65 @@ void cluster_if_due(Trainer& trainer, RunReport& report) {
 }
 
 void evaluate(Trainer& trainer, const Evaluator& evaluator, RunReport& report, Phase phase) {
+  const bool supervised = trainer.phase() == Phase::supervised;
   report.accuracy(evaluator,
-                  evaluator.evaluate(trainer.network(), trainer.bank().vectors(), report.progress()), phase);
+                  supervised
+                      ? evaluator.evaluate_classifier(trainer.network(), trainer.device(), report.progress())
+                      : evaluator.evaluate(trainer.network(), trainer.bank().vectors(), report.progress()),
+                  phase);
 }
 
 /// What stands before the first step: how good pixels and the untrained network are.
 void evaluate_start(Trainer& trainer, const Evaluator& evaluator, const Config& config, RunReport& report) {
   if (!evaluator.available()) return;
   if (evaluator.pixels_fit()) report.pixel_accuracy(evaluator);
-  report.say(config.run.init.empty() ? "untrained network, random bank" : "network as loaded, random bank");
-  evaluate(trainer, evaluator, report, Phase::ir);
+  report.say(formatted("{}{}", config.run.init.empty() ? "untrained network" : "network as loaded",
+                       config.optimizer.supervised ? "" : ", random bank"));
+  evaluate(trainer, evaluator, report, config.optimizer.supervised ? Phase::supervised : Phase::ir);
 }
 
 /// What has been trained up to the end of an epoch, if that is due.
 void evaluate_epoch(Trainer& trainer, const Evaluator& evaluator, const Config& config, RunReport& report) {
   const int epoch = trainer.epoch(), every = config.run.eval_every;
-  const bool warm_start_done = epoch == config.optimizer.warm_start_epochs;
+  const bool supervised = config.optimizer.supervised;
+  const bool warm_start_done = !supervised && epoch == config.optimizer.warm_start_epochs;
   const bool due = every > 0 && epoch % every == 0;
   if (!evaluator.available() || !(warm_start_done || due || trainer.finished())) return;
-  const Phase trained = epoch <= config.optimizer.warm_start_epochs ? Phase::ir : Phase::la;
+  const Phase of_epoch = epoch <= config.optimizer.warm_start_epochs ? Phase::ir : Phase::la;
+  const Phase trained = supervised ? Phase::supervised : of_epoch;
   if (warm_start_done) report.say("after the warm start (IR)");
-  if (trainer.finished()) report.say(trained == Phase::la ? "after LA" : "after IR");
+  if (trainer.finished())
+    report.say(formatted("after {}{}", name_of(trained), supervised ? " training" : ""));
   evaluate(trainer, evaluator, report, trained);
+}
+
+/// How many labels there are; an Error unless every picture has one.
+int count_classes(const Dataset& pictures) {
+  int classes = 0;
+  for (int64_t i = 0; i < pictures.size(); ++i) {
+    const int label = pictures.has_labels() ? pictures.label(i) : unlabeled;
+    check(label != unlabeled, "`supervised` training needs a label for every picture; {} has none",
+          pictures.name(i));
+    classes = std::max(classes, label + 1);
+  }
+  return classes;
+}
+
+/// Fills in what depends on the pictures; says what, and why.
+Lines choose_for_pictures(Config& config, const Dataset& pictures) {
+  Lines choices;
+  if (config.optimizer.supervised) {
+    config.network.dim = count_classes(pictures);
+    choices.push_back(formatted("dim = {}: an output for each label", config.network.dim));
+  }
+  for (const std::string& choice : choose_defaults(config, pictures.size())) choices.push_back(choice);
+  return choices;
 }
 
 /// The whole run; returns the exit code.
 int train(Config config, const Lines& notes) {
   const DataSource data = open_data(config.data);
-  Lines choices = choose_defaults(config, data.train->size());
+  Lines choices = choose_for_pictures(config, *data.train);
   const Device device = choose_device(config, *data.train, choices);
   const Dataset& pictures = *data.train;
   Trainer trainer(config, pictures, augmentation_for(config, pictures), device);
@@ -181,10 +221,11 @@ int train(Config config, const Lines& notes) {
     } else {
       report.metrics({{"version", version}});
       evaluate_start(trainer, evaluator, config, report);
-      if (config.la.bank_init == BankInit::forward) {
+      if (!config.optimizer.supervised && config.la.bank_init == BankInit::forward) {
         report.say("filling the bank with the embeddings of the untrained network");
         trainer.fill_bank(report.progress());
       }
+      keep_if_due(trainer, config, folder);
     }
 
     while (!trainer.finished()) {
@@ -197,6 +238,7 @@ int train(Config config, const Lines& notes) {
         StepReport step;
         more = trainer.train_step(step);
         report.step(step);
+        keep_if_due(trainer, config, folder);
       }
       save(trainer, pictures, folder);
       evaluate_epoch(trainer, evaluator, config, report);
@@ -212,7 +254,7 @@ int train(Config config, const Lines& notes) {
 /// Says what the run would be, and makes no folder.
 int plan_only(Config config, const Lines& notes) {
   const DataSource data = open_data(config.data);
-  Lines choices = choose_defaults(config, data.train->size());
+  Lines choices = choose_for_pictures(config, *data.train);
   const Device device = choose_device(config, *data.train, choices);
   if (!config.run.resume) RunFolder::check_absent(config);
   const auto say = [](const std::string& line) { print("{}\n", with_option_names(printable(line))); };

@@ -38,8 +38,7 @@ std::vector<std::string> describe_run(const Config& config, const DataSource& da
   for (const std::string& note : data.notes) lines.push_back("           " + note);
 
   const Shape input{config.optimizer.batch, trainer.view().size, trainer.view().size, data.train->channels()};
-  const std::vector<LayerSummary> layers =
-      summarize(trainer.network(), input, trainer.bank().vectors().device());
+  const std::vector<LayerSummary> layers = summarize(trainer.network(), input, trainer.device());
   int64_t parameters = 0;
   for (const LayerSummary& layer : layers) parameters += layer.parameters;
   lines.push_back(formatted("network    {}, {} parameters, embedding of {}, head {}", config.network.name,
@@ -50,19 +49,26 @@ std::vector<std::string> describe_run(const Config& config, const DataSource& da
     lines.push_back(
         formatted("           {:<14}{:<22}{:>12}", layer.name, layer.output.str(), layer.parameters));
 
-  lines.push_back(formatted("training   {} of IR ({}), then {} of LA; {} an epoch, batch {}",
-                            counted(config.optimizer.warm_start_epochs, "epoch"), name_of(config.la.ir_loss),
-                            config.optimizer.epochs - config.optimizer.warm_start_epochs,
-                            counted(trainer.steps_per_epoch(), "step"), config.optimizer.batch));
-  lines.push_back(formatted("           background k = {}, clusterings H = {}, clusters m = {}",
-                            config.la.background, config.la.clusterings, joined(config.la.clusters, ",")));
+  const OptimizerOptions& optimizer = config.optimizer;
+  const std::string of_each =
+      formatted("{} an epoch, batch {}", counted(trainer.steps_per_epoch(), "step"), optimizer.batch);
+  if (optimizer.supervised) {
+    lines.push_back(
+        formatted("training   {} on the labels; {}", counted(optimizer.epochs, "epoch"), of_each));
+  } else {
+    lines.push_back(formatted("training   {} of IR ({}), then {} of LA; {}",
+                              counted(optimizer.warm_start_epochs, "epoch"), name_of(config.la.ir_loss),
+                              optimizer.epochs - optimizer.warm_start_epochs, of_each));
+    lines.push_back(formatted("           background k = {}, clusterings H = {}, clusters m = {}",
+                              config.la.background, config.la.clusterings, joined(config.la.clusters, ",")));
+  }
   for (const std::string& choice : choices) lines.push_back("           chosen: " + choice);
   lines.push_back(formatted("memory     pictures {}, bank {}, cluster labels {}, activations about {}",
                             memory_text(data.train->memory_bytes()),
                             memory_text(trainer.bank().vectors().bytes()),
                             memory_text(n * sizeof(int32_t) * static_cast<size_t>(config.la.clusterings)),
                             activations_text(layers, config)));
-  lines.push_back(formatted("device     {}, {}, {}, seed {}", describe(trainer.bank().vectors().device()),
+  lines.push_back(formatted("device     {}, {}, {}, seed {}", describe(trainer.device()),
                             counted(num_threads(), "thread"), name_of(config.run.precision),
                             config.run.seed));
   if (const std::string problem = cuda_problem(); config.run.device == "auto" && !problem.empty())

@@ -61,6 +61,14 @@ double share_of_right_votes(const LabeledVectors& train, const LabeledVectors& t
   return static_cast<double>(correct) / static_cast<double>(test.labels.size());
 }
 
+/// The share of vectors whose largest element is that of their label. Their lengths do not matter.
+double share_of_largest(const LabeledVectors& outputs) {
+  const std::vector<int32_t> largest = ops::max(outputs.vectors, 1).indices.to_vector<int32_t>();
+  int64_t correct = 0;
+  for (size_t i = 0; i < largest.size(); ++i) correct += largest[i] == outputs.labels[i];
+  return static_cast<double>(correct) / static_cast<double>(largest.size());
+}
+
 /// While one is in scope, the network is in evaluation mode.
 class EvaluationMode {
  public:
@@ -157,22 +165,31 @@ std::string Evaluator::why_not() const {
   return test_->has_labels() ? "" : "the test pictures have no labels";
 }
 
+LabeledVectors Evaluator::embedded(Module& network, const Dataset& pictures, Device device,
+                                   const ProgressCallback& progress) const {
+  return {embed(network, pictures, view_, precision_, device, progress), labels_of(pictures)};
+}
+
 Accuracy Evaluator::evaluate(Module& network, const Tensor& bank, const ProgressCallback& progress) const {
-  const Device device = bank.device();
-  const auto embedded = [&](const Dataset& data) {
-    return LabeledVectors{embed(network, data, view_, precision_, device, progress), labels_of(data)};
-  };
   const LabeledVectors bank_vectors{bank, labels_of(*train_)};
-  if (leaves_one_out()) {
-    const LabeledVectors all = embedded(*labeled_train_);
-    return {.knn200 = leave_one_out_accuracy(all, all, knn_),
-            .bank_knn200 = leave_one_out_accuracy(bank_vectors, all, knn_),
-            .knn1 = leave_one_out_accuracy(bank_vectors, all, {.neighbors = 1})};
-  }
-  const LabeledVectors test = embedded(*labeled_test_);
-  return {.knn200 = knn_accuracy(embedded(*labeled_train_), test, knn_),
+  const LabeledVectors train = embedded(network, *labeled_train_, bank.device(), progress);
+  if (leaves_one_out())
+    return {.knn200 = leave_one_out_accuracy(train, train, knn_),
+            .bank_knn200 = leave_one_out_accuracy(bank_vectors, train, knn_),
+            .knn1 = leave_one_out_accuracy(bank_vectors, train, {.neighbors = 1})};
+  const LabeledVectors test = embedded(network, *labeled_test_, bank.device(), progress);
+  return {.knn200 = knn_accuracy(train, test, knn_),
           .bank_knn200 = knn_accuracy(bank_vectors, test, knn_),
           .knn1 = knn_accuracy(bank_vectors, test, {.neighbors = 1})};
+}
+
+Accuracy Evaluator::evaluate_classifier(Module& network, Device device,
+                                        const ProgressCallback& progress) const {
+  const LabeledVectors train = embedded(network, *labeled_train_, device, progress);
+  if (leaves_one_out())
+    return {.knn200 = leave_one_out_accuracy(train, train, knn_), .likeliest = share_of_largest(train)};
+  const LabeledVectors test = embedded(network, *labeled_test_, device, progress);
+  return {.knn200 = knn_accuracy(train, test, knn_), .likeliest = share_of_largest(test)};
 }
 
 bool Evaluator::pixels_fit() const {
@@ -204,6 +221,11 @@ std::string Evaluator::tested() const {
 std::string Evaluator::knn_protocol() const { return protocol("train embeddings recomputed"); }
 std::string Evaluator::bank_knn_protocol() const { return protocol("vectors of the memory bank"); }
 std::string Evaluator::pixel_protocol() const { return protocol("normalized pixels of unit length"); }
+
+std::string Evaluator::likeliest_protocol() const {
+  return formatted("top-1 (the label with the largest output, {})",
+                   leaves_one_out() ? counted(labeled_train_->size(), "training image") : tested());
+}
 
 std::string Evaluator::bank_protocol() const {
   return formatted("1-NN top-1 (nearest vector of the memory bank, {})", tested());

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,9 +51,10 @@ double leave_one_out_accuracy(const LabeledVectors& all, const LabeledVectors& g
                               const KnnOptions& options);
 
 struct Accuracy {
-  double knn200 = 0;       // k = 200, embeddings of the training pictures recomputed
-  double bank_knn200 = 0;  // k = 200, vectors of the memory bank
-  double knn1 = 0;         // the label of the nearest vector of the memory bank
+  double knn200 = 0;                       // k = 200, embeddings of the training pictures recomputed
+  std::optional<double> bank_knn200 = {};  // k = 200, vectors of the memory bank
+  std::optional<double> knn1 = {};         // the label of the nearest vector of the memory bank
+  std::optional<double> likeliest = {};    // of a network trained on labels: the one with the largest output
 };
 
 /// Evaluates a network on a test set, and says by which protocol; without a test set, on the training
@@ -68,6 +70,8 @@ class Evaluator {
 
   /// bank: of each training picture a vector, f32 [N, D].
   Accuracy evaluate(Module& network, const Tensor& bank, const ProgressCallback& progress = {}) const;
+  /// The same for a network with an output for each label, and without a bank.
+  Accuracy evaluate_classifier(Module& network, Device device, const ProgressCallback& progress = {}) const;
   /// Whether the pixels of all labeled pictures, as the network sees them, take at most 2 GiB.
   bool pixels_fit() const;
   /// kNN on the pixels, by the protocol of knn200.
@@ -78,8 +82,11 @@ class Evaluator {
   std::string bank_knn_protocol() const;
   std::string pixel_protocol() const;
   std::string bank_protocol() const;
+  std::string likeliest_protocol() const;
 
  private:
+  LabeledVectors embedded(Module& network, const Dataset& pictures, Device device,
+                          const ProgressCallback& progress) const;
   std::string protocol(const char* vectors) const;
   bool leaves_one_out() const { return test_ == nullptr; }
   /// "10000 test images"

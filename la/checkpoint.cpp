@@ -12,7 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view prefix = "checkpoint-", suffix = ".safetensors";
+constexpr std::string_view prefix = "checkpoint-", model_prefix = "model-", suffix = ".safetensors";
 
 struct Found {
   int epoch;
@@ -20,8 +20,8 @@ struct Found {
   std::string path;
 };
 
-std::string file_name(int epoch, int64_t step) {
-  return formatted("{}{:05}-{:09}{}", prefix, epoch, step, suffix);
+std::string file_name(std::string_view kind, int epoch, int64_t step) {
+  return formatted("{}{:05}-{:09}{}", kind, epoch, step, suffix);
 }
 
 /// Epoch and step of a file name; nothing if save_checkpoint would not have made this name.
@@ -33,7 +33,7 @@ std::optional<Found> parse(const fs::path& path) {
   const auto epoch = std::from_chars(name.data() + prefix.size(), end, found.epoch);
   if (epoch.ec != std::errc() || epoch.ptr == end) return {};
   const auto step = std::from_chars(epoch.ptr + 1, end, found.step);
-  if (step.ec != std::errc() || name != file_name(found.epoch, found.step)) return {};
+  if (step.ec != std::errc() || name != file_name(prefix, found.epoch, found.step)) return {};
   return found;
 }
 
@@ -61,9 +61,24 @@ void remove_stale_temporaries(const std::string& folder) {
   std::vector<fs::path> stale;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename();
-    if (name.starts_with(prefix) && name.ends_with(ending)) stale.push_back(entry.path());
+    const bool ours = name.starts_with(prefix) || name.starts_with(model_prefix);
+    if (ours && name.ends_with(ending)) stale.push_back(entry.path());
   }
   for (const fs::path& path : stale) remove_file(path);
+}
+
+void write_finite(const std::string& path, std::vector<NamedTensor> tensors, const Metadata& metadata) {
+  for (NamedTensor& t : tensors)
+    if (t.tensor.defined()) t.tensor = t.tensor.to(Device::cpu());
+  try {
+    check_finite(path, tensors);
+  } catch (const Error& error) {
+    fail(
+        "{}: the training has diverged, and this is not saved; a lower `learning_rate` may help, and the "
+        "checkpoint before can be resumed",
+        error.what());
+  }
+  write_safetensors(path, tensors, metadata);
 }
 
 }  // namespace
@@ -77,18 +92,8 @@ void check_finite(const std::string& path, const std::vector<NamedTensor>& tenso
 
 std::string save_checkpoint(const std::string& folder, int epoch, int64_t step,
                             std::vector<NamedTensor> tensors, const Metadata& metadata) {
-  const std::string path = fs::path(folder) / file_name(epoch, step);
-  for (NamedTensor& t : tensors)
-    if (t.tensor.defined()) t.tensor = t.tensor.to(Device::cpu());
-  try {
-    check_finite(path, tensors);
-  } catch (const Error& error) {
-    fail(
-        "{}: the training has diverged, and this is not saved; a lower `learning_rate` may help, and the "
-        "checkpoint before can be resumed",
-        error.what());
-  }
-  write_safetensors(path, tensors, metadata);
+  const std::string path = fs::path(folder) / file_name(prefix, epoch, step);
+  write_finite(path, std::move(tensors), metadata);
 
   // A later one can only be one that newest_checkpoint has passed over as damaged.
   bool kept_one_before = false;
@@ -101,6 +106,13 @@ std::string save_checkpoint(const std::string& folder, int epoch, int64_t step,
       remove_file(other.path);
   }
   remove_stale_temporaries(folder);
+  return path;
+}
+
+std::string save_model(const std::string& folder, int epoch, int64_t step, std::vector<NamedTensor> tensors,
+                       const Metadata& metadata) {
+  const std::string path = fs::path(folder) / file_name(model_prefix, epoch, step);
+  write_finite(path, std::move(tensors), metadata);
   return path;
 }
 

@@ -24,6 +24,11 @@ struct Checkpoint {
 std::string save_checkpoint(const std::string& folder, int epoch, int64_t step,
                             std::vector<NamedTensor> tensors, const Metadata& metadata);
 
+/// Writes a network that is kept whatever comes after it, `model-<epoch>-<step>.safetensors`. Returns its path;
+/// errors are those of save_checkpoint.
+std::string save_model(const std::string& folder, int epoch, int64_t step, std::vector<NamedTensor> tensors,
+                       const Metadata& metadata);
+
 /// An Error that names file and tensor if one has a NaN or an infinity.
 void check_finite(const std::string& path, const std::vector<NamedTensor>& tensors);
 

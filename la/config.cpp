@@ -160,6 +160,7 @@ void validate(const Config& config, int64_t pictures) {
   const int batch = config.optimizer.batch;
   check_at_most("batch", batch, pictures);
   check_increasing(config.optimizer.drops, steps_per_epoch(config.optimizer, pictures));
+  if (config.optimizer.supervised) return;
   check_at_most("background", options.background, pictures, zero_chooses);
   if (options.close_neighbors == CloseNeighborKind::kmeans) {
     for (const int clusters : options.clusters) check_at_most("clusters", clusters, pictures, zero_chooses);
@@ -185,10 +186,12 @@ void validate(const Config& config, int64_t pictures) {
 
 std::vector<std::string> choose_defaults(Config& config, int64_t pictures) {
   Lines lines;
-  choose_background(config.la, pictures, lines);
-  choose_close_neighbors(config.la, config.network.name, pictures, lines);
-  choose_noise(config.la, config.network.dim, pictures, lines);
   OptimizerOptions& optimizer = config.optimizer;
+  if (!optimizer.supervised) {
+    choose_background(config.la, pictures, lines);
+    choose_close_neighbors(config.la, config.network.name, pictures, lines);
+    choose_noise(config.la, config.network.dim, pictures, lines);
+  }
   if (optimizer.steps > 0) {
     const int64_t an_epoch = steps_per_epoch(optimizer, pictures);
     optimizer.epochs =

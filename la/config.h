@@ -75,6 +75,9 @@ struct OptimizerOptions {
   /// up, by choose_defaults.
   int64_t steps = 0;
   int warm_start_epochs = 10;
+  /// The baseline of every table: cross-entropy on the labels, in place of IR and LA. The embedding is as long as
+  /// there are labels, and says how likely each of them is.
+  bool supervised = false;
   int batch = 128;
   /// Its `epochs` and `drops` follow from those here.
   Schedule schedule = {};
@@ -120,6 +123,7 @@ struct RunOptions {
   bool dry_run = false;  // print the plan, time a few steps, and end
   // Epochs between kNN evaluations; 0: only at the start, after the warm start and at the end.
   int eval_every = 0;
+  TrainingTime keep_every = {};  // from one network that is kept to the next; 0: none
 };
 
 struct Config {

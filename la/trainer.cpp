@@ -93,7 +93,8 @@ Trainer::Trainer(const Config& config, const Dataset& data, const AugmentationOp
       network_(make_initialized(config, data, augmentation.size, device)),
       sgd_(parameters_of(*network_, config.optimizer.decay_of), config.optimizer.sgd),
       schedule_(schedule_of(config.optimizer, steps_per_epoch())),
-      bank_(data.size(), config.network.dim, config.la.bank_momentum, config.run.seed, device),
+      bank_(config.optimizer.supervised ? 0 : data.size(), config.network.dim, config.la.bank_momentum,
+            config.run.seed, device),
       work_(device, !config.run.no_graph),
       total_steps_({1}, DType::i64, device),
       step_of_epoch_({1}, DType::i32, device),
@@ -121,17 +122,16 @@ void Trainer::begin_epoch() {
   losses_read_ = losses_made_ = 0;
 }
 
-int64_t Trainer::steps_between_clusterings() const {
-  const TrainingTime& every = config_.la.cluster_every;
+int64_t Trainer::steps_of(const TrainingTime& time) const {
   return std::max<int64_t>(
-      std::llround(every.epochs(steps_per_epoch()) * static_cast<double>(steps_per_epoch())), 1);
+      std::llround(time.epochs(steps_per_epoch()) * static_cast<double>(steps_per_epoch())), 1);
 }
 
 bool Trainer::clusters_due() const {
-  if (phase() == Phase::ir || config_.la.close_neighbors == CloseNeighborKind::knn) return false;
+  if (phase() != Phase::la || config_.la.close_neighbors == CloseNeighborKind::knn) return false;
   if (!cluster_labels_.defined()) return true;
   const int64_t steps_of_la = total_steps() - config_.optimizer.warm_start_epochs * steps_per_epoch();
-  return steps_of_la % steps_between_clusterings() == 0 && clustered_at_ != total_steps();
+  return steps_of_la % steps_of(config_.la.cluster_every) == 0 && clustered_at_ != total_steps();
 }
 
 BankClusters Trainer::cluster_bank(const ProgressCallback& progress) {
@@ -156,7 +156,7 @@ BankClusters Trainer::cluster_bank(const ProgressCallback& progress) {
 void Trainer::cluster_by_kmeans(BankClusters& result, const ProgressCallback& progress) {
   const LaOptions& la = config_.la;
   const auto clusterings = static_cast<uint64_t>(la.clusterings);
-  const int64_t interval = la.cluster_every.in_steps ? steps_between_clusterings() : steps_per_epoch();
+  const int64_t interval = la.cluster_every.in_steps ? steps_of(la.cluster_every) : steps_per_epoch();
   const auto time =
       static_cast<uint64_t>(la.cluster_seeds == ClusterSeeds::fresh ? total_steps() / interval : 0);
   for (uint64_t h = 0; h < clusterings; ++h) {
@@ -202,14 +202,21 @@ bool Trainer::train_step(StepReport& report) {
 
 // All that the device does in a step. It may be recorded, so it depends on the step only through tensors.
 void Trainer::compute_step() {
-  const Variable v = embed_views();
-  const Variable loss = compare_with_bank(v);
+  const Variable loss = phase() == Phase::supervised ? supervised_loss() : compare_with_bank(embed_views());
   {
     const ProfileRange range("backward");
     backward(loss);
   }
   const ProfileRange range("update");
   sgd_.step();
+}
+
+/// The baseline: the network's output, before it is normalized, as logits of the labels.
+Variable Trainer::supervised_loss() {
+  const ProfileRange range("forward");
+  const Variable loss = cross_entropy((*network_)(Variable(loader_->images())), loader_->labels());
+  ops::scatter_rows(losses_, step_of_epoch_, loss.value());
+  return loss;
 }
 
 /// The embeddings of the step's pictures.

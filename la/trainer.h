@@ -28,7 +28,7 @@ namespace la {
 /// How the configuration augments the pictures of a data set, whose size and channel statistics it takes.
 AugmentationOptions augmentation_for(const Config& config, const Dataset& data);
 
-enum class Phase { ir, la };
+enum class Phase { ir, la, supervised };
 
 struct StepReport {
   Phase phase = Phase::ir;
@@ -54,11 +54,12 @@ struct TrainerState {
 
 class Trainer {
  public:
-  /// The configuration's H, m and k have been chosen and validated. `data` must outlive the trainer.
+  /// The configuration's H, m and k have been chosen and validated. `data` must outlive the trainer, and have
+  /// labels, from 0 to dim - 1, if the training is supervised.
   Trainer(const Config& config, const Dataset& data, const AugmentationOptions& augmentation, Device device);
 
   Module& network() { return *network_; }
-  const MemoryBank& bank() const { return bank_; }
+  const MemoryBank& bank() const { return bank_; }  // empty if the training is supervised
   DType precision() const { return activation_type(config_.run.precision); }
   Device device() const { return device_; }
   /// How pictures are augmented, and shown to the network.
@@ -74,12 +75,17 @@ class Trainer {
   int64_t steps_of_epoch() const {
     return std::min(steps_per_epoch(), steps_of_run() - epoch_ * steps_per_epoch());
   }
+  /// As many steps as that time has, at least one.
+  int64_t steps_of(const TrainingTime& time) const;
   int64_t steps_of_run() const {
     return config_.optimizer.steps > 0 ? config_.optimizer.steps
                                        : config_.optimizer.epochs * steps_per_epoch();
   }
   bool finished() const { return epoch_ >= config_.optimizer.epochs; }
-  Phase phase() const { return epoch_ < config_.optimizer.warm_start_epochs ? Phase::ir : Phase::la; }
+  Phase phase() const {
+    if (config_.optimizer.supervised) return Phase::supervised;
+    return epoch_ < config_.optimizer.warm_start_epochs ? Phase::ir : Phase::la;
+  }
   /// Mean loss over the completed steps of the epoch under way, or over the last epoch at its end. Waits for
   /// the device. A loss that is not finite is an Error.
   double epoch_loss();
@@ -100,15 +106,17 @@ class Trainer {
   /// when it returns.
   bool train_step(StepReport& report);
 
-  /// An Error if a loss was not finite.
+  /// The network alone, as load_model reads it.
+  TrainerState network_state();
+  /// All of it. An Error if a loss was not finite.
   TrainerState state();
   /// Goes on from a state that was saved; an Error that names what is missing or doesn't fit.
   void restore(const SafetensorsFile& checkpoint);
 
  private:
-  int64_t steps_between_clusterings() const;
   void cluster_by_kmeans(BankClusters& result, const ProgressCallback& progress);
   void compute_step();
+  Variable supervised_loss();
   Variable embed_views();
   Variable compare_with_bank(const Variable& v);
   Variable instance_loss(const Variable& v);

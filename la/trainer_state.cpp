@@ -22,18 +22,20 @@ std::string velocity_name(const Module::Parameter& parameter) { return "la.veloc
 
 }  // namespace
 
+TrainerState Trainer::network_state() {
+  return {state_dict(*network_), describe_model(config_, data_.channels(), view_)};
+}
+
 TrainerState Trainer::state() {
   read_losses();
-  TrainerState state;
-  state.tensors = state_dict(*network_);
+  TrainerState state = network_state();
   const auto parameters = network_->parameters();
   for (size_t i = 0; i < parameters.size(); ++i)
     state.tensors.push_back(
         {velocity_name(parameters[i]), to_torch_layout(parameters[i], sgd_.velocities()[i])});
-  state.tensors.push_back({bank_name, ops::copy(bank_.vectors().to(Device::cpu()))});
+  if (bank_.size() > 0) state.tensors.push_back({bank_name, ops::copy(bank_.vectors().to(Device::cpu()))});
   if (cluster_labels_.defined())
     state.tensors.push_back({labels_name, transposed(cluster_labels_)});  // one clustering after the other
-  state.metadata = describe_model(config_, data_.channels(), view_);
   state.metadata.insert({{"epoch", formatted("{}", epoch_)},
                          {"step", formatted("{}", step_)},
                          {"loss_sum", formatted("{}", loss_sum_)},
@@ -49,7 +51,7 @@ void Trainer::restore(const SafetensorsFile& checkpoint) {
     const auto parameters = network_->parameters();
     for (size_t i = 0; i < parameters.size(); ++i)
       load_tensor(tensors, velocity_name(parameters[i]), parameters[i], sgd_.velocities()[i]);
-    load_tensor(tensors, bank_name, bank_.vectors());
+    if (bank_.size() > 0) load_tensor(tensors, bank_name, bank_.vectors());
     if (tensors.contains(labels_name)) {
       const Tensor labels({config_.la.clusterings, bank_.size()}, DType::i32);
       load_tensor(tensors, labels_name, labels);

@@ -58,6 +58,7 @@ const std::map<std::string, std::string> other_values = {
     {"epochs", "90"},
     {"steps", "2610011"},
     {"warm-start-epochs", "3"},
+    {"supervised", "true"},
     {"batch", "256"},
     {"learning-rate", "1.1754944e-38"},
     {"schedule", "cosine"},
@@ -91,6 +92,7 @@ const std::map<std::string, std::string> other_values = {
     {"threads", "2"},
     {"loader-threads", "3"},
     {"eval-every", "5"},
+    {"keep-every", "100 steps"},
 };
 
 /// Every option of the table that belongs to a configuration, as text.

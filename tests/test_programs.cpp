@@ -121,12 +121,23 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   CHECK(plan.says("an epoch of LA: about"));
   CHECK_FALSE(fs::exists(run));
 
-  const Called trained = call(settings + " --max-bad 0.1 --run " + run);
+  const Called trained = call(settings + " --max-bad 0.1 --keep-every '2 steps' --run " + run);
   CHECK_MESSAGE(trained.status == 0, trained.output);
   for (const char* bad : {"text.jpg: it is no picture", "cut.jpg: "}) CHECK(trained.says(bad));
   CHECK(trained.says("28 picture files, 2 classes for training, 26 picture files, 2 classes for testing"));
   CHECK(trained.says("done in"));
   CHECK(fs::exists(run + "/pictures-train.txt"));
+  for (const char* kept : {"00000-000000000", "00000-000000002", "00001-000000004", "00002-000000006"})
+    CHECK(fs::exists(formatted("{}/model-{}.safetensors", run, kept)));
+  const auto embed_with = [&](const char* file, const char* out) {
+    const Called called = call(formatted("la_embed {}{} '{}/dark ones/rgb.png' --out {} --device cpu", run,
+                                         file, train_folder, work.file(out)));
+    CHECK_MESSAGE(called.status == 0, called.output);
+    return read_npy(work.file(out)).to_vector<float>();
+  };
+  const auto at_end = embed_with("", "end.npy");
+  CHECK(embed_with("/model-00002-000000006.safetensors", "kept.npy") == at_end);
+  CHECK(embed_with("/model-00000-000000000.safetensors", "untrained.npy") != at_end);
 
   const Called embedded =
       call(formatted("la_embed {} {} --out {} --layers stem,layer2.0.conv1 --whole --max-bad 0.1 --device "

@@ -311,6 +311,36 @@ TEST_CASE("a run counts its end, its rates and its clusterings in steps, if aske
     CHECK(rates[i] == doctest::Approx(i < 7 ? 0.1 : i < 15 ? 0.01 : 0.001));
 }
 
+TEST_CASE("supervised training learns the labels, and is restored to the same bytes" *
+          doctest::test_suite("devices")) {
+  const TemporaryFolder folder;
+  const DataSource data = bars(folder, 480, 120);
+  Config config = small_config(data.train->size());
+  config.optimizer.supervised = true;
+  config.optimizer.epochs = 4;
+  config.network.dim = 6;
+  const AugmentationOptions view = augmentation_for(config, *data.train);
+  const Evaluator evaluator(data.train.get(), data.test.get(), view, DType::f32);
+  for (Device device : available_devices()) {
+    const auto trainer = tiny_trainer(config, data, device);
+    const Accuracy before = evaluator.evaluate_classifier(trainer->network(), device);
+    train(*trainer);
+    const Accuracy after = evaluator.evaluate_classifier(trainer->network(), device);
+    CHECK(after.likeliest > 0.9);  // chance is 1 in 6
+    CHECK(after.likeliest > before.likeliest);
+    CHECK(after.knn200 > before.knn200);
+    CHECK_FALSE(after.knn1.has_value());
+    CHECK(trainer->bank().size() == 0);
+
+    const auto first = tiny_trainer(config, data, device), second = tiny_trainer(config, data, device);
+    train(*first, 17);
+    const TrainerState state = first->state();
+    second->restore({.path = "a state in memory", .tensors = state.tensors, .metadata = state.metadata});
+    train(*second);
+    CHECK(bytes_of(second->state()) == bytes_of(trainer->state()));
+  }
+}
+
 TEST_CASE("weight decay applies to what it is asked for") {
   const TemporaryFolder folder;
   const DataSource data = bars(folder, 40, 10);

@@ -48,6 +48,8 @@ void add_optimizer(OptionTable& t, OptimizerOptions& o) {
         "passes over the pictures, those of the warm start included");
   t.add("steps", o.steps, at_least(0), "where the run ends, in place of --epochs; 0: after the epochs");
   t.add("warm-start-epochs", o.warm_start_epochs, at_least(0), "first epochs, of instance recognition");
+  t.add("supervised", o.supervised,
+        "the baseline: train on the labels, by cross-entropy, in place of IR and LA; --dim is their number");
   t.add("batch", o.batch, at_least(1), "pictures per step");
   t.add("learning-rate", o.schedule.base, above(0), "learning rate of SGD, before any drop");
   t.add("schedule", o.schedule.kind, "how the learning rate falls");
@@ -113,6 +115,11 @@ void add_run(OptionTable& t, RunOptions& o) {
   t.add("seed", o.seed, "of all random numbers; the same seed repeats a run");
   t.add("eval-every", o.eval_every, at_least(0),
         "epochs from one kNN evaluation to the next; 0: at the start, after the warm start and at the end")
+      .on_resume = free_on_resume;
+  t.add("keep-every", o.keep_every, at_least(0),
+        "epochs (or steps, as '1000 steps') from one network that is kept, model-<epoch>-<step>.safetensors, "
+        "to "
+        "the next; 0: none")
       .on_resume = free_on_resume;
   t.add("run", o.folder, "the run's folder; empty: runs/<data>-<network>-<number>").stored =
       Option::Stored::no;

@@ -17,6 +17,27 @@ RunReport::RunReport(const Config& config, const RunFolder& folder, const DataSo
       progress_(stdout, [this](std::string_view line) { folder_.log(line); }),
       start_(now()) {}
 
+const char* name_of(Phase phase) {
+  switch (phase) {
+    case Phase::ir:
+      return "IR";
+    case Phase::la:
+      return "LA";
+    case Phase::supervised:
+      return "supervised";
+  }
+  fail("there is no such phase");
+}
+
+namespace {
+
+/// What the metrics call it.
+const char* key_of(Phase phase) {
+  return phase == Phase::ir ? "ir" : phase == Phase::la ? "la" : name_of(phase);
+}
+
+}  // namespace
+
 void RunReport::say(const std::string& line) { progress_.message(with_option_names(line)); }
 
 void RunReport::say(const std::vector<std::string>& lines) {
@@ -31,7 +52,7 @@ void RunReport::bad_pictures() {
 
 void RunReport::metrics(const Metrics& fields, Phase phase) const {
   Metrics line{{"time", utc_time()},
-               {"phase", phase == Phase::ir ? "ir" : "la"},
+               {"phase", std::string(key_of(phase))},
                {"epoch", trainer_.epoch()},
                {"step", trainer_.total_steps()}};
   line.insert(line.end(), fields.begin(), fields.end());
@@ -80,7 +101,7 @@ void RunReport::step(const StepReport& step) {
   bad_pictures();
   const int64_t steps_left = trainer_.steps_of_run() - trainer_.total_steps();
   const ProgressState state{
-      .phase = step.phase == Phase::ir ? "IR" : "LA",
+      .phase = name_of(step.phase),
       .epoch = step.epoch + 1,
       .epochs = config_.optimizer.epochs,
       .step = step.number,
@@ -93,7 +114,7 @@ void RunReport::step(const StepReport& step) {
       .seconds_left = static_cast<double>(steps_left * config_.optimizer.batch) / images_.value()};
   epoch_done ? progress_.epoch_end(state) : progress_.update(state);
   if (!metrics_due) return;
-  metrics({{step.phase == Phase::ir ? "ir_loss" : "la_loss", loss},
+  metrics({{formatted("{}_loss", key_of(step.phase)), loss},
            {"learning_rate", step.learning_rate},
            {"images_per_second", images_.value()}},
           step.phase);
@@ -109,11 +130,17 @@ void RunReport::pixel_accuracy(const Evaluator& evaluator) {
 void RunReport::accuracy(const Evaluator& evaluator, const Accuracy& accuracy, Phase phase) {
   bad_pictures();
   knn200_ = accuracy.knn200;
-  say(formatted("  {}: {:.1f} %", evaluator.knn_protocol(), 100 * accuracy.knn200));
-  say(formatted("  {}: {:.1f} %", evaluator.bank_knn_protocol(), 100 * accuracy.bank_knn200));
-  say(formatted("  {}: {:.1f} %", evaluator.bank_protocol(), 100 * accuracy.knn1));
-  metrics({{"knn200", accuracy.knn200}, {"bank_knn200", accuracy.bank_knn200}, {"knn1", accuracy.knn1}},
-          phase);
+  Metrics fields;
+  const auto tell = [&](const char* key, const std::string& protocol, std::optional<double> share) {
+    if (!share) return;
+    say(formatted("  {}: {:.1f} %", protocol, 100 * *share));
+    fields.emplace_back(key, *share);
+  };
+  tell("knn200", evaluator.knn_protocol(), accuracy.knn200);
+  tell("bank_knn200", evaluator.bank_knn_protocol(), accuracy.bank_knn200);
+  tell("knn1", evaluator.bank_protocol(), accuracy.knn1);
+  tell("likeliest", evaluator.likeliest_protocol(), accuracy.likeliest);
+  metrics(fields, phase);
 }
 
 void RunReport::end() {

@@ -12,6 +12,9 @@
 
 namespace la {
 
+/// As it is shown: IR, LA or supervised.
+const char* name_of(Phase phase);
+
 class RunReport {
  public:
   /// All of them must outlive it.
