@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "apps/report.h"
 #include "tensor/format.h"
@@ -96,6 +97,44 @@ void EvalResults::add_knn(const std::string& vectors, int64_t k, float temperatu
   print("  {:>4}  {:>5.2f} %\n", k, percent(top1));
   put(mine()["knn"], {{"vectors", vectors}, {"k", k}, {"temperature", shortest(temperature)}},
       {{"top1", top1}});
+  write();
+}
+
+void EvalResults::add_density(int64_t local, int64_t background, const Densities& densities,
+                              const std::vector<CategoryDensity>& by_category) {
+  constexpr int bins = 200;
+  const auto mean = [](const std::vector<double>& values) {
+    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  };
+  print("\ndensity (mean similarity of a training picture to the nearest others)\n");
+  print("  local       {:.4f}  of {}\n", mean(densities.local), local);
+  print("  background  {:.4f}  of {}\n", mean(densities.background), background);
+  Json categories = Json::array();
+  std::vector<double> accuracy, by_local, by_background;
+  for (const CategoryDensity& c : by_category) {
+    categories.push_back({{"label", c.label},
+                          {"pictures", c.pictures},
+                          {"test_pictures", c.test_pictures},
+                          {"local", c.local},
+                          {"background", c.background},
+                          {"accuracy", c.accuracy}});
+    accuracy.push_back(c.accuracy);
+    by_local.push_back(c.local);
+    by_background.push_back(c.background);
+  }
+  if (!by_category.empty())
+    print(
+        "  over {}, accuracy of 200 neighbors correlates with local density by {:.2f}, with background by "
+        "{:.2f}\n",
+        counted(std::ssize(by_category), "category", "categories"), correlation(accuracy, by_local),
+        correlation(accuracy, by_background));
+  put(mine()["density"], {{"local_neighbors", local}, {"background_neighbors", background}},
+      {{"local", mean(densities.local)},
+       {"background", mean(densities.background)},
+       {"bins_from_-1_to_1", bins},
+       {"local_histogram", histogram(densities.local, bins)},
+       {"background_histogram", histogram(densities.background, bins)},
+       {"categories", categories}});
   write();
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "evaluation/density.h"
 #include "evaluation/readout.h"
 #include "la/model.h"
 
@@ -25,6 +26,9 @@ class EvalResults {
 
   const std::string& path() const { return path_; }
   void add_knn(const std::string& vectors, int64_t k, float temperature, double top1);
+  /// by_category: empty where there are no test pictures.
+  void add_density(int64_t local, int64_t background, const Densities& densities,
+                   const std::vector<CategoryDensity>& by_category);
   void add_readout(const std::string& labels, const ReadoutOptions& options,
                    const std::vector<StageReadout>& stages);
 

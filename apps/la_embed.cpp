@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <sstream>
 
 #include "apps/contact_sheet.h"
 #include "apps/model_program.h"
@@ -12,8 +14,10 @@
 #include "apps/run/progress.h"
 #include "autograd/functions.h"
 #include "data/loader.h"
+#include "data/subset.h"
 #include "evaluation/features.h"
 #include "tensor/format.h"
+#include "tensor/io/files.h"
 #include "tensor/io/npy.h"
 #include "tensor/ops.h"
 #include "tensor/text.h"
@@ -28,7 +32,8 @@ struct EmbedOptions {
   ModelOptions model;
   std::string out;
   std::vector<std::string> layers;
-  bool whole = false;
+  bool whole = false, no_crop = false;
+  std::string list;
   std::string similar, sheet = "similar.png";
   bool own_sheet = false;  // the user has named it
   int64_t top = 12;
@@ -132,10 +137,14 @@ void embed_all(Model& model, const Dataset& data, const EmbedOptions& options, W
   const ProgressCallback watch = progress.callback();
   for (int64_t begin = 0; begin < data.size(); begin += batch) {
     const int64_t end = std::min(begin + batch, data.size());
-    const Tensor views = plain_views(data, model.view, begin, end);
+    const Tensor shown =
+        options.no_crop ? views(data, model.view, begin, end,
+                                [](int64_t, int height, int width) { return plan_whole_view(height, width); })
+                        : plain_views(data, model.view, begin, end);
     std::vector<int32_t> rows;
     std::vector<std::string> names;
     for (int64_t i = begin; i < end; ++i) {
+      check(options.list.empty() || !data.is_bad(i), "{}: {} cannot be read", options.list, data.name(i));
       if (data.is_bad(i)) continue;
       rows.push_back(static_cast<int32_t>(i - begin));
       names.push_back(data.name(i));
@@ -143,7 +152,7 @@ void embed_all(Model& model, const Dataset& data, const EmbedOptions& options, W
     }
     print_warnings(data);
     if (rows.empty()) continue;
-    std::vector<Tensor> outputs = outputs_for(model, layers, options.whole, views);
+    std::vector<Tensor> outputs = outputs_for(model, layers, options.whole, shown);
     for (Tensor& output : outputs) output = readable_rows(output, rows);
     check(is_finite(outputs.front()), "the network gives embeddings that are not finite, such as of {}",
           names.front());
@@ -177,7 +186,9 @@ Picture read_query(const EmbedOptions& options, const Model& model) {
 void print_similar(Model& model, const Picture& query, const Dataset& data, const EmbedOptions& options,
                    const Tensor& embeddings, const std::vector<int64_t>& pictures) {
   const Tensor view({1, model.view.size, model.view.size, model.channels});
-  center_view(query, model.view, view.data<float>());
+  const ViewPlan plan = options.no_crop ? plan_whole_view(query.height, query.width)
+                                        : plan_center_view(query.height, query.width, model.view.size);
+  augment(query, plan, model.view, view.data<float>());
   const Tensor v = outputs_for(model, {}, false, view).front().to(Device::cpu());
   // One more, for the query itself may be among them.
   const TopK nearest = ops::top_k(ops::matmul(v, embeddings, {.transpose_b = true}),
@@ -200,10 +211,35 @@ void print_similar(Model& model, const Picture& query, const Dataset& data, cons
   print("{}: the query and what is nearest to it\n", options.sheet);
 }
 
+/// The pictures of the folder that the list names, in its order, which may name one twice.
+std::unique_ptr<Dataset> listed_pictures(const Dataset& all, const EmbedOptions& options) {
+  std::map<std::string, int64_t> numbers;
+  for (int64_t i = 0; i < all.size(); ++i) {
+    numbers[all.name(i)] = i;
+    numbers[std::filesystem::path(all.name(i)).lexically_relative(options.model.data.path)] = i;
+  }
+  std::vector<int64_t> rows;
+  std::istringstream lines(read_file(options.list));
+  int64_t number = 0;
+  for (std::string line; std::getline(lines, line);) {
+    ++number;
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (line.empty()) continue;
+    const auto found = numbers.find(line);
+    check(found != numbers.end(), "{}: line {}: there is no picture {} in {}", options.list, number, line,
+          options.model.data.path);
+    rows.push_back(found->second);
+  }
+  check(!rows.empty(), "{}: names no picture", options.list);
+  return std::make_unique<Subset>(all, std::move(rows));
+}
+
 int embed_pictures(EmbedOptions options, const OptionTable& table) {
   Model model = open_model(options.model, table);
   const DataSource data = open_data(options.model.data);
   check_channels(model, *data.train);
+  const auto listed = options.list.empty() ? nullptr : listed_pictures(*data.train, options);
+  const Dataset& all = listed ? *listed : *data.train;
   check_outputs(options);
   std::unique_ptr<Writer> writer;
   if (!options.out.empty()) writer = std::make_unique<Writer>(options);
@@ -212,10 +248,10 @@ int embed_pictures(EmbedOptions options, const OptionTable& table) {
   print_notes(data);
   std::vector<Tensor> embeddings;
   std::vector<int64_t> pictures;
-  embed_all(model, *data.train, options, writer.get(), compare ? &embeddings : nullptr,
+  embed_all(model, all, options, writer.get(), compare ? &embeddings : nullptr,
             compare ? &pictures : nullptr);
   if (writer) writer->finish();
-  if (compare) print_similar(model, query, *data.train, options, stacked(embeddings), pictures);
+  if (compare) print_similar(model, query, all, options, stacked(embeddings), pictures);
   return 0;
 }
 
@@ -234,6 +270,14 @@ OptionTable options_of(EmbedOptions& options) {
         "write these layers' activations too, each to FILE.<layer>.npy: stages as conv1 or layer3, or any "
         "module as layer2.0.conv1; with commas between");
   t.add("whole", options.whole, "activations [N, H, W, C] as they are, not their means [N, C]");
+  t.add("no-crop", options.no_crop,
+        "show the network whole pictures, squeezed where they are not square, not the central 7/8 of their "
+        "largest "
+        "square");
+  t.add("list", options.list,
+        "a file with the names of pictures, a line each, as they lie in the folder: embed these, in this "
+        "order; "
+        "one that cannot be read is an error");
   t.group("Similar pictures");
   t.add("similar", options.similar, "a picture, to which to print the nearest of the pictures");
   t.add("top", options.top, at_least(1), "how many");

@@ -24,11 +24,18 @@ namespace {
 struct EvalOptions {
   ModelOptions model;
   std::string out;
-  bool knn_only = false, readout_only = false, bank = false, force = false;
+  bool knn_only = false, readout_only = false, bank = false, density = false, force = false;
+  int64_t local_neighbors = 30, background_neighbors = 0;
   float temperature = 0.07f;
   ReadoutOptions readout;
   std::vector<double> low_shot;  // percent of the labels
 };
+
+/// k of the paper for ImageNet, in proportion to n pictures, but not few.
+int64_t papers_background(int64_t n) {
+  return std::clamp<int64_t>(4096 * n / 1'281'167, std::min<int64_t>(128, n - 1),
+                             std::min<int64_t>(4096, n - 1));
+}
 
 void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& options, EvalResults& results) {
   const auto train = labeled_pictures(*data.train);
@@ -51,6 +58,19 @@ void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& optio
                       accuracy(voters, test_vectors, {.neighbors = k, .temperature = options.temperature}));
   };
   vote("train embeddings recomputed", train_vectors);
+  if (options.density) {
+    const int64_t n = train_vectors.vectors.size(0);
+    const int64_t background =
+        options.background_neighbors > 0 ? options.background_neighbors : papers_background(n);
+    const Densities found =
+        densities(train_vectors.vectors, options.local_neighbors, background, progress.callback());
+    std::vector<CategoryDensity> categories;
+    if (test)
+      categories = density_by_category(
+          found, train_vectors.labels, test_vectors.labels,
+          knn_is_right(train_vectors, test_vectors, {.temperature = options.temperature}));
+    results.add_density(options.local_neighbors, background, found, categories);
+  }
   if (!options.bank) return;
   const Tensor bank = load_bank(model.checkpoint).to(device);
   check(bank.size(0) == data.train->size(),
@@ -145,6 +165,14 @@ OptionTable options_of(EvalOptions& options) {
   t.add("bank", options.bank,
         "also by the vectors of the memory bank, where --data are the pictures of the run");
   t.add("temperature", options.temperature, above(0), "of the neighbors' weights");
+  t.add("density", options.density,
+        "also how densely the training pictures lie: histograms of local and background density, and "
+        "accuracy by "
+        "category");
+  t.add("local-neighbors", options.local_neighbors, at_least(1),
+        "--density: nearest pictures of the local density");
+  t.add("background-neighbors", options.background_neighbors, at_least(0),
+        "--density: of the background density; 0: as many as an LA training compares with");
   t.group("Linear readout");
   ReadoutOptions& readout = options.readout;
   t.add("readout-only", options.readout_only, "leave out the nearest neighbors");

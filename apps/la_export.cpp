@@ -5,6 +5,7 @@
 #include "apps/model_program.h"
 #include "apps/options/command_line.h"
 #include "autograd/functions.h"
+#include "evaluation/features.h"
 #include "layers/onnx/onnx.h"
 #include "layers/onnx/torch.h"
 #include "tensor/format.h"
@@ -17,6 +18,7 @@ namespace {
 struct ExportOptions {
   ModelOptions model;
   std::string onnx, torch;
+  std::vector<std::string> layers;
   bool force = false;
 
   std::string torch_file(const char* name) const { return torch + "/" + name; }
@@ -45,8 +47,11 @@ InputFormat input_of(const Model& model) {
           .background_color = model.background_color};
 }
 
-void write_onnx(Model& model, const std::string& path) {
-  const std::string file = to_onnx(*model.module, input_of(model));
+void write_onnx(Model& model, const ExportOptions& options) {
+  const std::string& path = options.onnx;
+  NamedLayers layers;
+  for (const std::string& name : options.layers) layers.emplace_back(name, &find_module(*model.module, name));
+  const std::string file = to_onnx(*model.module, input_of(model), layers);
   write_text_file(path, file);
   print("{}: {} with {} x {} pixels, embedding of {} dimensions, {:.1f} MiB\n", path, model.network,
         model.view.size, model.view.size, model.dim, static_cast<double>(file.size()) / (1 << 20));
@@ -67,7 +72,7 @@ int export_model(const ExportOptions& options) {
   const Variable black(Tensor::zeros({1, model.view.size, model.view.size, model.channels}));
   check(is_finite((*model.module)(cast(black, model.dtype)).value()),
         "{}: the network gives embeddings that are not finite", model.checkpoint);
-  if (!options.onnx.empty()) write_onnx(model, options.onnx);
+  if (!options.onnx.empty()) write_onnx(model, options);
   if (!options.torch.empty()) write_torch(model, options);
   return 0;
 }
@@ -81,6 +86,10 @@ OptionTable options_of(ExportOptions& options) {
   t.add("onnx", options.onnx,
         "FILE.onnx: a model of images f32 [N, C, S, S] with pixels in [0, 1] -> embedding f32 [N, D] on the "
         "unit sphere");
+  t.add("layers", options.layers,
+        "--onnx: these layers' activations [N, C, H, W] as outputs too: stages as conv1 or layer3, or any "
+        "module "
+        "as layer2.0.conv1; with commas between");
   t.add("torch", options.torch,
         "FOLDER: the weights under torchvision's names, and a short program that makes of them the same for "
         "PyTorch");
@@ -98,6 +107,7 @@ int main(int argc, char** argv) {
     if (!parse_command_line(program, table, argc, argv)) return 0;
     if (options.onnx.empty() && options.torch.empty())
       throw UsageError("nothing to do: --onnx FILE and --torch FOLDER say what to write");
+    if (!options.layers.empty() && options.onnx.empty()) throw UsageError("--layers needs --onnx FILE");
     if (!options.onnx.empty()) check_ending("--onnx", options.onnx, ".onnx");
     return export_model(options);
   });

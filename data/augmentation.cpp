@@ -72,6 +72,10 @@ ViewPlan plan_center_view(int picture_height, int picture_width, int size) {
                    (static_cast<float>(picture_height) - side) / 2, side, side}};
 }
 
+ViewPlan plan_whole_view(int picture_height, int picture_width) {
+  return {.crop = {0, 0, static_cast<float>(picture_width), static_cast<float>(picture_height)}};
+}
+
 void center_view(const Picture& picture, const AugmentationOptions& o, float* view) {
   augment(picture, plan_center_view(picture.height, picture.width, o.size), o, view);
 }

@@ -56,6 +56,8 @@ ViewPlan plan_center_view(int picture_height, int picture_width, int size);
 /// in the four corners, and their mirror images; number is 0 to 9.
 ViewPlan plan_ten_crop(int number, int picture_height, int picture_width);
 void center_view(const Picture& picture, const AugmentationOptions& options, float* view);
+/// The whole picture, which is squeezed where it is not square.
+ViewPlan plan_whole_view(int picture_height, int picture_width);
 
 /// Mean and standard deviation of each channel, of pixels in [0, 1], over up to 10,000 pictures spread over
 /// the data set.

@@ -34,10 +34,10 @@ LabeledVectors with_labels(const LabeledVectors& all) {
   return result;
 }
 
-/// The share of `test` whose label wins the vote of the nearest k of `train`. itself: of each test vector the
-/// row in `train` that has no vote; or empty.
-double share_of_right_votes(const LabeledVectors& train, const LabeledVectors& test, int64_t k,
-                            const std::vector<int32_t>& itself, const KnnOptions& options) {
+/// For each vector of `test`, whether its label wins the vote of the nearest k of `train`. itself: of each test
+/// vector the row in `train` that has no vote; or empty.
+std::vector<bool> right_votes(const LabeledVectors& train, const LabeledVectors& test, int64_t k,
+                              const std::vector<int32_t>& itself, const KnnOptions& options) {
   const auto voters = static_cast<size_t>(k), found = voters + (itself.empty() ? 0 : 1);
   const TopK nearest = ops::nearest_rows(test.vectors, train.vectors, static_cast<int64_t>(found));
   const std::vector<float> similarities = nearest.values.to_vector<float>();
@@ -45,7 +45,7 @@ double share_of_right_votes(const LabeledVectors& train, const LabeledVectors& t
 
   std::vector<double> votes(static_cast<size_t>(*std::max_element(train.labels.begin(), train.labels.end())) +
                             1);
-  int64_t correct = 0;
+  std::vector<bool> right;
   for (size_t i = 0; i < test.labels.size(); ++i) {
     std::fill(votes.begin(), votes.end(), 0.0);
     size_t counted = 0;
@@ -56,9 +56,14 @@ double share_of_right_votes(const LabeledVectors& train, const LabeledVectors& t
       ++counted;
     }
     const auto predicted = std::max_element(votes.begin(), votes.end()) - votes.begin();
-    correct += predicted == test.labels[i];
+    right.push_back(predicted == test.labels[i]);
   }
-  return static_cast<double>(correct) / static_cast<double>(test.labels.size());
+  return right;
+}
+
+double share_of(const std::vector<bool>& right) {
+  return static_cast<double>(std::count(right.begin(), right.end(), true)) /
+         static_cast<double>(right.size());
 }
 
 /// The share of vectors whose largest element is that of their label. Their lengths do not matter.
@@ -122,13 +127,17 @@ std::vector<int32_t> labels_of(const Dataset& dataset) {
   return labels;
 }
 
-double knn_accuracy(const LabeledVectors& all_train, const LabeledVectors& all_test,
-                    const KnnOptions& options) {
+std::vector<bool> knn_is_right(const LabeledVectors& all_train, const LabeledVectors& all_test,
+                               const KnnOptions& options) {
   const LabeledVectors train = with_labels(all_train), test = with_labels(all_test);
   check(!train.labels.empty() && !test.labels.empty(),
         "kNN: {} training and {} test vectors have labels; expected some", train.labels.size(),
         test.labels.size());
-  return share_of_right_votes(train, test, std::min(options.neighbors, train.vectors.size(0)), {}, options);
+  return right_votes(train, test, std::min(options.neighbors, train.vectors.size(0)), {}, options);
+}
+
+double knn_accuracy(const LabeledVectors& train, const LabeledVectors& test, const KnnOptions& options) {
+  return share_of(knn_is_right(train, test, options));
 }
 
 double leave_one_out_accuracy(const LabeledVectors& all, const LabeledVectors& guess,
@@ -147,7 +156,7 @@ double leave_one_out_accuracy(const LabeledVectors& all, const LabeledVectors& g
     some.labels.push_back(asked.labels[static_cast<size_t>(rows.back())]);
   }
   some.vectors = ops::gather_rows(asked.vectors, Tensor::from(rows, {count}, asked.vectors.device()));
-  return share_of_right_votes(voters, some, std::min(options.neighbors, n - 1), rows, options);
+  return share_of(right_votes(voters, some, std::min(options.neighbors, n - 1), rows, options));
 }
 
 Evaluator::Evaluator(const Dataset* train, const Dataset* test, const AugmentationOptions& view,

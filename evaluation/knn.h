@@ -43,6 +43,9 @@ struct KnnOptions {
 /// The share of `test` whose label wins the vote of their k nearest vectors of `train`. Vectors without a
 /// label take no part; a tie goes to the lowest label.
 double knn_accuracy(const LabeledVectors& train, const LabeledVectors& test, const KnnOptions& options);
+/// The same for each vector of `test` that has a label, in their order.
+std::vector<bool> knn_is_right(const LabeledVectors& train, const LabeledVectors& test,
+                               const KnnOptions& options);
 
 /// The same where there are no test vectors: the label of each vector is predicted by the others
 /// (leave-one-out), from `guess`, which is another vector for each of the same things, such as their

@@ -1,9 +1,12 @@
 // kNN votes by hand, and data of which only a part has labels.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
+#include <numeric>
 
-#include "evaluation/knn.h"
+#include "evaluation/density.h"
 #include "tensor/ops.h"
 
 namespace la {
@@ -65,6 +68,49 @@ TEST_CASE("evaluation: pictures without a label change nothing") {
   REQUIRE(evaluator.available());
   CHECK(evaluator.pixel_protocol().find("k=2,") != std::string::npos);
   CHECK(evaluator.pixel_accuracy() == Evaluator(&without, &test, view, DType::f32).pixel_accuracy());
+}
+
+TEST_CASE("density: the mean similarity to the nearest others") {
+  constexpr int64_t n = 60, dim = 5, local = 4, background = 20;
+  const Tensor vectors = ops::l2_normalize(ops::random_normal({n, dim}, {.seed = 4})).y;
+  const Densities got = densities(vectors, local, background);
+  const auto v = vectors.to_vector<float>();
+  for (size_t i = 0; i < n; ++i) {
+    std::vector<double> similarities;
+    for (size_t j = 0; j < n; ++j) {
+      double dot = 0;
+      for (size_t d = 0; d < dim; ++d) dot += static_cast<double>(v[i * dim + d]) * v[j * dim + d];
+      if (j != i) similarities.push_back(dot);
+    }
+    std::sort(similarities.begin(), similarities.end(), std::greater());
+    const auto mean = [&](int64_t count) {
+      return std::accumulate(similarities.begin(), similarities.begin() + count, 0.0) /
+             static_cast<double>(count);
+    };
+    CHECK(std::abs(got.local[i] - mean(local)) < dim * 0x1p-24);
+    CHECK(std::abs(got.background[i] - mean(background)) < dim * 0x1p-24);
+  }
+  CHECK_THROWS_WITH_AS(densities(vectors, 4, 60), doctest::Contains("4 and 60 of 60"), Error);
+  // Twins are others too.
+  const std::vector<double> local_of_twins = densities(at_angles({0, 0, 90}), 1, 1).local;
+  CHECK(local_of_twins[0] == 1);
+  CHECK(local_of_twins[1] == 1);
+}
+
+TEST_CASE("density: histograms and categories") {
+  CHECK(histogram({-1, -0.51, -0.49, 0, 0.99, 1, 1.0000001}, 4) == std::vector<int64_t>{2, 1, 1, 3});
+  const Densities d{.local = {0.5, 0.7, 0.1, 0.9}, .background = {0.1, 0.3, 0.0, 0.2}};
+  const auto categories =
+      density_by_category(d, {2, 2, 5, 7}, {2, unlabeled, 5, 2, 9}, {true, false, false, true});
+  REQUIRE(categories.size() == 2);  // 7 has no test picture, 9 no training picture
+  CHECK(categories[0].label == 2);
+  CHECK(categories[0].local == doctest::Approx(0.6));
+  CHECK(categories[0].background == doctest::Approx(0.2));
+  CHECK(categories[0].accuracy == 0.5);
+  CHECK(categories[1].label == 5);
+  CHECK(categories[1].accuracy == 0.0);
+  CHECK(correlation({1, 2, 3}, {2, 4, 7}) == doctest::Approx(0.99339926779878));  // 5 / sqrt(2 * 38 / 3)
+  CHECK(correlation({1, 2, 3}, {4, 4, 4}) == 0);
 }
 
 }  // namespace la

@@ -140,6 +140,34 @@ TEST_CASE("an ONNX model is whole: every value is made before it is used, and al
   }
 }
 
+TEST_CASE("an ONNX model may have layers as outputs") {
+  for (const char* name : {"resnet20", "preact-resnet18", "vgg16"}) {
+    CAPTURE(name);
+    Exported model = make_model(name, 64);
+    const NamedLayers layers = model.module->stages();
+    const Fields graph(Fields(to_onnx(*model.module, model.input, layers)).one(7));
+    const std::vector<std::string> outputs = graph.all(12);
+    REQUIRE(outputs.size() == 1 + layers.size());
+    std::map<std::string, std::string> made_from;  // of Identity nodes
+    std::set<std::string> made;
+    for (const std::string& bytes : graph.all(1)) {
+      const Fields node(bytes);
+      made.insert(node.one(2));
+      if (node.one(4) == "Identity") made_from[node.one(2)] = node.one(1);
+    }
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const Fields output(outputs[i + 1]);
+      CHECK(output.one(1) == layers[i].first);
+      CHECK(made.contains(made_from.at(layers[i].first)));
+      CHECK(Fields(Fields(Fields(output.one(2)).one(1)).one(2)).all(1).size() == 4);  // N, C, H, W
+    }
+  }
+  Exported model = make_model("resnet20", 32);
+  Linear other(3, 4);
+  CHECK_THROWS_WITH_AS(to_onnx(*model.module, model.input, {{"other", &other}}),
+                       doctest::Contains("layer other gives no output of its own"), Error);
+}
+
 TEST_CASE("an ONNX model has convolution weights as [O, I, H, W]") {
   Exported model = make_model("resnet20", 32);
   const Tensor& weight =

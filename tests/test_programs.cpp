@@ -168,6 +168,24 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
     for (int x = 8; x < 168; ++x) written = written || sheet.pixels[(y * sheet.width + x) * 3] == 0;
   CHECK(written);
 
+  // A list of stimuli keeps its order, and may name one twice; without a crop all of a picture is seen.
+  write_text_file(work.file("list.txt"), "dark ones/rgb.png\r\n" + names[1] + "\n\ndark ones/rgb.png\n");
+  const auto listed = [&](const std::string& more, const char* out) {
+    return call(formatted("la_embed {} {} --list {} --out {} --max-bad 0.1 --device cpu {}", run,
+                          train_folder, work.file("list.txt"), work.file(out), more));
+  };
+  const Called stimuli = listed("", "stimuli.npy");
+  CHECK_MESSAGE(stimuli.status == 0, stimuli.output);
+  const auto rows = read_npy(work.file("stimuli.npy")).to_vector<float>();
+  REQUIRE(rows.size() == 3 * 16);
+  CHECK(std::equal(rows.begin(), rows.begin() + 16, rows.begin() + 32));
+  CHECK(lines_of(read_file(work.file("stimuli.txt"))).size() == 3);
+  for (size_t d = 0; d < 16; ++d) CHECK(std::abs(rows[16 + d] - v.data<float>()[16 + d]) < 1e-5f);
+  CHECK(listed("--no-crop", "whole.npy").status == 0);
+  CHECK(read_npy(work.file("whole.npy")).to_vector<float>() != rows);
+  write_text_file(work.file("list.txt"), names[1] + "\nabsent.png\n");
+  CHECK(listed("", "none.npy").says("list.txt: line 2: there is no picture absent.png in"));
+
   const Called repeated =
       call(formatted("la_embed {} {} --out {} --device cpu", run, train_folder, work.file("v.npy")));
   CHECK(repeated.status == 1);

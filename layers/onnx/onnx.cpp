@@ -84,6 +84,8 @@ class Graph {
     const Tensor host = x.to(Device::cpu());
     return names_[identity_of(x)] = constant(host.rank() == 4 ? channels_second(host) : host);
   }
+  /// Whether it is an input or output of a call.
+  bool has(const Tensor& x) const { return names_.contains(identity_of(x)); }
   void set_name(const Tensor& x, const std::string& name) { names_[identity_of(x)] = name; }
 
   std::string constant(const Tensor& x) {
@@ -250,8 +252,8 @@ Tensor per_channel(const std::vector<float>& values) {
 
 }  // namespace
 
-std::string to_onnx(Module& network, const InputFormat& input) {
-  const TracedNetwork traced = trace(network, input);
+std::string to_onnx(Module& network, const InputFormat& input, const NamedLayers& layers) {
+  const TracedNetwork traced = trace(network, input, layers);
 
   Graph graph;
   constexpr const char* images = "images";
@@ -267,6 +269,15 @@ std::string to_onnx(Module& network, const InputFormat& input) {
     graph.set_name(call.output, found->second(graph, call));
   }
   graph.node("Identity", {graph.name_of(traced.calls.back().output)}, {}, embedding);
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const auto& name = layers[i].first;
+    const Tensor& output = traced.layers[i];
+    check(output.defined() && graph.has(output), "ONNX: layer {} gives no output of its own", name);
+    std::vector<int64_t> extents{-1, output.size(output.rank() - 1)};
+    if (output.rank() == 4) extents.insert(extents.end(), {output.size(1), output.size(2)});
+    graph.declare(graph_output, name.c_str(), extents);
+    graph.node("Identity", {graph.name_of(output)}, {}, name);
+  }
   return graph.model();
 }
 

@@ -10,7 +10,8 @@ namespace la {
 
 /// The network as an ONNX file of opset 17, f32. Input "images": [N, C, S, S], pixels in [0, 1]; output
 /// "embedding": [N, D], each row of length 1. Mean and stddev of the pixels are part of it. An Error that
-/// names a function for which ONNX has no form here.
-std::string to_onnx(Module& network, const InputFormat& input);
+/// names a function for which ONNX has no form here. The layers are further outputs, under their names: [N, C, H,
+/// W], or [N, C] of vectors.
+std::string to_onnx(Module& network, const InputFormat& input, const NamedLayers& layers = {});
 
 }  // namespace la

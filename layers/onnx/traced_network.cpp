@@ -5,15 +5,19 @@
 
 namespace la {
 
-TracedNetwork trace(Module& network, const InputFormat& input) {
+TracedNetwork trace(Module& network, const InputFormat& input, const NamedLayers& layers) {
   TracedNetwork traced{
       .images = Tensor::zeros({1, input.size, input.size, input.channels}, DType::f32, network.device()),
       .calls = {}};
   const NoGrad no_grad;
   network.set_training(false);
+  traced.layers.resize(layers.size());
+  for (size_t i = 0; i < layers.size(); ++i)
+    layers[i].second->observe([&output = traced.layers[i]](const Variable& y) { output = y.value(); });
   Trace trace;
   l2_normalize(network(Variable(traced.images)));
   traced.calls = std::move(trace.calls);
+  for (const auto& [name, layer] : layers) layer->observe({});
   return traced;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "autograd/trace.h"
@@ -20,12 +21,16 @@ struct InputFormat {
   std::string background_color = "white";  // where a picture is transparent
 };
 
+/// Layers whose outputs are asked for too, with their names.
+using NamedLayers = std::vector<std::pair<std::string, Module*>>;
+
 struct TracedNetwork {
-  Tensor images;                  // what the network was shown: zeros [1, S, S, C]
-  std::vector<TracedCall> calls;  // the last one's output is the embedding on the unit sphere
+  Tensor images;                    // what the network was shown: zeros [1, S, S, C]
+  std::vector<TracedCall> calls;    // the last one's output is the embedding on the unit sphere
+  std::vector<Tensor> layers = {};  // their outputs; undefined for one that was not run by itself
 };
 /// The network is in evaluation mode afterwards.
-TracedNetwork trace(Module& network, const InputFormat& input);
+TracedNetwork trace(Module& network, const InputFormat& input, const NamedLayers& layers = {});
 
 /// What tells one tensor from another, as long as both are alive: memory and shape, for a reshaped tensor
 /// shares the memory.

@@ -1,0 +1,100 @@
+#include "evaluation/density.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <map>
+#include <numeric>
+
+#include "tensor/ops.h"
+
+namespace la {
+namespace {
+
+constexpr int64_t block = 1024;
+
+double mean_of_first(const std::vector<float>& values, int64_t count) {
+  return std::accumulate(values.begin(), values.begin() + count, 0.0) / static_cast<double>(count);
+}
+
+}  // namespace
+
+Densities densities(const Tensor& vectors, int64_t local, int64_t background,
+                    const ProgressCallback& progress) {
+  const int64_t n = vectors.size(0), found = background + 1;  // one of them is the vector itself
+  check(local >= 1 && local <= background && background < n,
+        "density: the nearest {} and {} of {} vectors; expected 1 <= local <= background < vectors", local,
+        background, n);
+  Densities result;
+  for (int64_t begin = 0; begin < n; begin += block) {
+    const int64_t end = std::min(begin + block, n);
+    const TopK nearest = ops::nearest_rows(vectors.rows(begin, end), vectors, found);
+    const std::vector<float> similarities = nearest.values.to_vector<float>();
+    const std::vector<int32_t> indices = nearest.indices.to_vector<int32_t>();
+    for (int64_t i = begin; i < end; ++i) {
+      std::vector<float> others;
+      for (int64_t j = (i - begin) * found; j < (i - begin + 1) * found; ++j)
+        if (indices[static_cast<size_t>(j)] != i) others.push_back(similarities[static_cast<size_t>(j)]);
+      std::sort(others.begin(), others.end(), std::greater());
+      result.local.push_back(mean_of_first(others, local));
+      result.background.push_back(mean_of_first(others, background));
+    }
+    if (progress) progress("densities", end, n);
+  }
+  return result;
+}
+
+std::vector<int64_t> histogram(const std::vector<double>& values, int bins) {
+  std::vector<int64_t> counts(static_cast<size_t>(bins));
+  for (const double value : values) {
+    const int bin = static_cast<int>(std::floor((value + 1) / 2 * bins));
+    ++counts[static_cast<size_t>(std::clamp(bin, 0, bins - 1))];
+  }
+  return counts;
+}
+
+std::vector<CategoryDensity> density_by_category(const Densities& densities,
+                                                 const std::vector<int32_t>& train_labels,
+                                                 const std::vector<int32_t>& test_labels,
+                                                 const std::vector<bool>& right) {
+  std::map<int32_t, CategoryDensity> categories;
+  for (size_t i = 0; i < train_labels.size(); ++i) {
+    CategoryDensity& category = categories[train_labels[i]];
+    ++category.pictures;
+    category.local += densities.local[i];
+    category.background += densities.background[i];
+  }
+  auto is_right = right.begin();
+  for (const int32_t label : test_labels) {
+    if (label == unlabeled) continue;  // was not asked
+    CategoryDensity& category = categories[label];
+    ++category.test_pictures;
+    category.accuracy += *is_right++;
+  }
+  std::vector<CategoryDensity> result;
+  for (auto& [label, category] : categories) {
+    if (label == unlabeled || category.pictures == 0 || category.test_pictures == 0) continue;
+    category.label = label;
+    category.local /= static_cast<double>(category.pictures);
+    category.background /= static_cast<double>(category.pictures);
+    category.accuracy /= static_cast<double>(category.test_pictures);
+    result.push_back(category);
+  }
+  return result;
+}
+
+double correlation(const std::vector<double>& a, const std::vector<double>& b) {
+  const auto mean = [](const std::vector<double>& x) {
+    return std::accumulate(x.begin(), x.end(), 0.0) / static_cast<double>(std::max<size_t>(x.size(), 1));
+  };
+  const double mean_a = mean(a), mean_b = mean(b);
+  double ab = 0, aa = 0, bb = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    ab += (a[i] - mean_a) * (b[i] - mean_b);
+    aa += (a[i] - mean_a) * (a[i] - mean_a);
+    bb += (b[i] - mean_b) * (b[i] - mean_b);
+  }
+  return aa == 0 || bb == 0 ? 0 : ab / std::sqrt(aa * bb);
+}
+
+}  // namespace la
