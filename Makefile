@@ -28,7 +28,7 @@ COMPILE = $(CXX) -std=c++20 $(OPTIMIZE) $(DEBUG) -march=$(if $(PORTABLE),x86-64-
 COMPILE_FLAGS := -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math -fopenmp $(WARNINGS) $(SANITIZE) $(PIC) \
                  -I. -MMD -MP
 LINK = $(CXX) -fopenmp $(SANITIZE) $(LDFLAGS)
-LIBRARIES := -ldnnl -lfmt -ljpeg -lspng -lgif -lstb -lz -lpthread
+LIBRARIES := -ldnnl -lfmt -lpugixml -ljpeg -lspng -lgif -lstb -lz -lpthread
 
 # ---- Kinds of pictures that need a library of their own ----------------------------------------------------------------
 
@@ -215,6 +215,7 @@ PACKAGES := libdnnl-dev:oneapi/dnnl/dnnl.hpp:convolutions_and_matrix_products_on
             libfmt-dev:fmt/format.h:formatting_of_messages \
             libcli11-dev:CLI/CLI.hpp:command_line_and_preset_files \
             nlohmann-json3-dev:nlohmann/json.hpp:metrics_and_checkpoint_headers \
+            libpugixml-dev:pugixml.hpp:reading_the_XML_of_VOC \
             libjpeg62-turbo-dev:jpeglib.h:decoding_JPEG \
             libspng-dev:spng.h:decoding_PNG \
             libgif-dev:gif_lib.h:decoding_GIF \

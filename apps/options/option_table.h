@@ -170,6 +170,8 @@ class OptionTable {
   static std::string type_of() {
     if constexpr (std::is_enum_v<T>) return joined(names_of<T>(), "|");
     if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, Color>) return "TEXT";
+    if constexpr (std::is_same_v<T, TrainingTime>) return "TIME";
+    if constexpr (std::is_same_v<T, std::vector<TrainingTime>>) return "TIME,TIME,...";
     if constexpr (std::is_same_v<T, std::vector<std::string>>) return "TEXT,TEXT,...";
     if constexpr (is_list<T>) return "NUMBER,NUMBER,...";
     return std::is_floating_point_v<T> ? "FLOAT" : "INT";
