@@ -215,6 +215,7 @@ PACKAGES := libdnnl-dev:oneapi/dnnl/dnnl.hpp:convolutions_and_matrix_products_on
             libfmt-dev:fmt/format.h:formatting_of_messages \
             libcli11-dev:CLI/CLI.hpp:command_line_and_preset_files \
             nlohmann-json3-dev:nlohmann/json.hpp:metrics_and_checkpoint_headers \
+            libeigen3-dev:eigen3/Eigen/Eigenvalues:eigenvalues_for_principal_components \
             libpugixml-dev:pugixml.hpp:reading_the_XML_of_VOC \
             libjpeg62-turbo-dev:jpeglib.h:decoding_JPEG \
             libspng-dev:spng.h:decoding_PNG \

@@ -16,6 +16,7 @@
 #include "data/loader.h"
 #include "data/subset.h"
 #include "evaluation/features.h"
+#include "evaluation/pca.h"
 #include "tensor/format.h"
 #include "tensor/io/files.h"
 #include "tensor/io/npy.h"
@@ -33,6 +34,8 @@ struct EmbedOptions {
   std::string out;
   std::vector<std::string> layers;
   bool whole = false, no_crop = false;
+  int64_t pca = 0;
+  std::string project;
   std::string list;
   std::string similar, sheet = "similar.png";
   bool own_sheet = false;  // the user has named it
@@ -45,11 +48,15 @@ std::string beside(const std::string& out, const std::string& ending) {
   return std::filesystem::path(out).replace_extension(ending).string();
 }
 
+std::string file_of_layer(const EmbedOptions& options, const std::string& layer) {
+  return beside(options.out, layer + (options.pca > 0 ? ".pca.safetensors" : ".npy"));
+}
+
 /// The files that will be written.
 std::vector<std::string> outputs_of(const EmbedOptions& options) {
   std::vector<std::string> files;
   if (!options.out.empty()) files = {options.out, beside(options.out, "txt")};
-  for (const std::string& layer : options.layers) files.push_back(beside(options.out, layer + ".npy"));
+  for (const std::string& layer : options.layers) files.push_back(file_of_layer(options, layer));
   if (!options.similar.empty() && options.own_sheet) files.push_back(options.sheet);
   return files;
 }
@@ -60,40 +67,70 @@ void check_outputs(const EmbedOptions& options) {
   if (!options.similar.empty()) check_output(options.sheet);
 }
 
-/// The file of an array for each layer, and the list of pictures.
+/// The file of an array, or of principal components, for each layer, and the list of pictures.
 class Writer {
  public:
   explicit Writer(const EmbedOptions& options) : options_(options), names_(beside(options.out, "txt")) {
-    add(options.out);
-    for (const std::string& layer : options.layers) add(beside(options.out, layer + ".npy"));
+    files_.emplace_back(options.out);
+    for (const std::string& layer : options.layers) {
+      File& file = files_.emplace_back(file_of_layer(options, layer));
+      file.components_wanted = options.pca;
+      if (options.project.empty()) continue;
+      const std::string of_layer = formatted("{}.{}.pca.safetensors", options.project, layer);
+      file.onto = std::make_unique<PrincipalComponents>(load_components(of_layer));
+      file.onto_path = of_layer;
+    }
   }
 
   /// outputs: of each layer, f32 [rows, ...].
   void append(const std::vector<Tensor>& outputs, const std::vector<std::string>& names) {
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      Shape row;
-      for (int d = 1; d < outputs[i].rank(); ++d) row.append(outputs[i].size(d));
-      if (!files_[i].writer) files_[i].writer = std::make_unique<NpyWriter>(files_[i].path, row);
-      files_[i].writer->append(outputs[i]);
-    }
+    for (size_t i = 0; i < outputs.size(); ++i) files_[i].append(outputs[i]);
     for (const std::string& name : names) names_.write(escaped(name) + "\n");
   }
   void finish() {
-    for (const File& file : files_) {
-      check(file.writer != nullptr, "there is no picture to embed");
-      file.writer->finish();
-      print("{}: {}\n", file.path, counted(file.writer->rows(), "row"));
-    }
+    for (File& file : files_) file.finish();
     names_.commit();
     print("{}: their files\n", beside(options_.out, "txt"));
   }
 
  private:
   struct File {
-    std::string path;
+    explicit File(std::string p) : path(std::move(p)) {}
+
+    void append(const Tensor& output) {
+      const Tensor flat = output.reshape({output.size(0), -1});
+      if (components_wanted > 0) {
+        if (!pca) pca = std::make_unique<StreamingPca>(flat.size(1), components_wanted);
+        return pca->add(flat.to(Device::cpu()));
+      }
+      if (onto != nullptr)
+        check(flat.size(1) == onto->mean.numel(), "{}: is of {} numbers a picture, the layer gives {}",
+              onto_path, onto->mean.numel(), flat.size(1));
+      const Tensor written = onto != nullptr ? onto->project(flat) : output;
+      Shape row;
+      for (int d = 1; d < written.rank(); ++d) row.append(written.size(d));
+      if (!writer) writer = std::make_unique<NpyWriter>(path, row);
+      writer->append(written);
+    }
+    void finish() {
+      check(writer != nullptr || pca != nullptr, "there is no picture to embed");
+      if (pca != nullptr) {
+        const PrincipalComponents found = pca->result();
+        save_components(path, found);
+        print("{}: {} of {} rows\n", path, counted(found.components.size(0), "principal component"),
+              pca->rows());
+        return;
+      }
+      writer->finish();
+      print("{}: {}\n", path, counted(writer->rows(), "row"));
+    }
+
+    std::string path, onto_path;
+    int64_t components_wanted = 0;
     std::unique_ptr<NpyWriter> writer;
+    std::unique_ptr<StreamingPca> pca;
+    std::unique_ptr<PrincipalComponents> onto;
   };
-  void add(const std::string& path) { files_.push_back({path, nullptr}); }
 
   const EmbedOptions& options_;
   std::vector<File> files_;
@@ -270,6 +307,12 @@ OptionTable options_of(EmbedOptions& options) {
         "write these layers' activations too, each to FILE.<layer>.npy: stages as conv1 or layer3, or any "
         "module as layer2.0.conv1; with commas between");
   t.add("whole", options.whole, "activations [N, H, W, C] as they are, not their means [N, C]");
+  t.add("pca", options.pca, at_least(0),
+        "write the layers' first so many principal components over these pictures, "
+        "FILE.<layer>.pca.safetensors, in "
+        "place of their activations; 0: none");
+  t.add("project", options.project,
+        "FILE of an earlier --pca, without its ending: write the layers' coordinates along those components");
   t.add("no-crop", options.no_crop,
         "show the network whole pictures, squeezed where they are not square, not the central 7/8 of their "
         "largest "
@@ -298,6 +341,10 @@ void check_options(const EmbedOptions& options) {
     throw UsageError(
         "nothing to do: --out FILE.npy writes embeddings, --similar PICTURE finds similar pictures");
   if (options.out.empty() && !options.layers.empty()) throw UsageError("--layers needs --out FILE.npy");
+  if (options.pca > 0 && !options.project.empty())
+    throw UsageError("--pca finds components, --project uses those of an earlier call: one of them");
+  if ((options.pca > 0 || !options.project.empty()) && options.layers.empty())
+    throw UsageError("--pca and --project are of --layers");
   if (!options.out.empty()) check_ending("--out", options.out, ".npy");
   if (!options.similar.empty()) check_ending("--sheet", options.sheet, ".png");
 }

@@ -186,6 +186,31 @@ TEST_CASE("from a folder of pictures to embeddings, accuracies, similar pictures
   write_text_file(work.file("list.txt"), names[1] + "\nabsent.png\n");
   CHECK(listed("", "none.npy").says("list.txt: line 2: there is no picture absent.png in"));
 
+  // Principal components of maps, and the maps' coordinates along them.
+  const auto of_maps = [&](const std::string& more, const char* out) {
+    const Called called =
+        call(formatted("la_embed {} {} --layers stem --whole --out {} --max-bad 0.1 --device cpu {}", run,
+                       train_folder, work.file(out), more));
+    CHECK_MESSAGE(called.status == 0, called.output);
+  };
+  of_maps("--pca 5", "p.npy");
+  of_maps("--project " + work.file("p"), "q.npy");
+  const Tensor maps = read_npy(work.file("v.stem.npy")).reshape({good, 24 * 24 * 16});
+  const Tensor coordinates = read_npy(work.file("q.stem.npy"));
+  REQUIRE(coordinates.shape() == Shape{good, 5});
+  CHECK_FALSE(fs::exists(work.file("p.stem.npy")));
+  double kept = 0, all = 0;  // of the variance
+  for (int64_t i = 0; i < good; ++i)
+    for (int64_t k = 0; k < 5; ++k) kept += std::pow(coordinates.data<float>()[i * 5 + k], 2);
+  for (int64_t d = 0; d < maps.size(1); ++d) {
+    double mean = 0;
+    for (int64_t i = 0; i < good; ++i)
+      mean += maps.data<float>()[i * maps.size(1) + d] / static_cast<double>(good);
+    for (int64_t i = 0; i < good; ++i) all += std::pow(maps.data<float>()[i * maps.size(1) + d] - mean, 2);
+  }
+  CHECK(kept > 0.5 * all);  // of 28 pictures of noise, shades and lines
+  CHECK(kept < all);
+
   const Called repeated =
       call(formatted("la_embed {} {} --out {} --device cpu", run, train_folder, work.file("v.npy")));
   CHECK(repeated.status == 1);
