@@ -43,7 +43,7 @@ inline constexpr std::array<std::string_view, 3> enum_names<Precision>{"f32", "b
 template <>
 inline constexpr std::array<std::string_view, 2> enum_names<ScheduleKind>{"step", "cosine"};
 template <>
-inline constexpr std::array<std::string_view, 3> enum_names<HeadKind>{"linear", "linear-bn", "mlp"};
+inline constexpr std::array<std::string_view, 4> enum_names<HeadKind>{"linear", "linear-bn", "mlp", "none"};
 template <>
 inline constexpr std::array<std::string_view, 2> enum_names<IrLoss>{"nce", "softmax"};
 template <>

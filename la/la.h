@@ -25,6 +25,7 @@
 #include "autograd/variable.h"
 
 // Layers and networks.
+#include "layers/import.h"
 #include "layers/initializers.h"
 #include "layers/layers.h"
 #include "layers/module.h"
@@ -36,13 +37,17 @@
 // Pictures.
 #include "data/augmentation.h"
 #include "data/dataset.h"
+#include "data/detection.h"
 #include "data/device_loader.h"
 #include "data/loader.h"
 #include "data/subset.h"
 
 // How good what was learnt is.
+#include "evaluation/average_precision.h"
+#include "evaluation/density.h"
 #include "evaluation/features.h"
 #include "evaluation/knn.h"
+#include "evaluation/pca.h"
 #include "evaluation/readout.h"
 
 // Local Aggregation.

@@ -7,8 +7,9 @@
 
 namespace la {
 
-/// A linear map; one followed by batch norm; or a hidden layer with batch norm and ReLU before it.
-enum class HeadKind { linear, linear_bn, mlp };
+/// A linear map; one followed by batch norm; one with a hidden layer, batch norm and ReLU before it; or none, so that
+/// the features are the embedding, and as long as it.
+enum class HeadKind { linear, linear_bn, mlp, none };
 
 /// [N, in] -> [N, dim].
 std::unique_ptr<Module> make_head(HeadKind kind, int64_t in, int64_t dim);

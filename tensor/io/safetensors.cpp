@@ -16,6 +16,7 @@
 #include "tensor/format.h"
 #include "tensor/io/checksum.h"
 #include "tensor/io/files.h"
+#include "tensor/io/half.h"
 
 namespace la {
 namespace {
@@ -37,20 +38,6 @@ struct TypeName {
   std::string_view text;
   size_t bytes;  // of an element in the file
   void (*convert)(const void* from, size_t count, float* to) = nullptr;
-};
-
-/// A number of IEEE 754 in 16 bits: a sign, 5 bits of exponent and 10 of fraction.
-struct Half {
-  uint16_t bits;
-
-  explicit operator float() const {
-    constexpr int special = 31;  // the exponent of infinity and NaN
-    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
-    const float magnitude = exponent == special ? (fraction == 0 ? HUGE_VALF : NAN)
-                            : exponent == 0     ? std::ldexp(static_cast<float>(fraction), -24)
-                                            : std::ldexp(static_cast<float>(1024 + fraction), exponent - 25);
-    return std::copysign(magnitude, bits >> 15 == 0 ? 1.0f : -1.0f);
-  }
 };
 
 template <class T>

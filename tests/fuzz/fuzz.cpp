@@ -19,6 +19,7 @@
 #include "tensor/format.h"
 #include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
+#include "tensor/io/torch_file.h"
 #include "tensor/random.h"
 #include "tests/temporary_folder.h"
 
@@ -79,6 +80,14 @@ std::vector<Target> make_targets(const TemporaryFolder& folder) {
                        write_bytes(folder.file("x.safetensors"), file);
                        read_safetensors(folder.file("x.safetensors"));
                      }});
+  for (const char* kind : {"zip", "old"}) {
+    const std::string seed = read_file(formatted("tests/fixtures/torch_{}.pth", kind));
+    targets.push_back({formatted("torch-{}", kind), {seed}, [&](const std::string& file) {
+                         write_bytes(folder.file("x.pth"), file);
+                         const TorchFile torch(folder.file("x.pth"));
+                         for (const TorchFile::Entry& entry : torch.entries()) torch.read(entry);
+                       }});
+  }
   NpyWriter npy(folder.file("seed.npy"), {3});
   npy.append(Tensor::zeros({2, 3}));
   npy.finish();
