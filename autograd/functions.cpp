@@ -213,14 +213,19 @@ Variable batch_norm(const Variable& x, const Variable& weight, const Variable& b
   return record("batch_norm", result.y, std::move(inputs), std::move(function));
 }
 
-Variable batch_norm_inference(const Variable& x, const BatchNormState& state, const Variable& residual,
+Variable batch_norm_inference(const Variable& x, const Variable& weight, const Variable& bias,
+                              const BatchNormState& state, const Variable& residual,
                               const BatchNormOptions& options) {
-  const auto constant = [](const Tensor& t) { return Variable(t); };
-  return record(
-      "batch_norm_inference", ops::batch_norm_inference(x.value(), state, residual.value(), options),
-      {x, constant(state.weight), constant(state.bias), constant(state.running_mean),
-       constant(state.running_variance), residual},
-      [](const Tensor&) -> Gradients { fail("batch_norm_inference is not differentiable"); }, options);
+  Tensor y = ops::batch_norm_inference(x.value(), state, residual.value(), options);
+  auto function = [x = x.value(), y, state, has_residual = residual.defined(), options](
+                      const Tensor& dy, const Tensor& more) -> Gradients {
+    const BatchNormGradients g =
+        ops::batch_norm_inference_backward(dy, x, y, state, has_residual, options, more);
+    return {g.dx, g.dweight, g.dbias, {}, {}, g.dresidual};
+  };
+  return record("batch_norm_inference", y,
+                {x, weight, bias, Variable(state.running_mean), Variable(state.running_variance), residual},
+                std::move(function), options);
 }
 
 Variable l2_normalize(const Variable& x) {

@@ -57,8 +57,9 @@ Variable scale_channels(const Variable& x, const Variable& s);
 /// `residual` (shape of x) may be undefined; see BatchNormOptions for its sum and ReLU.
 Variable batch_norm(const Variable& x, const Variable& weight, const Variable& bias,
                     const BatchNormState& state, const Variable& residual, const BatchNormOptions& options);
-/// Running statistics, not differentiable with respect to them: for evaluation.
-Variable batch_norm_inference(const Variable& x, const BatchNormState& state, const Variable& residual,
+/// The running statistics of `state`, which are constants: for evaluation, and for training with frozen ones.
+Variable batch_norm_inference(const Variable& x, const Variable& weight, const Variable& bias,
+                              const BatchNormState& state, const Variable& residual,
                               const BatchNormOptions& options);
 /// Each row of x [R, D] divided by its length: the embedding v = f(x) / ||f(x)|| on the unit sphere.
 Variable l2_normalize(const Variable& x);

@@ -74,6 +74,10 @@ LA_FUNCTION(batch_norm_backward,
             (const Tensor& dy, const Tensor& more, const Tensor& x, const BatchNormResult& forward,
              const BatchNormState& state, const BatchNormOptions& options, const BatchNormGradients& out))
 
+LA_FUNCTION(batch_norm_inference_backward,
+            (const Tensor& dy, const Tensor& more, const Tensor& x, const Tensor& y,
+             const BatchNormState& state, const BatchNormOptions& options, const BatchNormGradients& out))
+
 // Tables.
 LA_FUNCTION(gather_rows, (const Tensor& table, const Tensor& rows, const Tensor& y))
 LA_FUNCTION(scatter_rows, (const Tensor& rows, const Tensor& source, const Tensor& table))

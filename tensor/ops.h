@@ -169,6 +169,11 @@ BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const 
                                        const BatchNormState& state, bool has_residual,
                                        const BatchNormOptions& options, const Tensor& more = {});
 
+/// Of batch_norm_inference, where the statistics are constants: y is its result. In one pass over memory.
+BatchNormGradients batch_norm_inference_backward(const Tensor& dy, const Tensor& x, const Tensor& y,
+                                                 const BatchNormState& state, bool has_residual,
+                                                 const BatchNormOptions& options, const Tensor& more = {});
+
 // ---- Tables: gather, scatter, the memory bank -------------------------------------------------------------
 
 /// table [N, D] (f32 or i32), rows i32 [R] -> [R, D]; a 1-D table [N] -> [R].

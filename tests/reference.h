@@ -129,6 +129,9 @@ Array normalized(const Array& x, const Array& mean, const Array& inverse_std, co
 Arrays batch_norm_backward(const Array& dy, const Array& x, const Array& weight, const Array& bias,
                            const Array& residual, const BatchNormOptions& options);
 
+/// With the statistics constant, of g, the gradient past ReLU; in: x, weight, bias, running mean, variance ...
+Arrays frozen_gradients(const Array& g, const Arrays& in, const BatchNormOptions& options, bool has_residual);
+
 // Tables and selection.
 Array gather_rows(const Array& table, const Array& rows);
 Array gather_dot(const Array& queries, const Array& table, const Array& indices);
