@@ -352,4 +352,21 @@ Variable cross_entropy(const Variable& logits, const Tensor& target) {
                 [gradient](const Tensor& dy) -> Gradients { return {ops::scale_by(gradient, dy)}; });
 }
 
+Variable sample_regions(const Variable& x, const Tensor& boxes, const Tensor& pictures,
+                        const RegionGrid& grid) {
+  return record("sample_regions", ops::sample_regions(x.value(), boxes, pictures, grid), {x},
+                [boxes, pictures, shape = x.shape(), grid](const Tensor& dy) -> Gradients {
+                  return {ops::sample_regions_backward(dy, boxes, pictures, shape, grid)};
+                });
+}
+
+Variable smooth_l1(const Variable& x, const Tensor& target, float sigma, const Tensor& inside,
+                   const Tensor& outside) {
+  const Tensor difference = ops::subtract(x.value(), target);
+  return record("smooth_l1", ops::smooth_l1(difference, inside, outside, sigma), {x},
+                [=](const Tensor& dy) -> Gradients {
+                  return {ops::smooth_l1_backward(dy, difference, inside, outside, sigma)};
+                });
+}
+
 }  // namespace la

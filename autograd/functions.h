@@ -92,6 +92,25 @@ Variable mean(const Variable& x);
 /// Mean over the batch of -log softmax(logits_i)_{target_i}: logits f32 [B, C], target i32 [B].
 Variable cross_entropy(const Variable& logits, const Tensor& target);
 
+// Detection.
+/// x [N, H, W, C], boxes f32 [R, 4], pictures i32 [R] -> [R, height, width, C]; the boxes are constants.
+Variable sample_regions(const Variable& x, const Tensor& boxes, const Tensor& pictures,
+                        const RegionGrid& grid);
+/// TensorFlow's, of size x size samples; see RegionGrid.
+inline Variable crop_and_resize(const Variable& x, const Tensor& boxes, const Tensor& pictures, int size,
+                                float spatial_scale = 1.0f) {
+  return sample_regions(x, boxes, pictures, {size, size, spatial_scale});
+}
+/// torchvision's, of size x size cells.
+inline Variable roi_align(const Variable& x, const Tensor& boxes, const Tensor& pictures, int size,
+                          float spatial_scale = 1.0f, int sampling_ratio = 0, bool aligned = false) {
+  return sample_regions(x, boxes, pictures,
+                        {size, size, spatial_scale, RegionGrid::Samples::in_cells, sampling_ratio, aligned});
+}
+/// Of x - target, element by element; `inside` and `outside`, weights, may be undefined (Girshick 2015).
+Variable smooth_l1(const Variable& x, const Tensor& target, float sigma = 1.0f, const Tensor& inside = {},
+                   const Tensor& outside = {});
+
 inline Variable operator+(const Variable& a, const Variable& b) { return add(a, b); }
 inline Variable operator-(const Variable& a, const Variable& b) { return subtract(a, b); }
 inline Variable operator*(const Variable& a, const Variable& b) { return multiply(a, b); }
