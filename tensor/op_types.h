@@ -129,7 +129,7 @@ struct RegionGrid {
   float spatial_scale = 1.0f;  // pixels of the feature map in a unit of the boxes
   Samples samples = Samples::at_corners;
   // in_cells alone:
-  int sampling_ratio = 0;  // 0: as many as a cell has pixels, rounded up
+  int sampling_ratio = 0;  // 0: as many as a cell has pixels, rounded up, at most 4,096
   bool aligned = true;     // begin and end are reduced by half a pixel; else a box has at least one pixel
 };
 

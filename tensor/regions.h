@@ -43,7 +43,8 @@ LA_HD void encode(const Box& anchor, const Box& box, const BoxCoding& coding, fl
   code[3] = coding.weights[3] * std::log(box_height / height);
 }
 
-/// And back; with an extent of 1 too, the corners are half the width away from the center, as in py-faster-rcnn.
+/// And back; with an extent of 1 too, the corners are half the width away from the center, as in
+/// py-faster-rcnn.
 LA_HD Box decode(const Box& anchor, const float* code, const BoxCoding& coding) {
   const float width = anchor.width(coding.extent), height = anchor.height(coding.extent);
   const float x = code[0] / coding.weights[0] * width + (anchor.x1 + 0.5f * width);

@@ -42,7 +42,8 @@ Bounded part_of(int64_t q, Bounded position, int64_t extent, double reach) {
   return Bounded(std::max(0.0, 1 - distance), position.error).rounded(2);
 }
 
-/// Calls f(cell [r, i, j], pixel (n, h, w), weight) for all pairs of a cell and a pixel in one of its samples.
+/// Calls f(cell [r, i, j], pixel (n, h, w), weight) for all pairs of a cell and a pixel in one of its
+/// samples.
 template <class F>
 void for_each_sample(const Array& boxes, const Array& pictures, const Shape& x, const RegionGrid& grid, F f) {
   const double reach = grid.samples == RegionGrid::Samples::at_corners ? 0 : 1;

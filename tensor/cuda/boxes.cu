@@ -76,8 +76,8 @@ __global__ void sort_boxes_kernel(int64_t n, const float* boxes, const int32_t* 
     store_box(box_at(boxes, order[i]), sorted + 4 * i);
 }
 
-/// overlaps [n, words]: bit b of word w of row i is set if box 64 w + b comes after box i and overlaps it by more
-/// than the threshold. A block does 64 rows of one word; words before the rows' own are not written.
+/// overlaps [n, words]: bit b of word w of row i is set if box 64 w + b comes after box i and overlaps it by
+/// more than the threshold. A block does 64 rows of one word; words before the rows' own are not written.
 __global__ void overlaps_kernel(int64_t n, int64_t words, const float* sorted, NmsOptions options,
                                 Word* overlaps) {
   struct Columns {
@@ -117,8 +117,7 @@ __global__ void keep_kernel(int64_t n, int64_t words, const Word* overlaps, cons
   Current& current = shared_memory<Current>();
   Word* suppressed = dynamic_shared_memory<Word>();  // [words]
   for (int64_t w = threadIdx.x; w < words; w += blockDim.x) suppressed[w] = 0;
-  if (threadIdx.x == 0) current.total = 0;
-  __syncthreads();
+  if (threadIdx.x == 0) current.total = 0;  // which it alone reads before the first barrier, as suppressed[0]
   for (int64_t w = 0; w < words; ++w) {
     const int64_t first = w * word_bits;
     if (threadIdx.x == 0) {

@@ -51,7 +51,8 @@ struct Geometry {
   int64_t regions, n, channels;
 };
 
-/// y <- sum of the weighted pixels of its cell. Reads what pixels a cell has, neighboring threads side by side.
+/// y <- sum of the weighted pixels of its cell. Reads the pixels that a cell has, neighboring threads side by
+/// side.
 template <int width, class T>
 __global__ void sample_regions_kernel(Geometry g, const T* x, Reporter report, T* y) {
   using Values = Pack<T, width>;
