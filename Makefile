@@ -81,7 +81,7 @@ endif
 
 # ---- What is built -------------------------------------------------------------------------------------------------
 
-FLOORS := tensor tensor/cpu tensor/image tensor/io autograd layers layers/onnx data data/codecs evaluation la
+FLOORS := tensor tensor/cpu tensor/image tensor/io autograd layers layers/onnx layers/detection data data/codecs evaluation la
 LIB_SOURCES := $(filter-out $(patsubst %,data/codecs/%.cpp,$(NO_CODECS)),$(sort $(wildcard $(FLOORS:%=%/*.cpp))))
 CUDA_SOURCES := $(filter-out %/absent.cpp,$(sort $(wildcard tensor/cuda/*.cpp)))
 KERNELS := $(sort $(wildcard tensor/cuda/*.cu))

@@ -213,14 +213,19 @@ Variable batch_norm(const Variable& x, const Variable& weight, const Variable& b
   return record("batch_norm", result.y, std::move(inputs), std::move(function));
 }
 
-Variable batch_norm_inference(const Variable& x, const BatchNormState& state, const Variable& residual,
+Variable batch_norm_inference(const Variable& x, const Variable& weight, const Variable& bias,
+                              const BatchNormState& state, const Variable& residual,
                               const BatchNormOptions& options) {
-  const auto constant = [](const Tensor& t) { return Variable(t); };
-  return record(
-      "batch_norm_inference", ops::batch_norm_inference(x.value(), state, residual.value(), options),
-      {x, constant(state.weight), constant(state.bias), constant(state.running_mean),
-       constant(state.running_variance), residual},
-      [](const Tensor&) -> Gradients { fail("batch_norm_inference is not differentiable"); }, options);
+  Tensor y = ops::batch_norm_inference(x.value(), state, residual.value(), options);
+  auto function = [x = x.value(), y, state, has_residual = residual.defined(), options](
+                      const Tensor& dy, const Tensor& more) -> Gradients {
+    const BatchNormGradients g =
+        ops::batch_norm_inference_backward(dy, x, y, state, has_residual, options, more);
+    return {g.dx, g.dweight, g.dbias, {}, {}, g.dresidual};
+  };
+  return record("batch_norm_inference", y,
+                {x, weight, bias, Variable(state.running_mean), Variable(state.running_variance), residual},
+                std::move(function), options);
 }
 
 Variable l2_normalize(const Variable& x) {
@@ -345,6 +350,23 @@ Variable cross_entropy(const Variable& logits, const Tensor& target) {
   const Tensor gradient = ops::scale(rows.gradient, 1.0f / static_cast<float>(logits.shape()[0]));
   return record("cross_entropy", ops::mean(rows.loss), {logits},
                 [gradient](const Tensor& dy) -> Gradients { return {ops::scale_by(gradient, dy)}; });
+}
+
+Variable sample_regions(const Variable& x, const Tensor& boxes, const Tensor& pictures,
+                        const RegionGrid& grid) {
+  return record("sample_regions", ops::sample_regions(x.value(), boxes, pictures, grid), {x},
+                [boxes, pictures, shape = x.shape(), grid](const Tensor& dy) -> Gradients {
+                  return {ops::sample_regions_backward(dy, boxes, pictures, shape, grid)};
+                });
+}
+
+Variable smooth_l1(const Variable& x, const Tensor& target, float sigma, const Tensor& inside,
+                   const Tensor& outside) {
+  const Tensor difference = ops::subtract(x.value(), target);
+  return record("smooth_l1", ops::smooth_l1(difference, inside, outside, sigma), {x},
+                [=](const Tensor& dy) -> Gradients {
+                  return {ops::smooth_l1_backward(dy, difference, inside, outside, sigma)};
+                });
 }
 
 }  // namespace la

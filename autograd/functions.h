@@ -57,8 +57,9 @@ Variable scale_channels(const Variable& x, const Variable& s);
 /// `residual` (shape of x) may be undefined; see BatchNormOptions for its sum and ReLU.
 Variable batch_norm(const Variable& x, const Variable& weight, const Variable& bias,
                     const BatchNormState& state, const Variable& residual, const BatchNormOptions& options);
-/// Running statistics, not differentiable with respect to them: for evaluation.
-Variable batch_norm_inference(const Variable& x, const BatchNormState& state, const Variable& residual,
+/// The running statistics of `state`, which are constants: for evaluation, and for training with frozen ones.
+Variable batch_norm_inference(const Variable& x, const Variable& weight, const Variable& bias,
+                              const BatchNormState& state, const Variable& residual,
                               const BatchNormOptions& options);
 /// Each row of x [R, D] divided by its length: the embedding v = f(x) / ||f(x)|| on the unit sphere.
 Variable l2_normalize(const Variable& x);
@@ -90,6 +91,25 @@ Variable sum(const Variable& x);
 Variable mean(const Variable& x);
 /// Mean over the batch of -log softmax(logits_i)_{target_i}: logits f32 [B, C], target i32 [B].
 Variable cross_entropy(const Variable& logits, const Tensor& target);
+
+// Detection.
+/// x [N, H, W, C], boxes f32 [R, 4], pictures i32 [R] -> [R, height, width, C]; the boxes are constants.
+Variable sample_regions(const Variable& x, const Tensor& boxes, const Tensor& pictures,
+                        const RegionGrid& grid);
+/// TensorFlow's, of size x size samples; see RegionGrid.
+inline Variable crop_and_resize(const Variable& x, const Tensor& boxes, const Tensor& pictures, int size,
+                                float spatial_scale = 1.0f) {
+  return sample_regions(x, boxes, pictures, {size, size, spatial_scale});
+}
+/// torchvision's, of size x size cells.
+inline Variable roi_align(const Variable& x, const Tensor& boxes, const Tensor& pictures, int size,
+                          float spatial_scale = 1.0f, int sampling_ratio = 0, bool aligned = false) {
+  return sample_regions(x, boxes, pictures,
+                        {size, size, spatial_scale, RegionGrid::Samples::in_cells, sampling_ratio, aligned});
+}
+/// Of x - target, element by element; `inside` and `outside`, weights, may be undefined (Girshick 2015).
+Variable smooth_l1(const Variable& x, const Tensor& target, float sigma = 1.0f, const Tensor& inside = {},
+                   const Tensor& outside = {});
 
 inline Variable operator+(const Variable& a, const Variable& b) { return add(a, b); }
 inline Variable operator-(const Variable& a, const Variable& b) { return subtract(a, b); }

@@ -59,6 +59,23 @@ awk -F '\t' 'FNR == NR {if ($0 !~ /^#/) theirs[$1] = $2; else print; next}
    else printf "%-28s %9.2f\n", $1, $2}' "$vectors.theirs" "$vectors.ours"
 rm -f "$vectors" "$vectors.ours" "$vectors.theirs"
 
+echo
+echo "object detection, in ms; torchvision on the same boxes"
+boxes=$(mktemp)
+for turn in 1 2 3; do
+  "$build/bench_detection" "$boxes" >> "$boxes.ours"
+  "$python" "$here/peer_detection.py" "$boxes" >> "$boxes.theirs"
+done
+sort "$boxes.ours" "$boxes.theirs" | grep '^#' | uniq
+awk -F '\t' '/^#/ {next}
+  FNR == NR {if (!($1 in theirs) || $2 < theirs[$1]) theirs[$1] = $2; next}
+  {if (!($1 in ours)) order[++n] = $1; if (!($1 in ours) || $2 < ours[$1]) ours[$1] = $2}
+  END {for (i = 1; i <= n; ++i) {
+    name = order[i]
+    if (name in theirs) printf "%-34s %9.2f  torchvision %9.2f  ratio %.2f\n", name, ours[name], theirs[name], ours[name] / theirs[name]
+    else printf "%-34s %9.2f\n", name, ours[name]}}' "$boxes.theirs" "$boxes.ours"
+rm -f "$boxes" "$boxes.ours" "$boxes.theirs"
+
 # Pictures as cameras make them, 500 x 375, and a tree of 200,000 empty files.
 echo
 echo "picture files, one thread: listing a tree, decoding, views of 224 pixels"

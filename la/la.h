@@ -25,6 +25,7 @@
 #include "autograd/variable.h"
 
 // Layers and networks.
+#include "layers/detection/anchors.h"
 #include "layers/import.h"
 #include "layers/initializers.h"
 #include "layers/layers.h"

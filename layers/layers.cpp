@@ -40,6 +40,7 @@ int64_t Conv2d::multiply_adds(const Shape& output) const { return products(outpu
 
 BatchNorm2d::BatchNorm2d(int64_t channels, Options options)
     : options_{.momentum = options.momentum, .epsilon = options.epsilon, .relu = options.relu},
+      frozen_(options.frozen),
       running_mean_(Tensor::zeros({channels})),
       running_variance_(Tensor::full({channels}, 1.0f)) {
   add("weight", weight_, {channels}, constant(1.0f), Role::norm);
@@ -50,8 +51,8 @@ BatchNorm2d::BatchNorm2d(int64_t channels, Options options)
 
 Variable BatchNorm2d::forward(const Variable& x, const Variable& residual) {
   const BatchNormState state{weight_.value(), bias_.value(), running_mean_, running_variance_};
-  return training() ? batch_norm(x, weight_, bias_, state, residual, options_)
-                    : batch_norm_inference(x, state, residual, options_);
+  return training() && !frozen_ ? batch_norm(x, weight_, bias_, state, residual, options_)
+                                : batch_norm_inference(x, weight_, bias_, state, residual, options_);
 }
 
 Dropout::Dropout(float p, uint64_t seed) : p_(p), seed_(seed), calls_(Tensor::zeros({1}, DType::i64)) {

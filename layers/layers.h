@@ -53,6 +53,7 @@ class BatchNorm2d : public Module {
     bool relu = false;
     float momentum = 0.1f;
     float epsilon = 1e-5f;
+    bool frozen = false;  // see freeze_statistics()
   };
   explicit BatchNorm2d(int64_t channels) : BatchNorm2d(channels, Options{}) {}
   BatchNorm2d(int64_t channels, Options options);
@@ -60,9 +61,13 @@ class BatchNorm2d : public Module {
   Variable forward(const Variable& x, const Variable& residual);
   /// Share of a batch's statistics in the new running ones.
   void set_momentum(float momentum) { options_.momentum = momentum; }
+  /// In training too, the running statistics are used, and stay as they are; weight and bias are learned: for
+  /// fine-tuning with few pictures a batch.
+  void freeze_statistics(bool frozen = true) { frozen_ = frozen; }
 
  private:
   BatchNormOptions options_;
+  bool frozen_;
   Variable weight_, bias_;
   Tensor running_mean_, running_variance_;
 };

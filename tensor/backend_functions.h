@@ -74,6 +74,27 @@ LA_FUNCTION(batch_norm_backward,
             (const Tensor& dy, const Tensor& more, const Tensor& x, const BatchNormResult& forward,
              const BatchNormState& state, const BatchNormOptions& options, const BatchNormGradients& out))
 
+LA_FUNCTION(batch_norm_inference_backward,
+            (const Tensor& dy, const Tensor& more, const Tensor& x, const Tensor& y,
+             const BatchNormState& state, const BatchNormOptions& options, const BatchNormGradients& out))
+
+// Detection.
+LA_FUNCTION(sample_regions, (const Tensor& x, const Tensor& boxes, const Tensor& pictures,
+                             const RegionGrid& grid, const Tensor& y))
+LA_FUNCTION(sample_regions_backward, (const Tensor& dy, const Tensor& boxes, const Tensor& pictures,
+                                      const RegionGrid& grid, const Tensor& dx))
+LA_FUNCTION(nms, (const Tensor& boxes, const Tensor& scores, const NmsOptions& options, const KeptBoxes& out))
+LA_FUNCTION(encode_boxes,
+            (const Tensor& anchors, const Tensor& boxes, const BoxCoding& coding, const Tensor& codes))
+LA_FUNCTION(decode_boxes,
+            (const Tensor& anchors, const Tensor& codes, const BoxCoding& coding, const Tensor& boxes))
+LA_FUNCTION(clip_boxes, (const Tensor& boxes, float width, float height, const Tensor& y))
+LA_FUNCTION(box_iou, (const Tensor& a, const Tensor& b, float extent, const Tensor& y))
+LA_FUNCTION(smooth_l1,
+            (const Tensor& x, const Tensor& inside, const Tensor& outside, float sigma, const Tensor& y))
+LA_FUNCTION(smooth_l1_backward, (const Tensor& dy, const Tensor& x, const Tensor& inside,
+                                 const Tensor& outside, float sigma, const Tensor& dx))
+
 // Tables.
 LA_FUNCTION(gather_rows, (const Tensor& table, const Tensor& rows, const Tensor& y))
 LA_FUNCTION(scatter_rows, (const Tensor& rows, const Tensor& source, const Tensor& table))

@@ -2,6 +2,7 @@
 // device implements).
 #pragma once
 
+#include <limits>
 #include <span>
 
 #include "tensor/tensor.h"
@@ -115,6 +116,47 @@ struct Assignment {
 struct ClusterMeans {
   Tensor means;   // f32 [m, D]
   Tensor counts;  // i32 [m]
+};
+
+/// A grid of cells over each region of interest of a feature map: a cell is the mean of bilinear samples. In
+/// pixels, whose centers are whole numbers, an axis of a box reaches from begin to end = spatial_scale * the
+/// box's coordinates.
+struct RegionGrid {
+  enum class Samples {
+    /// As TensorFlow's crop_and_resize: one sample a cell, that of the first cell at begin, that of the last
+    /// at end, the others evenly between them; that of a single cell in the middle. A sample outside of the
+    /// picture is 0.
+    at_corners,
+    /// As roi_align (He et al. 2017): cells divide begin to end evenly, each has `sampling_ratio` samples
+    /// evenly inside it along each axis. A sample up to 1 pixel outside of the picture is that of its border,
+    /// farther out it is 0.
+    in_cells,
+  };
+  int height = 7, width = 7;   // cells
+  float spatial_scale = 1.0f;  // pixels of the feature map in a unit of the boxes
+  Samples samples = Samples::at_corners;
+  // in_cells alone:
+  int sampling_ratio = 0;  // 0: as many as a cell has pixels, rounded up, at most 4,096
+  bool aligned = true;     // begin and end are reduced by half a pixel; else a box has at least one pixel
+};
+
+struct NmsOptions {
+  float iou_threshold = 0.7f;  // what overlaps a better box by more is dropped
+  int64_t most = 2000;         // boxes that are kept
+  float extent = 0.0f;         // of a box: x2 - x1 + extent; 1 where x2 is the last pixel, 0 where the border
+};
+
+/// Boxes that are kept, from the best down.
+struct KeptBoxes {
+  Tensor indices;  // i32 [min(most, R)], -1 behind the last
+  Tensor count;    // i32 [1]
+};
+
+/// How a box is coded against an anchor (Girshick et al. 2014).
+struct BoxCoding {
+  float weights[4] = {1, 1, 1, 1};  // of tx, ty, tw, th: they are multiplied by these; 1 / deviation
+  float extent = 0.0f;              // as in NmsOptions
+  float most_log_ratio = std::numeric_limits<float>::infinity();  // of tw and th, when they are decoded
 };
 
 /// One parameter as an optimizer sees it; the tensors are f32 and of one shape.

@@ -169,6 +169,11 @@ BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const 
                                        const BatchNormState& state, bool has_residual,
                                        const BatchNormOptions& options, const Tensor& more = {});
 
+/// Of batch_norm_inference, where the statistics are constants: y is its result. In one pass over memory.
+BatchNormGradients batch_norm_inference_backward(const Tensor& dy, const Tensor& x, const Tensor& y,
+                                                 const BatchNormState& state, bool has_residual,
+                                                 const BatchNormOptions& options, const Tensor& more = {});
+
 // ---- Tables: gather, scatter, the memory bank -------------------------------------------------------------
 
 /// table [N, D] (f32 or i32), rows i32 [R] -> [R, D]; a 1-D table [N] -> [R].
@@ -215,6 +220,33 @@ RowLosses softmax_cross_entropy(const Tensor& scores, const Tensor& target, floa
 /// Logistic regression of column 0 against all others, with logits factor * s_ij + offset:
 /// loss_i = -log sigmoid(l_i0) - sum_{j > 0} log(1 - sigmoid(l_ij)).
 RowLosses logistic_loss(const Tensor& scores, float factor, float offset);
+
+// ---- Detection: boxes are f32 rows x1, y1, x2, y2 ---------------------------------------------------------
+
+/// Cells of region r of x [N, H, W, C] (float): boxes [R, 4], pictures i32 [R] (which of the N) ->
+/// [R, height, width, C].
+Tensor sample_regions(const Tensor& x, const Tensor& boxes, const Tensor& pictures, const RegionGrid& grid);
+/// With respect to x. Each pixel sums over the regions that touch it in their order.
+Tensor sample_regions_backward(const Tensor& dy, const Tensor& boxes, const Tensor& pictures,
+                               const Shape& x_shape, const RegionGrid& grid);
+/// Greedy non-maximum suppression of boxes [R, 4] with scores f32 [R]: from the best down, of equal scores
+/// from the lower index, a box is kept unless it overlaps one that is kept already by more than
+/// iou_threshold. A NaN among the scores is an Error.
+KeptBoxes nms(const Tensor& boxes, const Tensor& scores, const NmsOptions& options = {});
+/// tx = (the box's center - the anchor's) / the anchor's width, ty alike; tw = log(the box's width / the
+/// anchor's), th alike: anchors [R, 4], boxes [R, 4] -> [R, 4].
+Tensor encode_boxes(const Tensor& anchors, const Tensor& boxes, const BoxCoding& coding = {});
+/// The boxes of these codes: anchors [R, 4], codes [R, 4 k], k for each anchor -> [R, 4 k].
+Tensor decode_boxes(const Tensor& anchors, const Tensor& codes, const BoxCoding& coding = {});
+/// Coordinates of boxes [R, 4 k] into [0, width] and [0, height].
+Tensor clip_boxes(const Tensor& boxes, float width, float height);
+/// Intersection over union of all pairs: [A, 4], [B, 4] -> [A, B]; of two without an area, 0.
+Tensor box_iou(const Tensor& a, const Tensor& b, float extent = 0.0f);
+/// outside * f(inside * x), f(d) = (sigma d)^2 / 2 where |d| < 1 / sigma^2, else |d| - 1 / (2 sigma^2): f32,
+/// of one shape. `inside` and `outside` may be undefined: then they are 1.
+Tensor smooth_l1(const Tensor& x, const Tensor& inside, const Tensor& outside, float sigma);
+Tensor smooth_l1_backward(const Tensor& dy, const Tensor& x, const Tensor& inside, const Tensor& outside,
+                          float sigma);
 
 // ---- k-means ----------------------------------------------------------------------------------------------
 

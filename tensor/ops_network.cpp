@@ -218,4 +218,24 @@ BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const 
   return out;
 }
 
+BatchNormGradients batch_norm_inference_backward(const Tensor& dy, const Tensor& x, const Tensor& y,
+                                                 const BatchNormState& state, bool has_residual,
+                                                 const BatchNormOptions& options, const Tensor& more) {
+  constexpr const char* op = "batch_norm_inference_backward";
+  const bool masks = has_residual && options.relu;  // writes the gradient that ReLU lets through
+  if (more.defined() && !masks)
+    return batch_norm_inference_backward(add(dy, more), x, y, state, has_residual, options);
+  check_batch_norm(op, x, state, Tensor());
+  check_alike(op, dy, x);
+  check_alike(op, y, x);
+  if (more.defined()) check_alike(op, more, x);
+  const Shape channels{x.size(-1)};
+  BatchNormGradients out{Tensor(x.shape(), x.dtype(), x.device()), Tensor(channels, DType::f32, x.device()),
+                         Tensor(channels, DType::f32, x.device()),
+                         masks ? Tensor(x.shape(), x.dtype(), x.device()) : Tensor()};
+  backend(x.device()).batch_norm_inference_backward(dy, more, x, y, state, options, out);
+  if (has_residual && !options.relu) out.dresidual = dy;  // the sum hands its gradient on as it is
+  return out;
+}
+
 }  // namespace la::ops

@@ -73,6 +73,19 @@ struct Shift {
   LA_HD float operator()(float x) const { return x + offset; }
 };
 
+/// f(d) = (sigma d)^2 / 2 where |d| < 1 / sigma^2, else |d| - 1 / (2 sigma^2), and its derivative.
+struct SmoothL1 {
+  float sigma_squared;
+  LA_HD float operator()(float d) const {
+    const float size = std::abs(d), border = 1.0f / sigma_squared;
+    return size < border ? 0.5f * sigma_squared * d * d : size - 0.5f * border;
+  }
+  LA_HD float slope(float d) const {
+    if (std::abs(d) < 1.0f / sigma_squared) return sigma_squared * d;
+    return d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : d;  // keeps NaN
+  }
+};
+
 /// Whether a comes before b as the largest: a NaN before all numbers, so that it shows.
 LA_HD bool exceeds(float a, float b) { return a > b || (a != a && b == b); }
 

@@ -206,6 +206,13 @@ OpCase batch_norm_case(const BatchNorm& b) {
           .reference = [=](const Arrays& in) { return batch_norm_reference(in, o); }};
 }
 
+/// relu((x - running mean) * inverse_std * weight + bias + residual).
+Array frozen_reference(const Arrays& in, const BatchNormOptions& o, bool relu) {
+  const Array inverse_std =
+      map(in[4], [&](const Bounded& v) { return Bounded(1) / sqrt(v + Bounded(o.epsilon)); });
+  return reference::normalized(in[0], in[3], inverse_std, in[1], in[2], residual_of(in), relu);
+}
+
 OpCase batch_norm_inference_case(const BatchNorm& b) {
   const BatchNormOptions o = b.options;
   return {.op = "batch_norm_inference",
@@ -214,11 +221,7 @@ OpCase batch_norm_inference_case(const BatchNorm& b) {
           .run = [=](const Tensors& in) -> Tensors {
             return {ops::batch_norm_inference(in[0], state_of(in), residual_of(in), o)};
           },
-          .reference = [=](const Arrays& in) -> Arrays {
-            const Array inverse_std =
-                map(in[4], [&](const Bounded& v) { return Bounded(1) / sqrt(v + Bounded(o.epsilon)); });
-            return {reference::normalized(in[0], in[3], inverse_std, in[1], in[2], residual_of(in), o.relu)};
-          }};
+          .reference = [=](const Arrays& in) -> Arrays { return {frozen_reference(in, o, o.relu)}; }};
 }
 
 OpCase batch_norm_backward_case(const BatchNorm& b) {
@@ -246,9 +249,34 @@ OpCase batch_norm_backward_case(const BatchNorm& b) {
   return c;
 }
 
+OpCase batch_norm_inference_backward_case(const BatchNorm& b) {
+  const BatchNormOptions o = b.options;
+  OpCase c{.op = "batch_norm_inference_backward",
+           .options = b.describe(),
+           .inputs = b.inputs(),
+           .run = [=](const Tensors& in) -> Tensors {
+             const Tensor y = ops::batch_norm_inference(in[0], state_of(in), residual_of(in), o);
+             const BatchNormGradients g =
+                 ops::batch_norm_inference_backward(in[5], in[0], y, state_of(in), residual_of(in).defined(),
+                                                    o, in.size() > 7 ? in[7] : Tensor());
+             if (!residual_of(in).defined()) return {g.dx, g.dweight, g.dbias};
+             return {g.dx, g.dweight, g.dbias, g.dresidual};
+           },
+           .reference = [=](const Arrays& in) -> Arrays {
+             const Array dy = in.size() > 7 ? map(in[5], in[7], std::plus()).stored(in[5].dtype) : in[5];
+             const Array g = o.relu ? map(dy, frozen_reference(in, o, false), pass_positive) : dy;
+             return reference::frozen_gradients(g, in, o, residual_of(in).shape.rank() > 0);
+           }};
+  if (b.more) return c;
+  c.gradient = {[=](const Arrays& in) { return frozen_reference(in, o, o.relu); }, {0, 1, 2}, 5};
+  if (b.residual) c.gradient.inputs.push_back(6);
+  return c;
+}
+
 void add_batch_norm(const BatchNorm& b, OpCases& cases, bool only_timed = false) {
-  for (OpCase one : {batch_norm_case(b), batch_norm_inference_case(b), batch_norm_backward_case(b)}) {
-    if (b.more && one.op != "batch_norm_backward") continue;
+  for (OpCase one : {batch_norm_case(b), batch_norm_inference_case(b), batch_norm_backward_case(b),
+                     batch_norm_inference_backward_case(b)}) {
+    if (b.more && !one.op.ends_with("_backward")) continue;
     one.only_timed = only_timed;
     cases.push_back(one);
   }

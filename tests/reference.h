@@ -130,6 +130,20 @@ Array normalized(const Array& x, const Array& mean, const Array& inverse_std, co
 Arrays batch_norm_backward(const Array& dy, const Array& x, const Array& weight, const Array& bias,
                            const Array& residual, const BatchNormOptions& options);
 
+/// With the statistics constant, of g, the gradient past ReLU; in: x, weight, bias, running mean, variance ...
+Arrays frozen_gradients(const Array& g, const Arrays& in, const BatchNormOptions& options, bool has_residual);
+
+// Detection.
+Array sample_regions(const Array& x, const Array& boxes, const Array& pictures, const RegionGrid& grid);
+Array sample_regions_backward(const Array& dy, const Array& boxes, const Array& pictures,
+                              const Shape& x_shape, const RegionGrid& grid);
+Arrays nms(const Array& boxes, const Array& scores, const NmsOptions& options);  // indices, count
+Array encode_boxes(const Array& anchors, const Array& boxes, const BoxCoding& coding);
+Array decode_boxes(const Array& anchors, const Array& codes, const BoxCoding& coding);
+Array box_iou(const Array& a, const Array& b, float extent);
+Bounded smooth_l1(const Bounded& d, float sigma);
+Bounded smooth_l1_slope(const Bounded& d, float sigma);
+
 // Tables and selection.
 Array gather_rows(const Array& table, const Array& rows);
 Array gather_dot(const Array& queries, const Array& table, const Array& indices);

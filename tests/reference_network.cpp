@@ -249,4 +249,24 @@ Arrays batch_norm_backward(const Array& dy, const Array& x, const Array& weight,
   return {dx, dweight, dbias, g};
 }
 
+// dbias = sum g, dweight = sum g xhat, dx = weight * inverse_std * g.
+Arrays frozen_gradients(const Array& g, const Arrays& in, const BatchNormOptions& options,
+                        bool has_residual) {
+  const Array &x = in[0], &weight = in[1], &mean = in[3], &variance = in[4];
+  Array dx(x.shape, x.dtype), dweight({x.columns()}), dbias({x.columns()});
+  for (int64_t c = 0; c < x.columns(); ++c) {
+    const Bounded inverse_std = Bounded(1) / sqrt(variance[c] + Bounded(options.epsilon));
+    Sum weight_sum, bias_sum;
+    for (int64_t r = 0; r < x.rows(); ++r) {
+      weight_sum.add(g.at(r, c) * ((x.at(r, c) - mean[c]) * inverse_std));
+      bias_sum.add(g.at(r, c));
+      dx.at(r, c) = weight[c] * inverse_std * g.at(r, c);
+    }
+    dweight[c] = weight_sum.total();
+    dbias[c] = bias_sum.total();
+  }
+  if (!has_residual) return {dx, dweight, dbias};
+  return {dx, dweight, dbias, g};
+}
+
 }  // namespace la::reference

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <set>
 
 #include "tensor/ops.h"
@@ -44,6 +45,7 @@ TEST_CASE("ops: tables, selection, k-means") { check_cases(add_table_cases); }
 TEST_CASE("ops: losses over rows") { check_cases(add_loss_cases); }
 TEST_CASE("ops: optimizers") { check_cases(add_optimizer_cases); }
 TEST_CASE("ops: pictures") { check_cases(add_image_cases); }
+TEST_CASE("ops: detection") { check_cases(add_detection_cases); }
 
 TEST_SUITE_END();
 
@@ -483,5 +485,52 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
        }},
       {{"sum_by_label:", "[9]", "[10]"}, [=] { ops::sum_by_label(table, i32({9}), 3); }},
       {{"mean_by_label:", "[9]", "[10]"}, [=] { ops::mean_by_label(table, i32({9}), 3); }},
+  });
+}
+
+TEST_CASE("a wrong shape, type or option is an error that names the op: detection") {
+  const Tensor x = f32({2, 5, 5, 3}), boxes = f32({4, 4}), pictures = i32({4});
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  check_messages({
+      {{"sample_regions:", "[4, 5]", "[R, 4]"},
+       [&] {
+         ops::sample_regions(x, f32({4, 5}), pictures, {});
+       }},
+      {{"sample_regions:", "pictures", "[3]", "[4]"}, [&] { ops::sample_regions(x, boxes, i32({3}), {}); }},
+      {{"sample_regions:", "0 x 2 cells"},
+       [&] {
+         ops::sample_regions(x, boxes, pictures, {0, 2});
+       }},
+      {{"sample_regions_backward:", "[4, 2, 2, 3]", "[4, 7, 7, 3]"},
+       [&] {
+         ops::sample_regions_backward(f32({4, 2, 2, 3}), boxes, pictures, x.shape(), {});
+       }},
+      {{"sample_regions: index 2 at position 2 is not in 0 to 1"},
+       [&] {
+         ops::sample_regions(x, boxes, Tensor::from(std::vector<int32_t>{0, 1, 2, 0}, {4}), {});
+       }},
+      {{"nms:", "scores", "[3]", "[4]"}, [&] { ops::nms(boxes, f32({3})); }},
+      {{"nms:", "iou_threshold is 1.5"}, [&] { ops::nms(boxes, f32({4}), {.iou_threshold = 1.5f}); }},
+      {{"nms:", "NaN"}, [&] { ops::nms(boxes, Tensor::full({4}, nan)); }},
+      {{"encode_boxes:", "[3, 4]", "[4, 4]"},
+       [&] {
+         ops::encode_boxes(boxes, f32({3, 4}));
+       }},
+      {{"decode_boxes:", "[4, 6]", "multiple of 4"},
+       [&] {
+         ops::decode_boxes(boxes, f32({4, 6}));
+       }},
+      {{"decode_boxes:", "[3, 8]", "as many rows"},
+       [&] {
+         ops::decode_boxes(boxes, f32({3, 8}));
+       }},
+      {{"clip_boxes:", "-1"}, [&] { ops::clip_boxes(boxes, -1, 5); }},
+      {{"box_iou:", "bf16", "f32"},
+       [&] {
+         ops::box_iou(boxes, half({2, 4}));
+       }},
+      {{"smooth_l1:", "sigma is 0"}, [&] { ops::smooth_l1(boxes, {}, {}, 0); }},
+      {{"smooth_l1_backward:", "[4, 4]", "[4]"},
+       [&] { ops::smooth_l1_backward(f32({4}), boxes, {}, {}, 1); }},
   });
 }

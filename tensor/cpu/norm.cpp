@@ -129,8 +129,9 @@ V gate(const BackwardArrays<T>& p, int64_t at, const V& a, const V& b) {
   return g;
 }
 
-/// Sums of g and of g (x - mean), where g is the gradient past ReLU, which is the residual's.
-template <class T, Mask mask, bool two = false>
+/// Sums of g and of g (x - mean), where g is the gradient past ReLU, which is the residual's. With `frozen`
+/// statistics, dx = a g is written in the same pass.
+template <class T, Mask mask, bool two = false, bool frozen = false>
 ChannelSums::Totals sum_gradients(const ChannelTiles& tiles, const BackwardArrays<T>& p) {
   const ChannelSums sums(tiles);
   tiles.for_each_strip([=, &sums](const Strip& strip) {
@@ -149,6 +150,7 @@ ChannelSums::Totals sum_gradients(const ChannelTiles& tiles, const BackwardArray
           if constexpr (two) g = load<V>(p.dresidual + at);  // rounded as it was stored
           sum[v] += g;
           products[v] += g * (load<V>(p.x + at) - center[v]);
+          if constexpr (frozen) store(p.dx + at, a[v] * g);
         }
       }
       for (int v = 0; v < parts<V>; ++v) sums.add(strip, column + v * lanes<V>, sum[v], products[v]);
@@ -209,6 +211,51 @@ void backward_passes(const ChannelTiles& tiles, const BackwardArrays<T>& p, cons
   write_gradient<T, mask>(tiles, p, slope, offset);
 }
 
+/// dbias = sum g,  dweight = sum g xhat,  dx = weight * inverse_std * g.
+template <class T, Mask mask>
+void frozen_backward_pass(const ChannelTiles& tiles, const BackwardArrays<T>& p,
+                          const std::vector<float>& inverse_std, const BatchNormGradients& out) {
+  const ChannelSums::Totals sums = mask == Mask::from_y && p.more != nullptr
+                                       ? sum_gradients<T, mask, mask == Mask::from_y, true>(tiles, p)
+                                       : sum_gradients<T, mask, false, true>(tiles, p);
+  for (size_t c = 0; c < inverse_std.size(); ++c) {
+    out.dbias.data<float>()[c] = static_cast<float>(sums.first[c]);
+    out.dweight.data<float>()[c] = static_cast<float>(sums.second[c] * inverse_std[c]);
+  }
+}
+
+/// Calls f(std::integral_constant<Mask, ...>) with the mask that these gradients need.
+template <class F>
+void dispatch_mask(bool relu, const BatchNormGradients& out, F f) {
+  if (!relu)
+    f(std::integral_constant<Mask, Mask::none>());
+  else if (out.dresidual.defined())
+    f(std::integral_constant<Mask, Mask::from_y>());
+  else
+    f(std::integral_constant<Mask, Mask::from_x>());
+}
+
+template <class T>
+BackwardArrays<T> arrays_of(const Tensor& dy, const Tensor& more, const Tensor& x, const Tensor& y,
+                            const Affine& affine, const std::vector<float>& mean,
+                            const BatchNormGradients& out) {
+  return {.dy = dy.data<T>(),
+          .more = more.defined() ? more.data<T>() : nullptr,
+          .x = x.data<T>(),
+          .y = y.data<T>(),
+          .dresidual = out.dresidual.defined() ? out.dresidual.data<T>() : nullptr,
+          .dx = out.dx.data<T>(),
+          .a = affine.a.data(),
+          .b = affine.b.data(),
+          .mean = mean.data()};
+}
+
+std::vector<float> inverse_deviations(const Tensor& variance, float epsilon) {
+  std::vector<float> inverse_std = variance.to_vector<float>();
+  for (float& value : inverse_std) value = 1.0f / std::sqrt(value + epsilon);
+  return inverse_std;
+}
+
 }  // namespace
 
 void CpuBackend::batch_norm(const Tensor& x, const BatchNormState& state, const Tensor& residual,
@@ -224,8 +271,7 @@ void CpuBackend::batch_norm(const Tensor& x, const BatchNormState& state, const 
 void CpuBackend::batch_norm_inference(const Tensor& x, const BatchNormState& state, const Tensor& residual,
                                       const BatchNormOptions& options, const Tensor& y) {
   const ChannelTiles tiles(x);
-  std::vector<float> inverse_std = state.running_variance.to_vector<float>();
-  for (float& value : inverse_std) value = 1.0f / std::sqrt(value + options.epsilon);
+  const std::vector<float> inverse_std = inverse_deviations(state.running_variance, options.epsilon);
   const Affine affine(tiles, state, state.running_mean.data<float>(), inverse_std.data());
   dispatch_float(x.dtype(), [&]<class T>(T) { apply<T>(tiles, affine, x, residual, options.relu, y); });
 }
@@ -237,21 +283,26 @@ void CpuBackend::batch_norm_backward(const Tensor& dy, const Tensor& more, const
   const Affine affine(tiles, state, forward.mean.data<float>(), forward.inverse_std.data<float>());
   const std::vector<float> mean = tiles.widen(forward.mean.to_vector<float>());
   dispatch_float(x.dtype(), [&]<class T>(T) {
-    const BackwardArrays<T> arrays{.dy = dy.data<T>(),
-                                   .more = more.defined() ? more.data<T>() : nullptr,
-                                   .x = x.data<T>(),
-                                   .y = forward.y.data<T>(),
-                                   .dresidual = out.dresidual.defined() ? out.dresidual.data<T>() : nullptr,
-                                   .dx = out.dx.data<T>(),
-                                   .a = affine.a.data(),
-                                   .b = affine.b.data(),
-                                   .mean = mean.data()};
-    if (!options.relu)
-      backward_passes<T, Mask::none>(tiles, arrays, forward, out);
-    else if (arrays.dresidual != nullptr)
-      backward_passes<T, Mask::from_y>(tiles, arrays, forward, out);
-    else
-      backward_passes<T, Mask::from_x>(tiles, arrays, forward, out);
+    const auto arrays = arrays_of<T>(dy, more, x, forward.y, affine, mean, out);
+    dispatch_mask(options.relu, out, [&]<Mask mask>(std::integral_constant<Mask, mask>) {
+      backward_passes<T, mask>(tiles, arrays, forward, out);
+    });
+  });
+}
+
+void CpuBackend::batch_norm_inference_backward(const Tensor& dy, const Tensor& more, const Tensor& x,
+                                               const Tensor& y, const BatchNormState& state,
+                                               const BatchNormOptions& options,
+                                               const BatchNormGradients& out) {
+  const ChannelTiles tiles(x);
+  const std::vector<float> inverse_std = inverse_deviations(state.running_variance, options.epsilon);
+  const Affine affine(tiles, state, state.running_mean.data<float>(), inverse_std.data());
+  const std::vector<float> mean = tiles.widen(state.running_mean.to_vector<float>());
+  dispatch_float(x.dtype(), [&]<class T>(T) {
+    const auto arrays = arrays_of<T>(dy, more, x, y, affine, mean, out);
+    dispatch_mask(options.relu, out, [&]<Mask mask>(std::integral_constant<Mask, mask>) {
+      frozen_backward_pass<T, mask>(tiles, arrays, inverse_std, out);
+    });
   });
 }
 

@@ -14,7 +14,7 @@ using namespace cuda;
 
 constexpr int64_t rows_per_thread = 4;  // at least
 // Blocks a multiprocessor runs at once: as many as the registers allow that the kernels need.
-constexpr int forward_blocks = 4, gradient_blocks = 3;
+constexpr int forward_blocks = 4, gradient_blocks = 3, frozen_blocks = 2;
 
 /// normalized = a x + b, with a = weight * inverse_std and b = bias - mean * a. Forward and backward compute
 /// it in the same way, so that they agree on where ReLU let through.
@@ -148,9 +148,9 @@ struct BackwardArrays {
 
 /// Partial sums of g and of g (x - mean), where g is the gradient past ReLU; with Mask::from_y, g is written
 /// to dresidual, which it is. Reads dy (and the second gradient, with `two`) and x once; with Mask::from_y,
-/// reads y and writes dresidual too.
-template <int width, Mask mask, bool two, class T>
-__global__ void __launch_bounds__(channel_threads, gradient_blocks)
+/// reads y and writes dresidual too. With `frozen` statistics, dx = a g is written too.
+template <int width, Mask mask, bool two, bool frozen, class T>
+__global__ void __launch_bounds__(channel_threads, frozen ? frozen_blocks : gradient_blocks)
     sum_gradients_kernel(ChannelTiling tiling, Affine affine, BackwardArrays<T> p, float* partial) {
   using Values = Pack<T, width>;
   struct Loaded {
@@ -176,6 +176,10 @@ __global__ void __launch_bounds__(channel_threads, gradient_blocks)
       own[1][e] = std::fma(gradient, value - coefficients.mean[e], own[1][e]);
     }
     if constexpr (mask == Mask::from_y) g.store(p.dresidual + offset);
+    if constexpr (frozen) {
+      for (int e = 0; e < width; ++e) g.value[e] = T(coefficients.a[e] * static_cast<float>(g.value[e]));
+      g.store(p.dx + offset);
+    }
   };
   sum_over_rows<width, 2>(tiling, partial, load, add);
 }
@@ -197,6 +201,15 @@ __global__ void finish_gradients_kernel(int64_t parts, int64_t rows, int64_t cha
     out.dweight[c] = static_cast<float>(dweight);
     out.slope[c] = static_cast<float>(-a * inverse_std * dweight / n);
     out.offset[c] = static_cast<float>(-a * sum[0] / n);
+  });
+}
+
+/// dbias = sum g,  dweight = sum g xhat, with the statistics constant.
+__global__ void finish_frozen_gradients_kernel(int64_t parts, int64_t channels, const float* partial,
+                                               const float* inverse_std, float* dweight, float* dbias) {
+  add_partial_sums<2>(parts, channels, partial, [&](int64_t c, const double(&sum)[2]) {
+    dbias[c] = static_cast<float>(sum[0]);
+    dweight[c] = static_cast<float>(sum[1] * static_cast<double>(inverse_std[c]));
   });
 }
 
@@ -273,8 +286,8 @@ void backward_passes(const Tensor& x, const Affine& affine, const BackwardArrays
   // Two gradients where their sum is written anyway.
   const bool two = mask == Mask::from_y && arrays.more != nullptr;
   launch("batch_norm_backward_sums",
-         two ? sum_gradients_kernel<width, mask, mask == Mask::from_y, T>
-             : sum_gradients_kernel<width, mask, false, T>,
+         two ? sum_gradients_kernel<width, mask, mask == Mask::from_y, false, T>
+             : sum_gradients_kernel<width, mask, false, false, T>,
          tiling.shape(), tiling, affine, arrays, partial.data<float>());
   launch("batch_norm_backward_finish", finish_gradients_kernel,
          shape_of_totals(tiling.blocks.x, tiling.channels), tiling.blocks.x, tiling.rows, tiling.channels,
@@ -283,6 +296,51 @@ void backward_passes(const Tensor& x, const Affine& affine, const BackwardArrays
                             offset.data<float>()});
   launch("batch_norm_backward", write_gradient_kernel<width, mask, T>, tiling.shape(), tiling, affine, arrays,
          slope.data<float>(), offset.data<float>());
+}
+
+template <int width, Mask mask, class T>
+void frozen_backward_pass(const Tensor& x, const Affine& affine, const BackwardArrays<T>& arrays,
+                          const BatchNormGradients& out) {
+  const ChannelTiling tiling(x, width, rows_per_thread, busy_blocks(frozen_blocks));
+  const Tensor partial = floats({tiling.blocks.x, 2, tiling.channels});
+  const bool two = mask == Mask::from_y && arrays.more != nullptr;
+  launch("batch_norm_frozen_backward",
+         two ? sum_gradients_kernel<width, mask, mask == Mask::from_y, true, T>
+             : sum_gradients_kernel<width, mask, false, true, T>,
+         tiling.shape(), tiling, affine, arrays, partial.data<float>());
+  launch("batch_norm_frozen_finish", finish_frozen_gradients_kernel,
+         shape_of_totals(tiling.blocks.x, tiling.channels), tiling.blocks.x, tiling.channels,
+         partial.data<float>(), affine.inverse_std, out.dweight.data<float>(), out.dbias.data<float>());
+}
+
+/// Calls f(std::integral_constant<Mask, ...>) with the mask that these gradients need.
+template <class F>
+void dispatch_mask(bool relu, const BatchNormGradients& out, F f) {
+  if (!relu)
+    f(std::integral_constant<Mask, Mask::none>());
+  else if (out.dresidual.defined())
+    f(std::integral_constant<Mask, Mask::from_y>());
+  else
+    f(std::integral_constant<Mask, Mask::from_x>());
+}
+
+template <class T>
+BackwardArrays<T> arrays_of(const Tensor& dy, const Tensor& more, const Tensor& x, const Tensor& y,
+                            const BatchNormGradients& out) {
+  return {dy.data<T>(),
+          more.defined() ? more.data<T>() : nullptr,
+          x.data<T>(),
+          y.data<T>(),
+          out.dresidual.defined() ? out.dresidual.data<T>() : nullptr,
+          out.dx.data<T>()};
+}
+
+Tensor inverse_deviations(const Tensor& variance, float epsilon) {
+  const Tensor inverse_std = floats(variance.shape());
+  launch("batch_norm_inverse_std", inverse_std_kernel,
+         {blocks_for(inverse_std.numel(), channel_threads), channel_threads}, inverse_std.numel(),
+         variance.data<float>(), epsilon, inverse_std.data<float>());
+  return inverse_std;
 }
 
 /// Calls f(T(), width) with the type of x and the widest access that these tensors allow; undefined ones do
@@ -311,10 +369,7 @@ void CudaBackend::batch_norm(const Tensor& x, const BatchNormState& state, const
 
 void CudaBackend::batch_norm_inference(const Tensor& x, const BatchNormState& state, const Tensor& residual,
                                        const BatchNormOptions& options, const Tensor& y) {
-  const Tensor inverse_std = floats(state.running_variance.shape());
-  launch("batch_norm_inverse_std", inverse_std_kernel,
-         {blocks_for(inverse_std.numel(), channel_threads), channel_threads}, inverse_std.numel(),
-         state.running_variance.data<float>(), options.epsilon, inverse_std.data<float>());
+  const Tensor inverse_std = inverse_deviations(state.running_variance, options.epsilon);
   const auto run = [&]<class T, class Width>(T, Width) {
     normalize<Width::value, T>(x, Affine(state, state.running_mean, inverse_std), residual, options.relu, y);
   };
@@ -326,22 +381,28 @@ void CudaBackend::batch_norm_backward(const Tensor& dy, const Tensor& more, cons
                                       const BatchNormOptions& options, const BatchNormGradients& out) {
   const Affine affine(state, forward.mean, forward.inverse_std);
   const auto run = [&]<class T, class Width>(T, Width) {
-    constexpr int width = Width::value;
-    const BackwardArrays<T> arrays{dy.data<T>(),
-                                   more.defined() ? more.data<T>() : nullptr,
-                                   x.data<T>(),
-                                   forward.y.data<T>(),
-                                   out.dresidual.defined() ? out.dresidual.data<T>() : nullptr,
-                                   out.dx.data<T>()};
-    if (!options.relu)
-      backward_passes<width, Mask::none, T>(x, affine, arrays, out);
-    else if (arrays.dresidual != nullptr)
-      backward_passes<width, Mask::from_y, T>(x, affine, arrays, out);
-    else
-      backward_passes<width, Mask::from_x, T>(x, affine, arrays, out);
+    const auto arrays = arrays_of<T>(dy, more, x, forward.y, out);
+    dispatch_mask(options.relu, out, [&]<Mask mask>(std::integral_constant<Mask, mask>) {
+      backward_passes<Width::value, mask, T>(x, affine, arrays, out);
+    });
   };
   dispatch(x, run, dy, more, forward.y, out.dresidual, out.dx, state.weight, state.bias, forward.mean,
            forward.inverse_std);
+}
+
+void CudaBackend::batch_norm_inference_backward(const Tensor& dy, const Tensor& more, const Tensor& x,
+                                                const Tensor& y, const BatchNormState& state,
+                                                const BatchNormOptions& options,
+                                                const BatchNormGradients& out) {
+  const Tensor inverse_std = inverse_deviations(state.running_variance, options.epsilon);
+  const Affine affine(state, state.running_mean, inverse_std);
+  const auto run = [&]<class T, class Width>(T, Width) {
+    const auto arrays = arrays_of<T>(dy, more, x, y, out);
+    dispatch_mask(options.relu, out, [&]<Mask mask>(std::integral_constant<Mask, mask>) {
+      frozen_backward_pass<Width::value, mask, T>(x, affine, arrays, out);
+    });
+  };
+  dispatch(x, run, dy, more, y, out.dresidual, out.dx, state.weight, state.bias, state.running_mean);
 }
 
 }  // namespace la
