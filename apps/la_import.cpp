@@ -1,5 +1,5 @@
-// la_import: makes a checkpoint of another program's network: a file of PyTorch, or of safetensors. No Python is
-// needed, and nothing in the file is executed. `la_import --help` lists the options.
+// la_import: makes a checkpoint of another program's network: a file of PyTorch, of LA's original program in
+// TensorFlow, or of safetensors. No Python is needed, and nothing in the file is executed. `la_import --help` lists the options.
 
 #include <filesystem>
 #include <map>
@@ -10,8 +10,10 @@
 #include "apps/options/command_line.h"
 #include "la/model.h"
 #include "layers/import.h"
+#include "layers/import_tensorflow.h"
 #include "layers/state_dict.h"
 #include "tensor/format.h"
+#include "tensor/io/tensorflow_checkpoint.h"
 #include "tensor/io/torch_file.h"
 #include "tensor/text.h"
 
@@ -38,10 +40,11 @@ class Source {
  public:
   explicit Source(const std::string& path) {
     if (path.ends_with(".safetensors")) {
-      for (const NamedTensor& t : read_safetensors(path).tensors) {
-        available.push_back({t.name, t.tensor.shape()});
-        tensors_.emplace(t.name, t.tensor);
-      }
+      for (const NamedTensor& t : read_safetensors(path).tensors) add(t);
+      return;
+    }
+    if (path.ends_with(".index")) {
+      read_tensorflow(path);
       return;
     }
     torch_ = std::make_unique<TorchFile>(path);
@@ -56,8 +59,24 @@ class Source {
   }
 
   std::vector<AvailableTensor> available;
+  std::string network;  // where that is known already
 
  private:
+  void add(const NamedTensor& t) {
+    available.push_back({t.name, t.tensor.shape()});
+    tensors_.emplace(t.name, t.tensor);
+  }
+  /// The variables of LA's original program get our names; those of its optimizer are left out.
+  void read_tensorflow(const std::string& path) {
+    const TensorflowCheckpoint checkpoint(path);
+    std::vector<NamedTensor> variables;
+    for (const TensorflowCheckpoint::Entry& entry : checkpoint.entries())
+      if (!entry.name.ends_with("/Momentum")) variables.push_back({entry.name, checkpoint.read(entry)});
+    const std::optional<RenamedNetwork> renamed = from_original_program(variables);
+    if (renamed) network = renamed->network;
+    for (const NamedTensor& t : renamed ? renamed->tensors : variables) add(t);
+  }
+
   std::map<std::string, Tensor> tensors_;
   std::unique_ptr<TorchFile> torch_;
   std::map<std::string, const TorchFile::Entry*> entries_;
@@ -71,17 +90,26 @@ std::optional<Tensor> find_bank(const Source& source, int64_t dim) {
   return {};
 }
 
+/// An Error names the file.
+Source read_source(const std::string& path) try { return Source(path); } catch (const Error& error) {
+  const std::string what = error.what();
+  if (what.find(path.substr(0, path.rfind('.'))) != what.npos) throw;
+  fail("{}: {}", path, what);
+}
+
 int import_file(const Options& options) {
-  const Source source(options.file);
+  const Source source = read_source(options.file);
   if (options.list) {
     for (const AvailableTensor& t : source.available) print("{}  {}\n", printable(t.name), t.shape);
     return 0;
   }
   check_new_output(options.out, options.force);
   const auto read = [&](const std::string& name) { return source.read(name); };
+  ImportOptions network = options.network;
+  if (network.network.empty()) network.network = source.network;
   ImportedNetwork imported;
   try {
-    imported = import_network(source.available, read, options.network);
+    imported = import_network(source.available, read, network);
   } catch (const Error& error) {
     const std::string what = error.what();
     if (what.starts_with(options.file)) throw;
@@ -120,7 +148,9 @@ constexpr ProgramInfo program = {"la_import",
 OptionTable options_of(Options& options) {
   OptionTable t;
   t.group("File");
-  Option& file = t.add("file", options.file, "of torch.save (.pth, .pt, .pth.tar), or .safetensors");
+  Option& file = t.add("file", options.file,
+                       "of torch.save (.pth, .pt, .pth.tar), a checkpoint of LA's original program in "
+                       "TensorFlow (.index), or .safetensors");
   file.positional = file.required = true;
   t.add("list", options.list, "print the names and shapes of its tensors, and end");
   t.group("Output");

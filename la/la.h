@@ -27,6 +27,7 @@
 // Layers and networks.
 #include "layers/detection/anchors.h"
 #include "layers/import.h"
+#include "layers/import_tensorflow.h"
 #include "layers/initializers.h"
 #include "layers/layers.h"
 #include "layers/module.h"

@@ -6,9 +6,11 @@
 
 #include "autograd/functions.h"
 #include "layers/import.h"
+#include "layers/import_tensorflow.h"
 #include "layers/state_dict.h"
 #include "tensor/io/files.h"
 #include "tensor/io/pickle.h"
+#include "tensor/io/tensorflow_checkpoint.h"
 #include "tensor/io/torch_file.h"
 #include "tensor/ops.h"
 #include "tests/temporary_folder.h"
@@ -243,4 +245,222 @@ TEST_CASE("what fits no network says what it has") {
   CHECK_THROWS_WITH_AS(foreign.import(), doctest::Contains("its stages have 1, 0, 0 and 0 blocks"), Error);
   CHECK_THROWS_WITH_AS(foreign.import({.network = "resnet18"}),
                        doctest::Contains("tensors that resnet18 has, such as"), Error);
+}
+
+namespace {
+
+/// Makes variables in the order and under the names of the original program, with the values of our network.
+struct OriginalProgram {
+  std::map<std::string, Tensor> ours;
+  std::vector<NamedTensor> variables;
+  int convolutions = 0, norms = 0;
+
+  explicit OriginalProgram(Module& network) {
+    for (const auto& [name, tensor] : state_dict(network)) ours.emplace(name, tensor);
+  }
+
+  /// [O, I, H, W] -> [H, W, I, O], as shape says.
+  Tensor kernel(const Tensor& weight, const Shape& shape) const {
+    Tensor k(shape);
+    const int64_t out = shape[shape.rank() - 1], in = shape[shape.rank() - 2],
+                  positions = shape.numel() / (in * out);
+    for (int64_t o = 0; o < out; ++o)
+      for (int64_t i = 0; i < in; ++i)
+        for (int64_t p = 0; p < positions; ++p)
+          k.data<float>()[(p * in + i) * out + o] = weight.data<float>()[(o * in + i) * positions + p];
+    return k;
+  }
+  void put(const std::string& name, const Tensor& tensor) {
+    variables.push_back({name, tensor});
+    variables.push_back({name + "/Momentum", ops::scale(tensor, 0)});
+  }
+  void conv2d(const std::string& own) {
+    const Tensor& w = ours.at(own + ".weight");
+    const std::string number = convolutions++ == 0 ? "" : formatted("_{}", convolutions - 1);
+    put("resnet_model/conv2d" + number + "/kernel", kernel(w, {w.size(2), w.size(3), w.size(1), w.size(0)}));
+  }
+  void norm_in(const std::string& scope, const std::string& own) {
+    for (const auto& [theirs, ending] : {std::pair{"gamma", "weight"},
+                                         {"beta", "bias"},
+                                         {"moving_mean", "running_mean"},
+                                         {"moving_variance", "running_var"}})
+      put(formatted("{}/{}", scope, theirs), ours.at(formatted("{}.{}", own, ending)));
+  }
+  void batch_norm(const std::string& own) {
+    norm_in("resnet_model/batch_normalization" + (norms++ == 0 ? "" : formatted("_{}", norms - 1)), own);
+  }
+};
+
+ImportedNetwork imported_from(const std::vector<NamedTensor>& variables, int64_t size) {
+  const auto renamed = from_original_program(variables);
+  REQUIRE(renamed.has_value());
+  Foreign foreign;
+  for (const auto& [name, tensor] : renamed->tensors) foreign.add(name, tensor);
+  return foreign.import({.network = renamed->network, .image_size = size});
+}
+
+}  // namespace
+
+TEST_CASE("ResNets of the original program are renamed by the order in which it makes them") {
+  for (const bool deep : {false, true}) {
+    const NetworkOptions options{
+        .name = deep ? "original-resnet50" : "original-resnet18", .image_size = 72, .dim = 6};
+    const auto network = random_network(options);
+    OriginalProgram program(*network);
+    program.conv2d("conv1");
+    const std::vector<int> blocks = deep ? std::vector{3, 4, 6, 3} : std::vector{2, 2, 2, 2};
+    for (int s = 1; s <= 4; ++s)
+      for (int b = 0; b < blocks[static_cast<size_t>(s - 1)]; ++b) {
+        const std::string block = formatted("layer{}.{}.", s, b);
+        program.batch_norm(block + "bn1");  // block_fn: batch norm, then the shortcut
+        if (b == 0) program.conv2d(block + "downsample");
+        program.conv2d(block + "conv1");
+        program.batch_norm(block + "bn2");
+        program.conv2d(block + "conv2");
+        if (!deep) continue;
+        program.batch_norm(block + "bn3");
+        program.conv2d(block + "conv3");
+      }
+    program.batch_norm("bn1");
+    program.put("resnet_model/dense/kernel",
+                program.kernel(program.ours.at("fc.weight"), {deep ? 2048 : 512, 6}));
+    program.put("resnet_model/dense/bias", program.ours.at("fc.bias"));
+    program.put("instance/memory_bank", Tensor::zeros({9, 6}));
+    const ImportedNetwork imported = imported_from(program.variables, 72);
+    CHECK(imported.options.name == options.name);
+    CHECK(output_of(*imported.network, 72) == output_of(*network, 72));
+    program.variables.erase(program.variables.begin() + 10);
+    CHECK_THROWS_WITH_AS(from_original_program(program.variables),
+                         doctest::Contains("has no variable resnet_model/"), Error);
+  }
+}
+
+TEST_CASE("AlexNet and VGG16 of the original program are renamed, with biases before batch norm") {
+  const auto check_plain = [](const char* name, int64_t size, const std::string& scope,
+                              const std::vector<std::pair<std::string, std::string>>& layers,
+                              const char* norm_ending) {
+    const auto network = random_network({.name = name, .image_size = size, .dim = 6});
+    OriginalProgram program(*network);
+    std::vector<std::string> weights, norms;
+    std::map<std::string, int64_t> positions;
+    for (const auto& p : network->parameters()) {
+      const std::string own = p.name.substr(0, p.name.rfind('.'));
+      if (p.role == Module::Role::weight) weights.push_back(own);
+      if (p.role == Module::Role::norm && p.name.ends_with("weight")) norms.push_back(own);
+      positions[own] = p.positions;
+    }
+    REQUIRE(weights.size() == layers.size());
+    size_t norm = 0;
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const auto& [layer, kind] = layers[i];
+      const Tensor& w = program.ours.at(weights[i] + ".weight");
+      const int64_t side =
+          w.rank() == 4 ? w.size(2) : static_cast<int64_t>(std::lround(std::sqrt(positions[weights[i]])));
+      program.put(scope + layer + "/weights",
+                  program.kernel(w, {side, side, w.numel() / (w.size(0) * side * side), w.size(0)}));
+      Tensor bias = ops::random_normal({w.size(0)}, {.seed = i});
+      if (kind == "normalized") {
+        const std::string& own = norms[norm++];
+        Tensor& mean = program.ours.at(own + ".running_mean");
+        mean = ops::add(mean, bias);  // the bias is part of what was averaged
+        program.norm_in(scope + layer + norm_ending, own);
+      } else {
+        bias = program.ours.at(weights[i] + ".bias");
+      }
+      program.put(scope + layer + "/biases", bias);
+    }
+    const ImportedNetwork imported = imported_from(program.variables, size);
+    const auto got = output_of(*imported.network, size), expected = output_of(*network, size);
+    double largest = 0;
+    for (const float v : expected) largest = std::max<double>(largest, std::abs(v));
+    for (size_t i = 0; i < got.size(); ++i) CHECK(std::abs(got[i] - expected[i]) < 1e-4 * largest);
+  };
+  std::vector<std::pair<std::string, std::string>> alexnet;
+  for (const char* layer : {"conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7"})
+    alexnet.emplace_back(layer, "normalized");
+  alexnet.emplace_back("fc8", "plain");
+  check_plain("original-alexnet", 99, "alexnet_v2/", alexnet, "");
+  check_plain("original-alexnet", 99, "alexnet_v2/", alexnet, "_1");
+  std::vector<std::pair<std::string, std::string>> vgg;
+  for (int b = 1; b <= 5; ++b) {
+    for (int i = 1; i <= (b <= 2 ? 1 : 2); ++i)
+      vgg.emplace_back(formatted("conv{0}/conv{0}_{1}", b, i), "plain");
+    vgg.emplace_back(formatted("conv{0}_final/conv{0}_final_1", b), "normalized");
+  }
+  vgg.emplace_back("fc6", "normalized");
+  vgg.emplace_back("fc7", "normalized");
+  vgg.emplace_back("fc8", "plain");
+  check_plain("vgg16", 64, "vgg_16/", vgg, "/batch_normalization");
+}
+
+namespace {
+
+std::map<std::string, Tensor> variables_of(const std::string& path) {
+  const TensorflowCheckpoint checkpoint(path);
+  std::map<std::string, Tensor> variables;
+  for (const auto& entry : checkpoint.entries()) variables.emplace(entry.name, checkpoint.read(entry));
+  return variables;
+}
+
+}  // namespace
+
+TEST_CASE("variables of a TensorFlow checkpoint are read from all of its data files") {
+  const auto variables = variables_of("tests/fixtures/tensorflow.index");
+  CHECK(variables.size() == 47);
+  std::vector<int> all(24);
+  for (int i = 0; i < 24; ++i) all[static_cast<size_t>(i)] = i;
+  CHECK(variables.at("a/kernel").shape() == Shape{2, 3, 4});
+  CHECK(variables.at("a/kernel").to_vector<float>() == quarters(all));
+  CHECK(variables.at("count").to_vector<int64_t>() == std::vector<int64_t>{12345678901});
+  CHECK(variables.at("empty").shape() == Shape{0, 5});
+  CHECK(variables.at("half").to_vector<float>() == std::vector<float>{0.5f, -2.0f, 65504.0f});
+  CHECK(variables.at("double").to_vector<float>() == std::vector<float>{1e-3f, 0.1f});
+  CHECK(variables.at("int").to_vector<int32_t>() == std::vector<int32_t>{-3, 7});
+  for (int i = 0; i < 40; ++i)
+    CHECK(variables.at(formatted("layer_with_a_long_name_{:02}/bias", i)).to_vector<float>() ==
+          std::vector<float>(3, static_cast<float>(i)));
+}
+
+TEST_CASE("a damaged TensorFlow checkpoint is an Error that names a file of it, wherever a bit has changed") {
+  const TemporaryFolder folder;
+  const std::string index = read_file("tests/fixtures/tensorflow.index");
+  std::map<std::string, std::string> data;
+  for (const char* part : {".data-00000-of-00002", ".data-00001-of-00002"}) {
+    data[part] = read_file(std::string("tests/fixtures/tensorflow") + part);
+    write_bytes(folder.file(std::string("x") + part), data[part]);
+  }
+  const auto read = [&] {
+    try {
+      variables_of(folder.file("x.index"));
+    } catch (const Error& error) {
+      CHECK(std::string(error.what()).find(folder.file("x.")) != std::string::npos);
+      return false;
+    }
+    return true;
+  };
+  write_bytes(folder.file("x.index"), index);
+  CHECK(read());
+  constexpr size_t footer = 48;  // has no checksum, and room that is not used
+  for (size_t at = 0; at < index.size(); at += 3) {
+    std::string changed = index;
+    changed[at] = static_cast<char>(changed[at] ^ (1 << at % 8));
+    write_bytes(folder.file("x.index"), changed);
+    const bool still = read();
+    CHECK((!still || at >= index.size() - footer));
+    write_bytes(folder.file("x.index"), index.substr(0, at));
+    CHECK_FALSE(read());
+  }
+  write_bytes(folder.file("x.index"), index);
+  for (const auto& [part, bytes] : data) {
+    const std::string path = folder.file("x" + part);
+    for (size_t at = 0; at < bytes.size(); at += 5) {
+      std::string changed = bytes;
+      changed[at] = static_cast<char>(changed[at] ^ (1 << at % 8));
+      write_bytes(path, changed);
+      CHECK_FALSE(read());
+    }
+    write_bytes(path, bytes.substr(0, bytes.size() / 2));
+    CHECK_FALSE(read());
+    write_bytes(path, bytes);
+  }
 }

@@ -19,6 +19,7 @@
 #include "tensor/format.h"
 #include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
+#include "tensor/io/tensorflow_checkpoint.h"
 #include "tensor/io/torch_file.h"
 #include "tensor/random.h"
 #include "tests/temporary_folder.h"
@@ -88,6 +89,15 @@ std::vector<Target> make_targets(const TemporaryFolder& folder) {
                          for (const TorchFile::Entry& entry : torch.entries()) torch.read(entry);
                        }});
   }
+  for (const char* part : {"data-00000-of-00002", "data-00001-of-00002"})
+    write_bytes(folder.file(formatted("x.{}", part)),
+                read_file(formatted("tests/fixtures/tensorflow.{}", part)));
+  targets.push_back(
+      {"tensorflow", {read_file("tests/fixtures/tensorflow.index")}, [&](const std::string& file) {
+         write_bytes(folder.file("x.index"), file);
+         const TensorflowCheckpoint checkpoint(folder.file("x.index"));
+         for (const TensorflowCheckpoint::Entry& entry : checkpoint.entries()) checkpoint.read(entry);
+       }});
   NpyWriter npy(folder.file("seed.npy"), {3});
   npy.append(Tensor::zeros({2, 3}));
   npy.finish();
