@@ -84,7 +84,7 @@ authors' of ImageNet's 1,281,167, whose numbers stand in the table. Network and 
 epochs of IR and $((epochs - warm_start)) of LA. \`make ablations\` makes the runs that are missing, and this page.
 
 Accuracy of 200 nearest neighbors, embeddings of the training pictures computed anew, in percent of 10,000 test pictures: the mean, and each
-seed. Raw pixels reach $(for run in "$folder"/base-*; do last pixel_knn200 "$run"; break; done) %.
+seed; where a row has fewer values than seeds, the last ones were not run. Raw pixels reach $(for run in "$folder"/base-*; do last pixel_knn200 "$run"; break; done) %.
 
 | run | what it is | mean | seeds $seeds |
 | --- | --- | --- | --- |
