@@ -214,8 +214,13 @@ constexpr Type types[] = {{1, 4, DType::f32},
 TensorflowCheckpoint::TensorflowCheckpoint(std::string path) : path_(std::move(path)) {
   check(path_.ends_with(index_ending), "{}: the checkpoint's .index is expected", path_);
   const PlacedBytes file(path_);
+  constexpr size_t most_names =
+      1 << 26;  // bytes: keys that share their beginnings cost a file almost nothing
+  size_t names = 0;
   try {
     for_each_row(file, [&](const std::string& name, std::string_view message) {
+      names += name.size();
+      check(names <= most_names, "is damaged: its names have more than {} bytes", most_names);
       if (!name.empty()) {
         entries_.push_back(entry_of(name, message));
         return;
