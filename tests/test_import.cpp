@@ -1,6 +1,7 @@
 // Files of torch.save, and which network their tensors are.
 #include <doctest/doctest.h>
 
+#include <bit>
 #include <cmath>
 #include <map>
 
@@ -16,6 +17,7 @@
 #include "tests/temporary_folder.h"
 
 using namespace la;
+using namespace std::string_literals;
 using namespace std::string_view_literals;
 
 namespace {
@@ -119,6 +121,26 @@ TEST_CASE("pickles call nothing, and other operations are errors") {
   CHECK(message("\x80\2R."sv).find("empty stack") != std::string::npos);
   CHECK(message("\x80\2h\7."sv).find("nothing at place 7") != std::string::npos);
   CHECK(message("\x80\7.").find("protocol 7") != std::string::npos);
+  CHECK(message("\x80\2(.") == "the pickle ends with 0 values on its stack");
+  CHECK(message("\x80\2]" + std::string((1 << 24) + 1, 'N') + ".") ==
+        "the pickle has more than 16777216 values");
+}
+
+TEST_CASE("a tensor that is named again and again takes no more memory than its names may") {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("names.pth");
+  const auto text = [](const std::string& s) {
+    const auto count = static_cast<uint32_t>(s.size());
+    return "X" + std::string(reinterpret_cast<const char*>(&count), sizeof count) + s;
+  };
+  std::string again;  // the tensor at place 1 of the memo: 70 MB of names
+  for (int i = 0; i < 700; ++i) again += "h\1"sv;
+  const std::string tensor = "ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") +
+                             "ctorch\nFloatStorage\n" + text("0") + text("cpu") + "K\1tQK\0K\1\x85K\1\x85tR"s;
+  // A magic number, the version 1001, facts of the machine, and the object, {"kkk...": [tensor, tensor, ...]}.
+  write_bytes(path, "\x80\2\x8a\1\0.\x80\2M\xe9\3.\x80\2}.\x80\2}"s + text(std::string(100'000, 'k')) + "](" +
+                        tensor + "q\1" + again + "es.");
+  CHECK_THROWS_WITH_AS(TorchFile{path}, doctest::Contains("names of its tensors have more than"), Error);
 }
 
 namespace {
@@ -419,6 +441,34 @@ TEST_CASE("variables of a TensorFlow checkpoint are read from all of its data fi
   for (int i = 0; i < 40; ++i)
     CHECK(variables.at(formatted("layer_with_a_long_name_{:02}/bias", i)).to_vector<float>() ==
           std::vector<float>(3, static_cast<float>(i)));
+}
+
+TEST_CASE("a TensorFlow index that has one block again and again is an Error") {
+  std::string table;
+  const auto put = [&](const auto number) {
+    table.append(reinterpret_cast<const char*>(&number), sizeof number);
+  };
+  const auto add_block = [&](const std::string& content) {
+    table += content + '\0';  // not compressed
+    uint32_t crc = ~0u;
+    for (const char c : content + '\0') {
+      crc ^= static_cast<uint8_t>(c);
+      for (int bit = 0; bit < 8; ++bit) crc = crc & 1 ? crc >> 1 ^ 0x82f63b78u : crc >> 1;
+    }
+    put(std::rotr(~crc, 15) + 0xa282ead8u);
+  };
+  const std::string no_restarts(4, '\0');
+  add_block(no_restarts);  // at byte 0, of 4 bytes, 9 with its checksum
+  add_block(no_restarts);  // at byte 9: about the table
+  const std::string entry = "\0\0\2\0\4"s;
+  add_block(entry + entry + no_restarts);  // at byte 18, of 14 bytes: the first block, twice
+  table += "\x9\x4\x12\xe"s + std::string(36, '\0');
+  put(uint64_t{0xdb4775248b80fb57});
+  const TemporaryFolder folder;
+  const std::string path = folder.file("x.index");
+  write_bytes(path, table);
+  CHECK_THROWS_WITH_AS(TensorflowCheckpoint{path},
+                       doctest::Contains("a block at byte 0, within the one before"), Error);
 }
 
 TEST_CASE("a damaged TensorFlow checkpoint is an Error that names a file of it, wherever a bit has changed") {

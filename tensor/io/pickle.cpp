@@ -1,5 +1,6 @@
 #include "tensor/io/pickle.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <unordered_map>
@@ -74,7 +75,8 @@ class PickleMachine {
   void run() {
     while (step()) {
     }
-    check(stack_.size() == 1, "the pickle ends with {} values on its stack", stack_.size());
+    check(stack_.size() == 1 && stack_.back() != mark_id, "the pickle ends with {} values on its stack",
+          stack_.size() - std::count(stack_.begin(), stack_.end(), mark_id));
     pickle_.root_ = stack_.back();
     pickle_.size_ = at_;
   }
@@ -114,6 +116,8 @@ class PickleMachine {
 
   // --- The stack ---
   Id push(Value value) {
+    constexpr size_t most_values = 1 << 24;  // one takes a hundred bytes, where it has one in the pickle
+    check(pickle_.values_.size() < most_values, "the pickle has more than {} values", most_values);
     pickle_.values_.push_back(std::move(value));
     stack_.push_back(static_cast<Id>(pickle_.values_.size() - 1));
     return stack_.back();

@@ -122,6 +122,8 @@ class Collector {
     constexpr int deepest = 16;
     const Value& value = pickle_[id];
     if (const auto entry = tensor_of(value, 0)) {
+      names_ += name.size();
+      check(names_ <= most_names, "the names of its tensors have more than {} bytes", most_names);
       entries_.push_back(*entry);
       entries_.back().name = name;
       return;
@@ -196,9 +198,13 @@ class Collector {
     return numbers;
   }
 
+  // Bytes: two bytes of a pickle say a tensor again, which then has all the names that it lies in.
+  static constexpr size_t most_names = 1 << 26;
+
   const Pickle& pickle_;
   std::vector<TorchFile::Entry>& entries_;
   std::set<Pickle::Id> seen_;
+  size_t names_ = 0;
 };
 
 }  // namespace
