@@ -116,7 +116,7 @@ class PickleMachine {
 
   // --- The stack ---
   Id push(Value value) {
-    constexpr size_t most_values = 1 << 24;  // one takes a hundred bytes, where it has one in the pickle
+    constexpr size_t most_values = 1 << 22;  // one takes a hundred bytes, where it has one in the pickle
     check(pickle_.values_.size() < most_values, "the pickle has more than {} values", most_values);
     pickle_.values_.push_back(std::move(value));
     stack_.push_back(static_cast<Id>(pickle_.values_.size() - 1));
