@@ -1,10 +1,10 @@
 #include "layers/import.h"
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <optional>
-#include <regex>
-#include <set>
+#include <string_view>
 
 #include "layers/state_dict.h"
 #include "tensor/error.h"
@@ -73,8 +73,10 @@ std::string our_name(std::string name, bool numbered) {
   }
   if (name.starts_with("bn.")) name = "bn1" + name.substr(2);
   if (name.starts_with("linear.")) name = "fc" + name.substr(6);
-  static const std::regex shortcut("^(layer[0-9]+\\.[0-9]+)\\.shortcut\\.0\\.");
-  return std::regex_replace(name, shortcut, "$1.downsample.");
+  constexpr std::string_view shortcut = ".shortcut.0.";
+  if (const size_t at = name.find(shortcut); name.starts_with("layer") && at != name.npos)
+    name = name.substr(0, at) + ".downsample." + name.substr(at + shortcut.size());
+  return name;
 }
 
 /// What the names and shapes say about a network.
@@ -135,19 +137,109 @@ std::string examples(const std::vector<std::string>& names) {
   return joined(few, ", ") + (names.size() > most ? ", ..." : "");
 }
 
-/// A bias before a batch norm that we don't have: the running mean without it gives the same.
-void fold_biases(StateDict& state, const std::vector<std::string>& unexpected,
-                 std::vector<std::string>& folded) {
-  static const std::regex in_a_row("^(.*\\.)([0-9]+)\\.bias$");
+/// "features.0.bias" -> "features.1.running_mean": of the batch norm that follows in a row of numbered layers;
+/// empty of other names.
+std::string mean_behind(const std::string& bias) {
+  constexpr std::string_view ending = ".bias";
+  if (!bias.ends_with(ending)) return "";
+  const std::string layer = bias.substr(0, bias.size() - ending.size());
+  const size_t number = layer.rfind('.') + 1;
+  int value = 0;
+  const auto [stop, error] = std::from_chars(layer.data() + number, layer.data() + layer.size(), value);
+  constexpr int most = 1'000'000;
+  if (error != std::errc() || stop != layer.data() + layer.size() || value >= most) return "";
+  return formatted("{}{}.running_mean", layer.substr(0, number), value + 1);
+}
+
+/// A bias before a batch norm that we don't have: the running mean without it gives the same. Returns how many.
+int64_t fold_biases(StateDict& state, const std::vector<std::string>& unexpected) {
+  int64_t folded = 0;
   for (const std::string& name : unexpected) {
-    std::smatch match;
-    if (!std::regex_match(name, match, in_a_row)) continue;
-    const auto mean = state.find(formatted("{}{}.running_mean", match[1].str(), std::stoi(match[2]) + 1));
+    const auto mean = state.find(mean_behind(name));
     if (mean == state.end() || mean->second.shape() != state.at(name).shape()) continue;
     mean->second = ops::add(mean->second, ops::scale(state.at(name), -1.0f));
-    folded.push_back(name);
+    state.erase(name);
+    ++folded;
   }
-  for (const std::string& name : folded) state.erase(name);
+  return folded;
+}
+
+std::string recognize(const Description& d) {
+  const std::optional<std::string> network = d.network();
+  check(network.has_value(), "fits none of the networks here: {}; expected one of {}",
+        d.has("features.0.weight") ? std::string("AlexNet and VGG have batch norm here")
+                                   : formatted("its stages have {}, {}, {} and {} blocks", d.blocks(1),
+                                               d.blocks(2), d.blocks(3), d.blocks(4)),
+        joined(network_names(), ", "));
+  return *network;
+}
+
+/// How many features the network gives its head.
+int64_t features_of(NetworkOptions options) {
+  options.dim = 1;
+  options.head = HeadKind::linear;
+  int64_t features = 0;
+  for (const auto& p : make_network(options)->parameters())
+    if (p.variable->shape().rank() == 2) features = p.variable->shape()[1];
+  return features;
+}
+
+/// Which network it is, what it sees, and whether its head is kept; `head` is the name of the head's weight.
+NetworkOptions options_of(const Description& d, const std::string& head, const ImportOptions& wanted) {
+  const std::string first = d.has("conv1.weight") ? "conv1.weight" : "features.0.weight";
+  const bool small_stem = first == "conv1.weight" && d.shape(first)[2] == 3;
+  NetworkOptions o{.name = wanted.network.empty() ? recognize(d) : wanted.network,
+                   .channels = d.shape(first)[1]};
+  o.image_size = wanted.image_size > 0 ? wanted.image_size : small_stem ? 32 : usual_image_size(o.name);
+  constexpr int64_t largest_embedding = 256;
+  const bool keep = !head.empty() && wanted.head != ImportHead::none &&
+                    (wanted.head == ImportHead::keep || d.shape(head)[0] <= largest_embedding);
+  check(wanted.head != ImportHead::keep || keep, "has no head of one linear map to keep");
+  o.head = keep ? HeadKind::linear : HeadKind::none;
+  o.dim = keep ? d.shape(head)[0] : features_of(o);
+  return o;
+}
+
+std::string describe_head(const Description& d, const std::string& head, const NetworkOptions& o) {
+  if (o.head == HeadKind::linear)
+    return formatted("head      {}: an embedding of {} dimensions", head, o.dim);
+  std::string why;
+  if (!head.empty())
+    why = formatted(" ({} has {} outputs; --head keep takes them)", head, d.shape(head)[0]);
+  else if (d.has("fc.0.weight"))
+    why = " (fc has several layers, and is left out)";
+  return formatted("head      none: the {} features before it are the embedding{}", o.dim, why);
+}
+
+/// Values of all of a network's tensors, f32; without the head's where none is kept.
+StateDict read_state(const Names& names, const std::string& head, bool keep_head,
+                     const std::function<Tensor(const std::string&)>& read) {
+  StateDict state;
+  const std::string head_layer = head.substr(0, head.rfind('.') + 1);
+  for (const auto& [name, in_file] : names) {
+    const bool of_head = name.starts_with("fc.") || (!head.empty() && name.starts_with(head_layer));
+    if (of_head && !keep_head) continue;
+    const Tensor values = read(in_file);
+    state.emplace(name, values.dtype() == DType::bf16 ? ops::cast(values, DType::f32) : values);
+  }
+  return state;
+}
+
+/// An Error if a tensor is missing; notes say what was folded and left out.
+void load(ImportedNetwork& imported, StateDict state) {
+  const std::string& network = imported.options.name;
+  StateDifference difference = load_matching_state(*imported.network, state);
+  if (const int64_t folded = fold_biases(state, difference.unexpected); folded > 0) {
+    difference = load_matching_state(*imported.network, state);
+    imported.notes.push_back(formatted("biases    {} before batch norm, taken into its running mean",
+                                       counted(folded, "bias", "biases")));
+  }
+  check(difference.missing.empty(), "lacks {} that {} has, such as {}",
+        counted(std::ssize(difference.missing), "tensor"), network, examples(difference.missing));
+  if (!difference.unexpected.empty())
+    imported.notes.push_back(formatted("left out  {} that {} has not, such as {}",
+                                       counted(std::ssize(difference.unexpected), "tensor"), network,
+                                       examples(difference.unexpected)));
 }
 
 }  // namespace
@@ -168,79 +260,22 @@ ImportedNetwork import_network(const std::vector<AvailableTensor>& available,
         "{}{}{}",
         counted(std::ssize(all), "tensor"), all.empty() ? "" : ", which are ",
         all.empty() ? "" : examples(all));
-
-  ImportedNetwork imported;
   Names names;
   for (const auto& [name, shape] : shapes)
     if (name.starts_with(place->prefix))
       names.emplace(our_name(name.substr(place->prefix.size()), place->numbered), name);
-  if (!place->prefix.empty()) imported.notes.push_back(formatted("names     behind \"{}\"", place->prefix));
 
+  ImportedNetwork imported;
   const Description description{names, shapes};
-  const std::optional<std::string> recognized =
-      options.network.empty() ? description.network() : options.network;
-  check(recognized.has_value(), "fits none of the networks here: {}; expected one of {}",
-        description.has("features.0.weight")
-            ? std::string("AlexNet and VGG have batch norm here")
-            : formatted("its stages have {}, {}, {} and {} blocks", description.blocks(1),
-                        description.blocks(2), description.blocks(3), description.blocks(4)),
-        joined(network_names(), ", "));
-
   const std::string head = head_of(description);
-  const std::string first = description.has("conv1.weight") ? "conv1.weight" : "features.0.weight";
-  const bool small_stem = first == "conv1.weight" && description.shape(first)[2] == 3;
   NetworkOptions& o = imported.options;
-  o.name = *recognized;
-  o.channels = description.shape(first)[1];
-  o.image_size = options.image_size > 0 ? options.image_size : small_stem ? 32 : usual_image_size(o.name);
-  constexpr int64_t largest_embedding = 256;
-  const bool keep = !head.empty() && options.head != ImportHead::none &&
-                    (options.head == ImportHead::keep || description.shape(head)[0] <= largest_embedding);
-  check(options.head != ImportHead::keep || keep, "has no head of one linear map to keep");
-  o.head = keep ? HeadKind::linear : HeadKind::none;
-  o.dim = keep ? description.shape(head)[0] : 0;
-  if (!keep) {
-    o.dim = 1;
-    o.head = HeadKind::linear;  // to learn how many features there are
-    for (const auto& p : make_network(o)->parameters())
-      if (p.variable->shape().rank() == 2) o.dim = p.variable->shape()[1];
-    o.head = HeadKind::none;
-  }
+  o = options_of(description, head, options);
+  if (!place->prefix.empty()) imported.notes.push_back(formatted("names     behind \"{}\"", place->prefix));
   imported.notes.push_back(formatted("network   {}, {} channels", o.name, o.channels));
-  imported.notes.push_back(
-      keep ? formatted("head      {}: an embedding of {} dimensions", head, o.dim)
-           : formatted("head      none: the {} features before it are the embedding{}", o.dim,
-                       head.empty()
-                           ? description.has("fc.0.weight") ? " (fc has several layers, and is left out)" : ""
-                           : formatted(" ({} has {} outputs; --head keep takes them)", head,
-                                       description.shape(head)[0])));
-
+  imported.notes.push_back(describe_head(description, head, o));
   imported.network = make_network(o);
-  StateDict state;
-  const std::string head_layer = head.substr(0, head.rfind('.') + 1);
-  std::vector<std::string> left_out;
-  for (const auto& [name, in_file] : names) {
-    const bool of_head = name.starts_with("fc.") || (!head.empty() && name.starts_with(head_layer));
-    if (of_head && !keep) continue;
-    const Tensor values = read(in_file);
-    state.emplace(name, values.dtype() == DType::bf16 ? ops::cast(values, DType::f32) : values);
-  }
-  StateDifference difference = load_matching_state(*imported.network, state);
-  std::vector<std::string> folded;
-  fold_biases(state, difference.unexpected, folded);
-  if (!folded.empty()) {
-    difference = load_matching_state(*imported.network, state);
-    imported.notes.push_back(formatted("biases    {} before batch norm, taken into its running mean",
-                                       counted(std::ssize(folded), "bias", "biases")));
-  }
-  check(difference.missing.empty(), "lacks {} that {} has, such as {}",
-        counted(std::ssize(difference.missing), "tensor"), o.name, examples(difference.missing));
-  if (!difference.unexpected.empty())
-    imported.notes.push_back(formatted("left out  {} that {} has not, such as {}",
-                                       counted(std::ssize(difference.unexpected), "tensor"), o.name,
-                                       examples(difference.unexpected)));
-  const int64_t elsewhere = std::ssize(all) - static_cast<int64_t>(names.size());
-  if (elsewhere > 0)
+  load(imported, read_state(names, head, o.head == HeadKind::linear, read));
+  if (const int64_t elsewhere = std::ssize(all) - std::ssize(names); elsewhere > 0)
     imported.notes.push_back(formatted("left out  {} elsewhere in the file", counted(elsewhere, "tensor")));
   return imported;
 }

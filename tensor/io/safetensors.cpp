@@ -15,8 +15,8 @@
 
 #include "tensor/format.h"
 #include "tensor/io/checksum.h"
+#include "tensor/io/elements.h"
 #include "tensor/io/files.h"
-#include "tensor/io/half.h"
 
 namespace la {
 namespace {
@@ -37,17 +37,8 @@ struct TypeName {
   DType dtype;
   std::string_view text;
   size_t bytes;  // of an element in the file
-  void (*convert)(const void* from, size_t count, float* to) = nullptr;
+  ToFloats convert = nullptr;
 };
-
-template <class T>
-void to_floats(const void* from, size_t count, float* to) {
-  for (size_t i = 0; i < count; ++i) {
-    T value;
-    std::memcpy(&value, static_cast<const char*>(from) + i * sizeof value, sizeof value);
-    to[i] = static_cast<float>(value);
-  }
-}
 
 constexpr std::array type_names = {TypeName{DType::f32, "F32", 4},
                                    TypeName{DType::bf16, "BF16", 2},

@@ -5,7 +5,7 @@
 #include <bit>
 
 #include "tensor/format.h"
-#include "tensor/io/half.h"
+#include "tensor/io/elements.h"
 #include "tensor/io/placed_bytes.h"
 
 namespace la {
@@ -195,24 +195,16 @@ struct Type {
   int number;
   uint64_t bytes;
   DType dtype;
-  void (*convert)(const char* from, char* to) = nullptr;  // of an element; none: as it is
+  ToFloats convert = nullptr;  // none: as they are
 };
 
-template <class T>
-void to_float(const char* from, char* to) {
-  T value;
-  std::memcpy(&value, from, sizeof value);
-  const auto number = static_cast<float>(value);
-  std::memcpy(to, &number, sizeof number);
-}
-
 constexpr Type types[] = {{1, 4, DType::f32},
-                          {2, 8, DType::f32, to_float<double>},
+                          {2, 8, DType::f32, to_floats<double>},
                           {3, 4, DType::i32},
                           {4, 1, DType::u8},
                           {9, 8, DType::i64},
-                          {14, 2, DType::f32, to_float<bf16>},
-                          {19, 2, DType::f32, to_float<Half>}};
+                          {14, 2, DType::f32, to_floats<bf16>},
+                          {19, 2, DType::f32, to_floats<Half>}};
 
 }  // namespace
 
@@ -270,9 +262,7 @@ Tensor TensorflowCheckpoint::read(const Entry& entry) const {
   const std::string bytes = data.text(entry.offset, entry.bytes);
   verify(bytes.data());
   const Tensor tensor(entry.shape, type->dtype);
-  auto* const to = static_cast<char*>(tensor.raw());
-  for (uint64_t i = 0; i < count; ++i)
-    type->convert(bytes.data() + i * type->bytes, to + i * size_of(type->dtype));
+  type->convert(bytes.data(), count, tensor.data<float>());
   return tensor;
 }
 

@@ -9,7 +9,7 @@
 
 #include "tensor/error.h"
 #include "tensor/format.h"
-#include "tensor/io/half.h"
+#include "tensor/io/elements.h"
 #include "tensor/io/pickle.h"
 #include "tensor/io/placed_bytes.h"
 
@@ -26,21 +26,13 @@ struct StorageType {
   std::string_view name;
   int64_t bytes;
   DType dtype;
-  void (*convert)(const char* from, char* to) = nullptr;  // of an element; none: as it is
+  ToFloats convert = nullptr;  // none: as they are
 };
 
-template <class T>
-void to_float(const char* from, char* to) {
-  T value;
-  std::memcpy(&value, from, sizeof value);
-  const auto number = static_cast<float>(value);
-  std::memcpy(to, &number, sizeof number);
-}
-
 constexpr StorageType storage_types[] = {{"Float", 4, DType::f32},
-                                         {"Half", 2, DType::f32, to_float<Half>},
-                                         {"BFloat16", 2, DType::f32, to_float<bf16>},
-                                         {"Double", 8, DType::f32, to_float<double>},
+                                         {"Half", 2, DType::f32, to_floats<Half>},
+                                         {"BFloat16", 2, DType::f32, to_floats<bf16>},
+                                         {"Double", 8, DType::f32, to_floats<double>},
                                          {"Int", 4, DType::i32},
                                          {"Long", 8, DType::i64},
                                          {"Byte", 1, DType::u8},
@@ -319,7 +311,11 @@ Tensor TorchFile::read(const Entry& entry) const {
   }
   const std::string bytes =
       archive_->file.text(begin, static_cast<uint64_t>((last - entry.offset + 1) * type->bytes));
-  auto* to = static_cast<char*>(tensor.raw());
+  if (contiguous) {
+    type->convert(bytes.data(), static_cast<size_t>(count), tensor.data<float>());
+    return tensor;
+  }
+  auto* const to = static_cast<char*>(tensor.raw());
   const auto size = static_cast<int64_t>(size_of(type->dtype));
   for (int64_t i = 0; i < count; ++i) {
     int64_t rest = i, from = 0;
@@ -329,7 +325,7 @@ Tensor TorchFile::read(const Entry& entry) const {
     }
     const char* const element = bytes.data() + from * type->bytes;
     if (type->convert != nullptr)
-      type->convert(element, to + i * size);
+      type->convert(element, 1, tensor.data<float>() + i);
     else
       std::memcpy(to + i * size, element, static_cast<size_t>(size));
   }
