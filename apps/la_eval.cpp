@@ -31,12 +31,6 @@ struct EvalOptions {
   std::vector<double> low_shot;  // percent of the labels
 };
 
-/// k of the paper for ImageNet, in proportion to n pictures, but not few.
-int64_t papers_background(int64_t n) {
-  return std::clamp<int64_t>(4096 * n / 1'281'167, std::min<int64_t>(128, n - 1),
-                             std::min<int64_t>(4096, n - 1));
-}
-
 void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& options, EvalResults& results) {
   const auto train = labeled_pictures(*data.train);
   const Device device = model.device();
@@ -60,8 +54,9 @@ void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& optio
   vote("train embeddings recomputed", train_vectors);
   if (options.density) {
     const int64_t n = train_vectors.vectors.size(0);
-    const int64_t background =
-        options.background_neighbors > 0 ? options.background_neighbors : papers_background(n);
+    const int64_t background = options.background_neighbors > 0
+                                   ? options.background_neighbors
+                                   : std::min<int64_t>(usual_background(n), n - 1);
     const Densities found =
         densities(train_vectors.vectors, options.local_neighbors, background, progress.callback());
     std::vector<CategoryDensity> categories;

@@ -5,7 +5,6 @@
 #include "tensor/error.h"
 #include "tensor/format.h"
 #include "tensor/io/files.h"
-#include "tensor/text.h"
 
 namespace la {
 namespace {
@@ -49,7 +48,7 @@ DetectionData read_coco(const std::string& path, const std::string& folder) {
                              .height = member<int>(image, "height", path)});
   }
   check(!data.pictures.empty(), "{}: names no picture", path);
-  int64_t cut = 0, empty = 0, without_area = 0;
+  int64_t cut = 0, without_area = 0;
   for (const Json& annotation : member<std::vector<Json>>(file, "annotations", path)) {
     const auto id = member<int64_t>(annotation, "image_id", path);
     const auto category = member<int64_t>(annotation, "category_id", path);
@@ -62,9 +61,7 @@ DetectionData read_coco(const std::string& path, const std::string& folder) {
     check(box.size() == 4, "{}: a \"bbox\" has {} numbers, expected x, y, width, height", path, box.size());
     AnnotatedPicture& of = data.pictures[picture->second];
     const Box whole{box[0], box[1], box[0] + box[2], box[1] + box[3]};
-    const Box within{std::max(whole.left, 0.0f), std::max(whole.top, 0.0f),
-                     std::min(whole.right, static_cast<float>(of.width)),
-                     std::min(whole.bottom, static_cast<float>(of.height))};
+    const Box within = part_inside(whole, of.width, of.height);
     if (within.width() <= 0 || within.height() <= 0) {  // COCO has some, and its evaluation passes over them
       ++without_area;
       continue;
@@ -73,13 +70,9 @@ DetectionData read_coco(const std::string& path, const std::string& folder) {
     const bool crowd = annotation.value("iscrowd", 0) != 0;
     of.objects.push_back({.box = within, .category = number->second, .difficult = crowd, .crowd = crowd});
   }
-  for (const AnnotatedPicture& picture : data.pictures) empty += picture.objects.empty();
-  const auto note = [&](int64_t count, const char* one, const char* many, const char* what) {
-    if (count > 0) data.notes.push_back(formatted("{}: {} {}", path, counted(count, one, many), what));
-  };
-  note(cut, "box reaches", "boxes reach", "beyond the picture, cut at its edge");
-  note(without_area, "box has", "boxes have", "no area, and is left out");
-  note(empty, "picture has", "pictures have", "no object");
+  data.note(path, cut, "box reaches", "boxes reach", "beyond the picture, cut at its edge");
+  data.note(path, without_area, "box has", "boxes have", "no area, and is left out");
+  data.note(path, data.count_empty(), "picture has", "pictures have", "no object");
   return data;
 }
 

@@ -30,6 +30,12 @@ inline double intersection_over_union(const Box& a, const Box& b) {
   return both > 0 ? both / (a.area() + b.area() - both) : 0;
 }
 
+/// The part of a box that lies in a picture of that size.
+inline Box part_inside(const Box& box, int width, int height) {
+  return {std::max(box.left, 0.0f), std::max(box.top, 0.0f), std::min(box.right, static_cast<float>(width)),
+          std::min(box.bottom, static_cast<float>(height))};
+}
+
 struct Object {
   Box box;
   int category = 0;        // number among the data's categories
@@ -49,6 +55,10 @@ struct DetectionData {
   std::vector<int64_t> category_ids = {};  // of COCO, which numbers them otherwise
   std::vector<AnnotatedPicture> pictures = {};
   std::vector<std::string> notes = {};  // for the user: what was found, but is not used, and why
+
+  /// Notes what has happened to so many things, if to any: "<path>: 2 boxes reach beyond the picture".
+  void note(const std::string& path, int64_t count, const char* one, const char* many, const char* what);
+  int64_t count_empty() const;  // pictures without an object
 };
 
 /// The twenty categories of PASCAL VOC, in the order of its alphabet.

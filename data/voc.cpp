@@ -61,7 +61,7 @@ class VocReader {
     std::map<std::string, int> number_of;
     for (const std::string& name : data.categories)
       number_of.emplace(name, static_cast<int>(number_of.size()));
-    int64_t others = 0, empty = 0;
+    int64_t others = 0;
     for (size_t i = 0; i < pictures_.size(); ++i) {
       AnnotatedPicture picture = pictures_[i];
       for (const NamedObject& named : objects_[i]) {
@@ -71,15 +71,11 @@ class VocReader {
         picture.objects.push_back(named.object);
         picture.objects.back().category = found->second;
       }
-      empty += picture.objects.empty();
       data.pictures.push_back(std::move(picture));
     }
-    const auto note = [&](int64_t count, const char* one, const char* many, const char* what) {
-      if (count > 0) data.notes.push_back(formatted("{}: {} {}", list_, counted(count, one, many), what));
-    };
-    note(cut_, "box reaches", "boxes reach", "beyond the picture, cut at its edge");
-    note(others, "object is", "objects are", "of another category, and left out");
-    note(empty, "picture has", "pictures have", "no object");
+    data.note(list_, cut_, "box reaches", "boxes reach", "beyond the picture, cut at its edge");
+    data.note(list_, others, "object is", "objects are", "of another category, and left out");
+    data.note(list_, data.count_empty(), "picture has", "pictures have", "no object");
     return data;
   }
 
@@ -106,7 +102,7 @@ class VocReader {
       named.object.difficult = object.child("difficult").text().as_int() != 0;
       check(!named.name.empty(), "{}: an object has no <name>", path);
       const Box whole = named.object.box;
-      named.object.box = within(whole, picture);
+      named.object.box = part_inside(whole, picture.width, picture.height);
       cut_ += named.object.box != whole;
       check(named.object.box.width() > 0 && named.object.box.height() > 0,
             "{}: the box {}, {} to {}, {} has no area in a picture of {} x {} pixels", path, whole.left + 1,
@@ -115,12 +111,6 @@ class VocReader {
     }
     pictures_.push_back(std::move(picture));
     objects_.push_back(std::move(objects));
-  }
-
-  static Box within(const Box& box, const AnnotatedPicture& picture) {
-    const auto width = static_cast<float>(picture.width), height = static_cast<float>(picture.height);
-    return {std::max(box.left, 0.0f), std::max(box.top, 0.0f), std::min(box.right, width),
-            std::min(box.bottom, height)};
   }
 
   std::string picture_file(const std::string& name) const {
@@ -154,6 +144,16 @@ const std::vector<std::string>& voc_categories() {
                                               "diningtable", "dog",     "horse", "motorbike", "person",
                                               "pottedplant", "sheep",   "sofa",  "train",     "tvmonitor"};
   return names;
+}
+
+void DetectionData::note(const std::string& path, int64_t count, const char* one, const char* many,
+                         const char* what) {
+  if (count > 0) notes.push_back(formatted("{}: {} {}", path, counted(count, one, many), what));
+}
+
+int64_t DetectionData::count_empty() const {
+  return std::count_if(pictures.begin(), pictures.end(),
+                       [](const AnnotatedPicture& p) { return p.objects.empty(); });
 }
 
 DetectionData read_voc(const std::string& folder, const std::string& set,

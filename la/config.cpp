@@ -58,18 +58,21 @@ int64_t steps_per_epoch(const OptimizerOptions& optimizer, int64_t pictures) {
 
 using Lines = std::vector<std::string>;
 
+Chosen background_for(int64_t pictures) {
+  constexpr int papers_background = 4096;
+  // More than a cluster has, which in the paper's proportion is some 43 pictures: where all background
+  // neighbors are close ones, the loss is 0.
+  constexpr int64_t fewest_background = 128;
+  return in_proportion(papers_background, pictures, std::clamp<int64_t>(pictures / 2, 2, fewest_background));
+}
+
 void choose_background(LaOptions& options, int64_t pictures, Lines& lines) {
   if (options.whole_background) {
     options.background = static_cast<int>(pictures);
     lines.push_back(formatted("background k = {}: the whole bank", pictures));
   }
   if (options.background != 0) return;
-  constexpr int papers_background = 4096;
-  // More than a cluster has, which in the paper's proportion is some 43 pictures: where all background
-  // neighbors are close ones, the loss is 0.
-  constexpr int64_t fewest_background = 128;
-  const auto [value, reason] =
-      in_proportion(papers_background, pictures, std::clamp<int64_t>(pictures / 2, 2, fewest_background));
+  const auto [value, reason] = background_for(pictures);
   options.background = value;
   lines.push_back(formatted("background k = {}: {}", value, reason));
 }
@@ -133,6 +136,8 @@ void check_at_most(const char* field, int64_t value, int64_t pictures, const cha
 
 }  // namespace
 
+int usual_background(int64_t pictures) { return background_for(pictures).value; }
+
 void validate(const Config& config) {
   const OptimizerOptions& optimizer = config.optimizer;
   check(optimizer.warm_start_epochs <= optimizer.epochs, "`warm_start_epochs` {} is more than `epochs` {}",
@@ -167,7 +172,7 @@ void validate(const Config& config, int64_t pictures) {
     check(options.clusters.size() == 1 || std::ssize(options.clusters) == options.clusterings,
           "`clusters` {} are of {} clusterings, but `clusterings` is {}", joined(options.clusters, ","),
           options.clusters.size(), options.clusterings);
-    check(options.combine_clusterings != CombineClusterings::mean || options.clusterings <= 255,
+    check(options.combine_clusterings != SharedClusters::count || options.clusterings <= 255,
           "`combine_clusterings` mean counts at most 255 clusterings, `clusterings` is {}",
           options.clusterings);
   } else if (options.close_neighbors == CloseNeighborKind::knn) {

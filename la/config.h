@@ -15,6 +15,7 @@
 #include "layers/networks.h"
 #include "tensor/device.h"
 #include "tensor/dtype.h"
+#include "tensor/op_types.h"
 
 namespace la {
 
@@ -30,8 +31,6 @@ enum class NceConstant { original, estimate };  // Z = 2876934.2 / 1281167 * N, 
 enum class CloseNeighborKind { kmeans, knn, components };
 enum class BankInit { random, forward };  // random unit vectors, or one pass of the untrained network
 enum class ClusterSeeds { fresh, same };  // of the clusterings of each time, or those of the first again
-/// How H clusterings say who is close: by any of them, by all, or by the mean of the ratios of equation (3).
-enum class CombineClusterings { any, all, mean };
 /// Which parameters weight decay applies to: `all` includes the scales and shifts of batch norm.
 enum class DecayOf { weights, weights_and_biases, all };
 
@@ -51,7 +50,7 @@ inline constexpr std::array<std::string_view, 2> enum_names<NceConstant>{"origin
 template <>
 inline constexpr std::array<std::string_view, 3> enum_names<CloseNeighborKind>{"kmeans", "knn", "components"};
 template <>
-inline constexpr std::array<std::string_view, 3> enum_names<CombineClusterings>{"any", "all", "mean"};
+inline constexpr std::array<std::string_view, 3> enum_names<SharedClusters>{"any", "all", "mean"};
 template <>
 inline constexpr std::array<std::string_view, 2> enum_names<BankInit>{"random", "forward"};
 template <>
@@ -99,7 +98,8 @@ struct LaOptions {
   KMeansOptions kmeans = {};       // its clusters are those above
   TrainingTime cluster_every{1};
   ClusterSeeds cluster_seeds = ClusterSeeds::fresh;
-  CombineClusterings combine_clusterings = CombineClusterings::any;
+  /// How H clusterings say who is close: by any of them, by all, or (count) by the mean of their ratios.
+  SharedClusters combine_clusterings = SharedClusters::any;
   CloseNeighborKind close_neighbors = CloseNeighborKind::kmeans;
   int close_count = 0;  // close neighbors of each picture with `knn`; 0 chooses it
   IrLoss ir_loss = IrLoss::nce;
@@ -147,5 +147,7 @@ void validate(const Config& config, int64_t pictures);
 std::vector<std::string> choose_defaults(Config& config, int64_t pictures);
 /// The same for what depends on the device: the precision.
 std::vector<std::string> choose_for_device(Config& config, Device device);
+/// k as choose_defaults chooses it for so many pictures.
+int usual_background(int64_t pictures);
 
 }  // namespace la

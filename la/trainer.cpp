@@ -45,18 +45,6 @@ Schedule schedule_of(const OptimizerOptions& options, int64_t steps_per_epoch) {
   return schedule;
 }
 
-SharedClusters shared_clusters(const LaOptions& options) {
-  switch (options.combine_clusterings) {
-    case CombineClusterings::any:
-      return SharedClusters::any;
-    case CombineClusterings::all:
-      return SharedClusters::all;
-    case CombineClusterings::mean:
-      return SharedClusters::count;
-  }
-  fail("there is no such combination of clusterings");
-}
-
 /// The pictures' own size, if they all have the same, up to that of the paper.
 int view_size(const PictureArray* array) {
   constexpr int64_t papers = 224;
@@ -255,10 +243,10 @@ Variable Trainer::aggregation_loss(const Variable& v) const {
                               : background_neighbors(bank_, v.value(), indices, la.background);
   const Tensor close = la.close_neighbors == CloseNeighborKind::knn
                            ? close_by_distance(background, la.close_count)
-                           : close_by_clusters(cluster_labels_, indices, background, shared_clusters(la));
+                           : close_by_clusters(cluster_labels_, indices, background, la.combine_clusterings);
   const Variable loss = local_aggregation_loss(v, bank_, background, close, la.temperature);
   // Of counts, the loss is that of the sum of H ratios; of their mean it is larger by log H.
-  const bool counts = shared_clusters(la) == SharedClusters::count;
+  const bool counts = la.combine_clusterings == SharedClusters::count;
   return counts ? shift(loss, std::log(static_cast<float>(la.clusterings))) : loss;
 }
 

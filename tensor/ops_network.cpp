@@ -198,6 +198,18 @@ Tensor batch_norm_inference(const Tensor& x, const BatchNormState& state, const 
   return y;
 }
 
+namespace {
+
+/// With room for dresidual where ReLU masks it.
+BatchNormGradients room_for_gradients(const Tensor& x, bool masks) {
+  const Shape channels{x.size(-1)};
+  return {Tensor(x.shape(), x.dtype(), x.device()), Tensor(channels, DType::f32, x.device()),
+          Tensor(channels, DType::f32, x.device()),
+          masks ? Tensor(x.shape(), x.dtype(), x.device()) : Tensor()};
+}
+
+}  // namespace
+
 BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const BatchNormResult& forward,
                                        const BatchNormState& state, bool has_residual,
                                        const BatchNormOptions& options, const Tensor& more) {
@@ -208,10 +220,7 @@ BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const 
   check_batch_norm(op, x, state, Tensor());
   check_alike(op, dy, x);
   check_alike(op, forward.y, x);
-  const Shape channels{x.size(-1)};
-  BatchNormGradients out{Tensor(x.shape(), x.dtype(), x.device()), Tensor(channels, DType::f32, x.device()),
-                         Tensor(channels, DType::f32, x.device()),
-                         masks ? Tensor(x.shape(), x.dtype(), x.device()) : Tensor()};
+  BatchNormGradients out = room_for_gradients(x, masks);
   if (more.defined()) check_alike(op, more, x);
   backend(x.device()).batch_norm_backward(dy, more, x, forward, state, options, out);
   if (has_residual && !options.relu) out.dresidual = dy;  // the sum hands its gradient on as it is
@@ -229,10 +238,7 @@ BatchNormGradients batch_norm_inference_backward(const Tensor& dy, const Tensor&
   check_alike(op, dy, x);
   check_alike(op, y, x);
   if (more.defined()) check_alike(op, more, x);
-  const Shape channels{x.size(-1)};
-  BatchNormGradients out{Tensor(x.shape(), x.dtype(), x.device()), Tensor(channels, DType::f32, x.device()),
-                         Tensor(channels, DType::f32, x.device()),
-                         masks ? Tensor(x.shape(), x.dtype(), x.device()) : Tensor()};
+  BatchNormGradients out = room_for_gradients(x, masks);
   backend(x.device()).batch_norm_inference_backward(dy, more, x, y, state, options, out);
   if (has_residual && !options.relu) out.dresidual = dy;  // the sum hands its gradient on as it is
   return out;

@@ -406,8 +406,8 @@ TEST_CASE("the ablations of the close neighbors train, and are restored to the s
   const DataSource data = bars(folder, 40, 10);
   std::vector<Config> configs(5, tiny_config(Precision::f32));
   configs[0].la.whole_background = true;
-  configs[1].la.combine_clusterings = CombineClusterings::all;
-  configs[2].la.combine_clusterings = CombineClusterings::mean;
+  configs[1].la.combine_clusterings = SharedClusters::all;
+  configs[2].la.combine_clusterings = SharedClusters::count;
   configs[2].la.clusters = {4, 9};
   configs[3].la.close_neighbors = CloseNeighborKind::components;
   configs[3].la.background = 39;

@@ -55,8 +55,7 @@ void add_optimizer(OptionTable& t, OptimizerOptions& o) {
   t.add("schedule", o.schedule.kind, "how the learning rate falls");
   t.add("learning-rate-drops", o.drops, at_least(1),
         "step schedule: epochs (or steps, as '300270 steps') after which the rate is divided by 10; empty: "
-        "60 % "
-        "and 80 % of the epochs");
+        "60 % and 80 % of the epochs");
   t.add("learning-rate-warm-up", o.schedule.warm_up_epochs, at_least(0), "epochs of linear increase from 0");
   t.add("momentum", o.sgd.momentum, below_one, "momentum of SGD");
   t.add("weight-decay", o.sgd.weight_decay, at_least(0), "weight decay");
@@ -79,8 +78,7 @@ void add_local_aggregation(OptionTable& t, LaOptions& o) {
         "m, clusters of each clustering, or a number for each; 0: chosen from the data");
   t.add("combine-clusterings", o.combine_clusterings,
         "close are those that share a picture's cluster in any clustering, or in all; or mean of the "
-        "clusterings' "
-        "ratios");
+        "clusterings' ratios");
   t.add("cluster-every", o.cluster_every, at_least(1),
         "epochs (or steps, as '1000 steps') from one clustering to the next");
   t.add("cluster-seeds", o.cluster_seeds, "of k-means: others each time, or the same as the first time");
@@ -88,8 +86,7 @@ void add_local_aggregation(OptionTable& t, LaOptions& o) {
   t.add("spherical", o.kmeans.spherical, "k-means with centroids on the unit sphere");
   t.add("close-neighbors", o.close_neighbors,
         "close neighbors: members of a picture's clusters by k-means, the nearest, or those that chains of "
-        "nearest "
-        "neighbors join");
+        "nearest neighbors join");
   t.add("close-count", o.close_count, at_least(0),
         "how many close neighbors with knn; 0: chosen from the data");
   t.add("ir-loss", o.ir_loss, "instance recognition: noise-contrastive estimation, or the full softmax");
@@ -118,8 +115,7 @@ void add_run(OptionTable& t, RunOptions& o) {
       .on_resume = free_on_resume;
   t.add("keep-every", o.keep_every, at_least(0),
         "epochs (or steps, as '1000 steps') from one network that is kept, model-<epoch>-<step>.safetensors, "
-        "to "
-        "the next; 0: none")
+        "to the next; 0: none")
       .on_resume = free_on_resume;
   t.add("run", o.folder, "the run's folder; empty: runs/<data>-<network>-<number>").stored =
       Option::Stored::no;

@@ -66,7 +66,8 @@ void RunReport::clusters(const BankClusters& clusters, double seconds) {
   if (clusters.components > 0) {
     say(formatted("linked the bank's nearest neighbors in {:.1f} s: {}", seconds,
                   counted(clusters.components, "component")));
-    metrics({{"clustering_seconds", seconds}, {"components", clusters.components}}, Phase::la);
+    if (!folder_.has_metric("components", trainer_.epoch(), trainer_.total_steps()))  // before it was resumed
+      metrics({{"clustering_seconds", seconds}, {"components", clusters.components}}, Phase::la);
     return;
   }
   const ClusteringReport report = summarize(clusters.clusterings, seconds);
