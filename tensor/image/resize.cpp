@@ -48,11 +48,11 @@ void blend_rows(const Picture& picture, const Taps& down, int y, int left, int r
   }
 }
 
-/// Resizes a row, which begins at column `left` of the picture, along x: out [size], for each channel a plane
-/// further on.
+/// Resizes a row, which begins at column `left` of the picture, along x: out [size], for each channel `plane`
+/// values further on.
 template <int channels>
-void resize_row(const float* row, const Taps& across, int left, int size, bool flip, float* out) {
-  const auto plane = static_cast<size_t>(size) * static_cast<size_t>(size);
+void resize_row(const float* row, const Taps& across, int left, int size, bool flip, size_t plane,
+                float* out) {
   const float* weight = across.weight.data();
   for (int o = 0; o < size; ++o, weight += across.per_output) {
     const float* pixel = row + (across.first[static_cast<size_t>(o)] - left) * channels;
@@ -67,23 +67,25 @@ void resize_row(const float* row, const Taps& across, int left, int size, bool f
 /// Along y first: that loop runs over contiguous values, and leaves the fewer rows to the slower loop along x
 /// where pictures shrink.
 template <int channels>
-void resize_crop(const Picture& picture, const Crop& crop, int size, bool flip, float* planes) {
-  const Taps across(crop.x, crop.width, picture.width, size), down(crop.y, crop.height, picture.height, size);
+void resize_crop(const Picture& picture, const Crop& crop, int height, int width, bool flip, float* planes) {
+  const Taps across(crop.x, crop.width, picture.width, width),
+      down(crop.y, crop.height, picture.height, height);
+  const auto plane = static_cast<size_t>(height) * static_cast<size_t>(width);
   const int left = across.first.front(), right = across.first.back() + across.per_output;
   thread_local std::vector<float> row;
   row.resize(static_cast<size_t>((right - left) * channels));
-  for (int y = 0; y < size; ++y) {
+  for (int y = 0; y < height; ++y) {
     blend_rows(picture, down, y, left, right, row.data());
-    resize_row<channels>(row.data(), across, left, size, flip, planes + y * size);
+    resize_row<channels>(row.data(), across, left, width, flip, plane, planes + y * width);
   }
 }
 
 }  // namespace
 
-void resize_crop(const Picture& picture, const Crop& crop, int size, bool flip, float* planes) {
-  if (picture.channels == 1) return resize_crop<1>(picture, crop, size, flip, planes);
+void resize_crop(const Picture& picture, const Crop& crop, int height, int width, bool flip, float* planes) {
+  if (picture.channels == 1) return resize_crop<1>(picture, crop, height, width, flip, planes);
   check(picture.channels == 3, "a picture has {} channels, expected 1 or 3", picture.channels);
-  resize_crop<3>(picture, crop, size, flip, planes);
+  resize_crop<3>(picture, crop, height, width, flip, planes);
 }
 
 }  // namespace la

@@ -36,8 +36,12 @@ struct FilterWindow {
   }
 };
 
-/// The crop, mirrored if `flip`, as one plane per channel: f32 [channels, size, size] with values in [0, 1].
+/// The crop, mirrored if `flip`, as one plane per channel: f32 [channels, height, width] with values in [0, 1].
 /// Pictures have 1 or 3 channels.
-void resize_crop(const Picture& picture, const Crop& crop, int size, bool flip, float* planes);
+void resize_crop(const Picture& picture, const Crop& crop, int height, int width, bool flip, float* planes);
+/// The same as a square.
+inline void resize_crop(const Picture& picture, const Crop& crop, int size, bool flip, float* planes) {
+  resize_crop(picture, crop, size, size, flip, planes);
+}
 
 }  // namespace la
