@@ -155,12 +155,13 @@ Variable add_bias(const Variable& x, const Variable& bias) {
 
 Variable conv2d(const Variable& x, const Variable& weight, const ConvGeometry& geometry) {
   Tensor w = ops::cast(weight.value(), x.dtype());
-  const bool x_needs_gradient = x.requires_grad();  // the pictures need none, which saves the first layer's
+  const bool x_needs = x.requires_grad();  // the pictures need none, which saves the first layer's
+  const bool weight_needs = weight.requires_grad();
   return record(
       "conv2d", ops::conv2d(x.value(), w, geometry), {x, weight},
-      [x = x.value(), w, geometry, x_needs_gradient](const Tensor& dy) -> Gradients {
-        return {x_needs_gradient ? ops::conv2d_backward_data(dy, w, x.shape(), geometry) : Tensor(),
-                ops::conv2d_backward_weight(dy, x, w.shape(), geometry)};
+      [x = x.value(), w, geometry, x_needs, weight_needs](const Tensor& dy) -> Gradients {
+        return {x_needs ? ops::conv2d_backward_data(dy, w, x.shape(), geometry) : Tensor(),
+                weight_needs ? ops::conv2d_backward_weight(dy, x, w.shape(), geometry) : Tensor()};
       },
       geometry);
 }

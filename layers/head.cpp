@@ -6,8 +6,8 @@ namespace la {
 
 std::unique_ptr<Module> make_head(HeadKind kind, int64_t in, int64_t dim) {
   if (kind == HeadKind::none) {
-    check(in == dim, "without a head, an embedding of the network's {} features cannot have {} dimensions",
-          in, dim);
+    check(dim == 0 || in == dim,
+          "without a head, an embedding of the network's {} features cannot have {} dimensions", in, dim);
     return std::make_unique<Sequential>();
   }
   if (kind == HeadKind::linear) return std::make_unique<Linear>(in, dim);

@@ -11,7 +11,7 @@ namespace la {
 /// the features are the embedding, and as long as it.
 enum class HeadKind { linear, linear_bn, mlp, none };
 
-/// [N, in] -> [N, dim].
+/// [N, in] -> [N, dim]; without a head, dim may be 0.
 std::unique_ptr<Module> make_head(HeadKind kind, int64_t in, int64_t dim);
 
 }  // namespace la

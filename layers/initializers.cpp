@@ -17,13 +17,14 @@ Initializer uniform(float bound) {
   };
 }
 
-Initializer he_normal(int64_t fan_out) {
-  const float deviation = std::sqrt(2.0f / static_cast<float>(fan_out));
-  return [deviation](const Tensor& parameter, const RandomKey& key) {
-    const Tensor normal = ops::random_normal(parameter.shape(), key, parameter.device());
-    ops::copy_into(parameter, ops::scale(normal, deviation));
+Initializer normal(float stddev) {
+  return [stddev](const Tensor& parameter, const RandomKey& key) {
+    const Tensor standard = ops::random_normal(parameter.shape(), key, parameter.device());
+    ops::copy_into(parameter, ops::scale(standard, stddev));
   };
 }
+
+Initializer he_normal(int64_t fan_out) { return normal(std::sqrt(2.0f / static_cast<float>(fan_out))); }
 
 Initializer truncated_normal(float stddev) {
   return [stddev](const Tensor& parameter, const RandomKey& key) {

@@ -43,6 +43,16 @@ void Module::collect(const std::string& prefix, std::vector<Parameter>* paramete
   for (auto& [name, child] : children_) child->collect(prefix + name + ".", parameters, buffers);
 }
 
+std::vector<std::pair<std::string, Module*>> Module::descendants() {
+  std::vector<std::pair<std::string, Module*>> all;
+  for (const auto& [name, child] : children_) {
+    all.emplace_back(name, child);
+    for (const auto& [inner_name, inner] : child->descendants())
+      all.emplace_back(name + "." + inner_name, inner);
+  }
+  return all;
+}
+
 void Module::set_initialized() {
   initialized_ = true;
   for (auto& [name, child] : children_) child->set_initialized();
@@ -62,8 +72,14 @@ Device Module::device() {
   return all.empty() ? Device::cpu() : all.front().variable->value().device();
 }
 
+void Module::freeze(const std::function<bool(const Parameter&)>& chosen) {
+  for (const Parameter& p : parameters())
+    if (chosen(p)) *p.variable = Variable(p.variable->value());
+}
+
 void Module::to(Device device) {
-  for (const Parameter& p : parameters()) *p.variable = Variable(p.variable->value().to(device), true);
+  for (const Parameter& p : parameters())
+    *p.variable = Variable(p.variable->value().to(device), p.variable->requires_grad());
   for (const Buffer& b : buffers()) *b.tensor = b.tensor->to(device);
 }
 

@@ -63,6 +63,8 @@ class Module {
   virtual std::vector<std::pair<std::string, Module*>> stages() { return {}; }
   /// The direct submodules with their names.
   const std::vector<std::pair<std::string, Module*>>& children() const { return children_; }
+  /// All modules below this one, with their full names.
+  std::vector<std::pair<std::string, Module*>> descendants();
 
   /// Draws all parameters anew: the same values for the same seed, on every device. Where `choose` gives an
   /// initializer for a parameter, it stands in for the layer's own.
@@ -70,6 +72,8 @@ class Module {
   /// Says that the parameters of this module and its submodules have values, where initialize()
   /// did not give them.
   void set_initialized();
+  /// Makes a constant of each parameter for which `chosen` is true: it gets no gradient from here on.
+  void freeze(const std::function<bool(const Parameter&)>& chosen);
   /// Moves parameters and buffers; optimizers must be made afterwards.
   void to(Device device);
   /// Where its parameters lie; the CPU if it has none.

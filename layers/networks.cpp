@@ -25,6 +25,7 @@ Maker resnet(const ResNetOptions& form) {
     r.image_size = o.image_size;
     r.dim = o.dim;
     r.head = o.head;
+    r.last_stride = o.last_stride;
     if (r.stem == Stem::large && o.image_size <= largest_small_picture) r.stem = Stem::small;
     return std::make_unique<ResNet>(r);
   };
@@ -75,14 +76,6 @@ const Row& find_row(std::string_view name) {
 
 using NamedModules = std::vector<std::pair<std::string, Module*>>;
 
-/// All modules below this one, with their full names.
-void collect_modules(Module& module, const std::string& prefix, NamedModules& all) {
-  for (const auto& [name, child] : module.children()) {
-    all.emplace_back(prefix + name, child);
-    collect_modules(*child, prefix + name + ".", all);
-  }
-}
-
 /// Runs the network in evaluation mode and calls f(name, module, shape of its output) for each of `modules`
 /// as it is reached.
 template <class F>
@@ -122,13 +115,12 @@ int64_t count_parameters(Module& module) {
 }  // namespace
 
 std::unique_ptr<Module> make_network(const NetworkOptions& options) {
-  check(options.channels >= 1 && options.image_size >= 1 && options.dim >= 1,
+  const bool as_many_as_features = options.head == HeadKind::none && options.dim == 0;
+  check(options.channels >= 1 && options.image_size >= 1 && (options.dim >= 1 || as_many_as_features),
         "{}: {} channels, image size {} and {} dimensions; expected at least 1 of each", options.name,
         options.channels, options.image_size, options.dim);
   auto network = find_row(options.name).make(options);
-  NamedModules all;
-  collect_modules(*network, "", all);
-  for (const auto& [name, module] : all)
+  for (const auto& [name, module] : network->descendants())
     if (auto* const norm = dynamic_cast<BatchNorm2d*>(module)) norm->set_momentum(options.norm_momentum);
   return network;
 }
@@ -163,13 +155,12 @@ std::vector<LayerSummary> summarize(Module& network, const Shape& input, Device 
 
 NetworkCost cost_of(Module& network, const Shape& input) {
   NetworkCost cost{.parameters = count_parameters(network)};
-  NamedModules all;
-  collect_modules(network, "", all);
-  observe_one_pass(network, all, input, {}, [&](const std::string& name, Module& module, const Shape& y) {
-    const int64_t products = module.multiply_adds(y);
-    cost.multiply_adds += products;
-    cost.layers += products > 0 && name.find("downsample") == std::string::npos;
-  });
+  observe_one_pass(network, network.descendants(), input, {},
+                   [&](const std::string& name, Module& module, const Shape& y) {
+                     const int64_t products = module.multiply_adds(y);
+                     cost.multiply_adds += products;
+                     cost.layers += products > 0 && name.find("downsample") == std::string::npos;
+                   });
   return cost;
 }
 

@@ -1,5 +1,7 @@
 #include "layers/plain_network.h"
 
+#include <algorithm>
+
 #include "tensor/format.h"
 
 namespace la {
@@ -29,14 +31,27 @@ class Builder {
   /// What the last convolution, with its ReLU, gives.
   Module* last() const { return last_; }
   void pool(int kernel) {
+    before_pool_ = {.stride = stride_,
+                    .border = std::max(0, static_cast<int>(first_center_ - half(stride_)))};
     layers_.append<MaxPool2d>(PoolGeometry{.kernel = kernel, .stride = 2});
     shrink(kernel, 2, 0);
   }
 
   int64_t positions() const { return size_ * size_; }
   int64_t features() const { return positions() * channels_; }
+  /// Of the map before the last pooling, in regions of as many cells as are left after it.
+  BackboneLayout layout() const {
+    BackboneLayout layout = before_pool_;
+    layout.size = static_cast<int>(size_);
+    layout.pools = true;
+    layout.map_channels = channels_;
+    layout.features = hidden;
+    return layout;
+  }
 
  private:
+  static double half(int extent) { return (extent - 1) / 2.0; }
+
   void append_convolution(int64_t channels, const Conv2d::Options& options) {
     layers_.append<Conv2d>(channels_, channels, options);
     channels_ = channels;
@@ -47,11 +62,16 @@ class Builder {
     check(room >= 0, "the pictures are too small for this network: {} pixels are left for a window of {}",
           size_, kernel);
     size_ = room / stride + 1;
+    first_center_ += stride_ * (half(kernel) - padding);
+    stride_ *= stride;
   }
 
   Sequential& layers_;
   Module* last_ = nullptr;
   int64_t size_, channels_;
+  int stride_ = 1;           // pixels of the picture in one of the map
+  double first_center_ = 0;  // where in the picture the first pixel of the map has its center
+  BackboneLayout before_pool_;
 };
 
 /// Two hidden layers, each with batch norm and ReLU, and the head.
@@ -68,6 +88,12 @@ void append_normalized_classifier(Sequential& classifier, const Builder& feature
 
 }  // namespace
 
+Variable PlainNetwork::map(const Variable& x) {
+  Variable y = x;
+  for (size_t i = 0; i + 1 < features_.children().size(); ++i) y = (*features_.children()[i].second)(y);
+  return y;
+}
+
 AlexNet::AlexNet(const NetworkOptions& o, int first_padding) {
   Builder features(features_, o.image_size, o.channels);
   const auto convolve = [&](int64_t channels, Conv2d::Options options) {
@@ -81,20 +107,27 @@ AlexNet::AlexNet(const NetworkOptions& o, int first_padding) {
   features.pool(3);
   for (int64_t channels : {384, 384, 256}) convolve(channels, {.kernel = 3, .padding = 1});
   features.pool(3);
+  layout_ = features.layout();
   append_normalized_classifier(classifier_, features, o);
 }
 
 Vgg16::Vgg16(const NetworkOptions& o, Norm norm) {
   const bool every = norm == Norm::every_convolution;
   Builder features(features_, o.image_size, o.channels);
+  std::vector<std::string> frozen;  // the convolutions of the first two blocks
   for (const auto& [channels, count] : {std::pair{64, 2}, {128, 2}, {256, 3}, {512, 3}, {512, 3}}) {
     const Conv2d::Options options{.kernel = 3, .padding = 1};
     for (int i = 1; i < count; ++i)
       every ? features.convolve(channels, options) : features.convolve_without_norm(channels, options);
     features.convolve(channels, {.kernel = 3, .padding = 1, .bias = every});
     stages_.emplace_back(formatted("conv{}", stages_.size() + 1), features.last());
+    if (stages_.size() == 2)
+      for (const auto& [name, layer] : features_.children())
+        frozen.push_back(formatted("features.{}.", name));
     features.pool(2);
   }
+  layout_ = features.layout();
+  layout_.frozen = frozen;
   if (!every) {
     append_normalized_classifier(classifier_, features, o);
     return;

@@ -2,6 +2,7 @@
 // torchvision's AlexNet and VGG.
 #pragma once
 
+#include "layers/backbone.h"
 #include "layers/head.h"
 #include "layers/layers.h"
 #include "layers/network_options.h"
@@ -9,9 +10,13 @@
 namespace la {
 
 /// x [N, image_size, image_size, channels] (f32 or bf16) -> f32 [N, dim].
-class PlainNetwork : public Module {
+class PlainNetwork : public Backbone {
  public:
-  Variable forward(const Variable& x) override { return classifier_(flatten_(features_(x))); }
+  Variable forward(const Variable& x) override { return region_features(features_(x)); }
+  /// What comes before the last pooling.
+  Variable map(const Variable& x) override;
+  Variable region_features(const Variable& regions) override { return classifier_(flatten_(regions)); }
+  BackboneLayout layout() const override { return layout_; }
   /// conv1 to conv5: what comes out of the last ReLU before the pooling, or the next convolution, of each.
   std::vector<std::pair<std::string, Module*>> stages() override { return stages_; }
 
@@ -22,6 +27,7 @@ class PlainNetwork : public Module {
   }
 
   Sequential features_, classifier_;
+  BackboneLayout layout_;
   std::vector<std::pair<std::string, Module*>> stages_;
 
  private:

@@ -67,44 +67,49 @@ Variable Bottleneck::forward(const Variable& x) {
   return bn3_.forward(y, downsample_ ? (*downsample_)(x) : x);
 }
 
-PreActivationBasicBlock::PreActivationBasicBlock(BlockOptions o)
-    : bn1_(o.in, with_relu),
-      bn2_(o.width, with_relu),
-      conv1_(o.in, o.width, conv3x3(o.stride)),
-      conv2_(o.width, o.width, conv3x3()),
-      downsample_(make_bare_projection(o, o.width)) {
+PreActivationBlock::PreActivationBlock(const BlockOptions& o, int64_t out)
+    : bn1_(o.in, with_relu), downsample_(make_bare_projection(o, out)) {
   add("bn1", bn1_);
-  add("conv1", conv1_);
-  add("bn2", bn2_);
-  add("conv2", conv2_);
+}
+
+void PreActivationBlock::add_shortcut() {
   if (downsample_) add("downsample", *downsample_);
 }
 
-Variable PreActivationBasicBlock::forward(const Variable& x) {
-  Variable activated = bn1_(x);
-  return conv2_(bn2_(conv1_(activated))) + (downsample_ ? (*downsample_)(activated) : x);
+Variable PreActivationBlock::forward(const Variable& x) {
+  const Variable a = activate(x);
+  return branch(a) + (downsample_ ? (*downsample_)(a) : x);
+}
+
+Variable PreActivationBlock::forward_activated(const Variable& a) {
+  check(downsample_ != nullptr, "a block whose shortcut is the identity needs what comes before batch norm");
+  return branch(a) + (*downsample_)(a);
+}
+
+PreActivationBasicBlock::PreActivationBasicBlock(BlockOptions o)
+    : PreActivationBlock(o, o.width),
+      bn2_(o.width, with_relu),
+      conv1_(o.in, o.width, conv3x3(o.stride)),
+      conv2_(o.width, o.width, conv3x3()) {
+  add("conv1", conv1_);
+  add("bn2", bn2_);
+  add("conv2", conv2_);
+  add_shortcut();
 }
 
 PreActivationBottleneck::PreActivationBottleneck(BlockOptions o)
-    : bn1_(o.in, with_relu),
+    : PreActivationBlock(o, expansion * o.width),
       bn2_(o.width, with_relu),
       bn3_(o.width, with_relu),
       conv1_(o.in, o.width, conv1x1()),
       conv2_(o.width, o.width, conv3x3(o.stride)),
-      conv3_(o.width, expansion * o.width, conv1x1()),
-      downsample_(make_bare_projection(o, expansion * o.width)) {
-  add("bn1", bn1_);
+      conv3_(o.width, expansion * o.width, conv1x1()) {
   add("conv1", conv1_);
   add("bn2", bn2_);
   add("conv2", conv2_);
   add("bn3", bn3_);
   add("conv3", conv3_);
-  if (downsample_) add("downsample", *downsample_);
-}
-
-Variable PreActivationBottleneck::forward(const Variable& x) {
-  Variable activated = bn1_(x);
-  return conv3_(bn3_(conv2_(bn2_(conv1_(activated))))) + (downsample_ ? (*downsample_)(activated) : x);
+  add_shortcut();
 }
 
 }  // namespace la

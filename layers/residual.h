@@ -44,30 +44,49 @@ class Bottleneck : public Module {
   std::unique_ptr<Sequential> downsample_;
 };
 
-/// conv2(relu(bn2(conv1(a)))) + shortcut, a = relu(bn1(x)); a projection shortcut takes a, the
-/// identity takes x.
-class PreActivationBasicBlock : public Module {
+/// branch(a) + shortcut, a = relu(bn1(x)); a projection shortcut takes a, the identity takes x.
+class PreActivationBlock : public Module {
  public:
-  static constexpr int expansion = 1;
-  explicit PreActivationBasicBlock(BlockOptions options);
   Variable forward(const Variable& x) override;
+  /// a, and what follows from it, for blocks whose shortcut projects.
+  Variable activate(const Variable& x) { return bn1_(x); }
+  Variable forward_activated(const Variable& a);
+  Module& activation() { return bn1_; }
+
+ protected:
+  PreActivationBlock(const BlockOptions& options, int64_t out);
+  virtual Variable branch(const Variable& a) = 0;
+  void add_shortcut();
 
  private:
-  BatchNorm2d bn1_, bn2_;
-  Conv2d conv1_, conv2_;
+  BatchNorm2d bn1_;
   std::unique_ptr<Conv2d> downsample_;
 };
 
-class PreActivationBottleneck : public Module {
+/// branch(a) = conv2(relu(bn2(conv1(a)))).
+class PreActivationBasicBlock : public PreActivationBlock {
+ public:
+  static constexpr int expansion = 1;
+  explicit PreActivationBasicBlock(BlockOptions options);
+
+ private:
+  Variable branch(const Variable& a) override { return conv2_(bn2_(conv1_(a))); }
+
+  BatchNorm2d bn2_;
+  Conv2d conv1_, conv2_;
+};
+
+/// branch(a) = conv3(relu(bn3(conv2(relu(bn2(conv1(a))))))).
+class PreActivationBottleneck : public PreActivationBlock {
  public:
   static constexpr int expansion = 4;
   explicit PreActivationBottleneck(BlockOptions options);
-  Variable forward(const Variable& x) override;
 
  private:
-  BatchNorm2d bn1_, bn2_, bn3_;
+  Variable branch(const Variable& a) override { return conv3_(bn3_(conv2_(bn2_(conv1_(a))))); }
+
+  BatchNorm2d bn2_, bn3_;
   Conv2d conv1_, conv2_, conv3_;
-  std::unique_ptr<Conv2d> downsample_;
 };
 
 }  // namespace la

@@ -40,17 +40,26 @@ PoolGeometry stem_pooling(const ResNetOptions& o) {
   return {.kernel = 3, .stride = 2, .padding = 1};
 }
 
-/// The batch norm and ReLU that a stage in pre-activation form begins with.
-Module* first_activation(Module& stage) {
-  for (const auto& [name, part] : stage.children().front().second->children())
-    if (name == "bn1") return part;
-  fail("the stage does not begin with batch norm");
+/// Of a stage in pre-activation form.
+PreActivationBlock& first_block(Module& stage) {
+  return dynamic_cast<PreActivationBlock&>(*stage.children().front().second);
+}
+
+BackboneLayout layout_of(const ResNetOptions& o) {
+  const int stem = o.stem == Stem::large ? 4 : o.stem == Stem::strided ? 2 : 1;
+  const auto halvings = static_cast<int>(o.blocks.size()) - 2;  // between the stem and the last stage
+  return {.stride = stem << halvings,
+          .size = 7,
+          .map_channels = feature_channels(o) / 2,
+          .features = feature_channels(o),
+          .frozen = {"conv1.", "layer1."}};
 }
 
 }  // namespace
 
 ResNet::ResNet(const ResNetOptions& o)
-    : pre_activation_(o.pre_activation),
+    : layout_(layout_of(o)),
+      pre_activation_(o.pre_activation),
       conv1_(o.channels, o.width, stem_convolution(o.stem)),
       bn1_(o.pre_activation ? feature_channels(o) : o.width, BatchNorm2d::Options{.relu = true}),
       fc_(make_head(o.head, feature_channels(o), o.dim)) {
@@ -64,9 +73,9 @@ ResNet::ResNet(const ResNetOptions& o)
     const int64_t width = width_of_stage(o, s);
     for (int b = 0; b < o.blocks[s]; ++b) {
       const bool first = b == 0;
-      append_block(
-          *stage, o,
-          {.in = in, .width = width, .stride = first && s > 0 ? 2 : 1, .projects = first && o.original});
+      const int stride = s == 0 ? 1 : s + 1 == o.blocks.size() ? o.last_stride : 2;
+      append_block(*stage, o,
+                   {.in = in, .width = width, .stride = first ? stride : 1, .projects = first && o.original});
       in = width * (o.block == BlockKind::basic ? BasicBlock::expansion : Bottleneck::expansion);
     }
     add(formatted("layer{}", s + 1), *stage);
@@ -81,19 +90,40 @@ std::vector<std::pair<std::string, Module*>> ResNet::stages() {
   std::vector<std::pair<std::string, Module*>> result{{"stem", stem}};
   for (const auto& stage : stages_) result.emplace_back(formatted("layer{}", result.size()), stage.get());
   if (!pre_activation_) return result;
-  for (size_t s = 0; s < stages_.size(); ++s) result[s].second = first_activation(*stages_[s]);
+  for (size_t s = 0; s < stages_.size(); ++s) result[s].second = &first_block(*stages_[s]).activation();
   result.back().second = &bn1_;
   return result;
 }
 
-Variable ResNet::forward(const Variable& x) {
+Variable ResNet::stem(const Variable& x) {
   Variable y = conv1_(x);
   if (!pre_activation_) y = bn1_(y);
-  if (max_pool_) y = (*max_pool_)(y);
+  return max_pool_ ? (*max_pool_)(y) : y;
+}
+
+Variable ResNet::pooled(const Variable& x) {
+  // The embedding is f32 whatever the network's precision.
+  return cast(global_avg_pool(pre_activation_ ? bn1_(x) : x), DType::f32);
+}
+
+Variable ResNet::forward(const Variable& x) {
+  Variable y = stem(x);
   for (const auto& stage : stages_) y = (*stage)(y);
-  if (pre_activation_) y = bn1_(y);
-  return (*fc_)(
-      cast(global_avg_pool(y), DType::f32));  // the embedding is f32 whatever the network's precision
+  return (*fc_)(pooled(y));
+}
+
+Variable ResNet::map(const Variable& x) {
+  Variable y = stem(x);
+  for (size_t s = 0; s + 1 < stages_.size(); ++s) y = (*stages_[s])(y);
+  return pre_activation_ ? first_block(*stages_.back()).activate(y) : y;
+}
+
+Variable ResNet::region_features(const Variable& regions) {
+  Sequential& stage = *stages_.back();
+  if (!pre_activation_) return pooled(stage(regions));
+  Variable y = first_block(stage).forward_activated(regions);
+  for (size_t b = 1; b < stage.children().size(); ++b) y = (*stage.children()[b].second)(y);
+  return pooled(y);
 }
 
 }  // namespace la

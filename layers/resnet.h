@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "layers/backbone.h"
 #include "layers/head.h"
 #include "layers/residual.h"
 
@@ -28,19 +29,29 @@ struct ResNetOptions {
   int64_t image_size = 224;  // their height and width
   int64_t dim = 128;         // of the embedding
   HeadKind head = HeadKind::linear;
+  int last_stride = 2;  // of the last stage
 };
 
 /// x [N, H, W, channels] (f32 or bf16) -> f32 [N, dim]. Parameters are named as in torchvision: conv1, bn1,
 /// layer1.0.conv1, ..., fc. In pre-activation form bn1 stands after the last stage.
-class ResNet : public Module {
+class ResNet : public Backbone {
  public:
   explicit ResNet(const ResNetOptions& options);
   Variable forward(const Variable& x) override;
+  /// What comes before the last stage; in pre-activation form after its first batch norm and ReLU.
+  Variable map(const Variable& x) override;
+  Variable region_features(const Variable& regions) override;
+  BackboneLayout layout() const override { return layout_; }
   /// stem, layer1 ...; in pre-activation form after the batch norm and ReLU that the next stage begins with, as
   /// the original program reads them out.
   std::vector<std::pair<std::string, Module*>> stages() override;
 
  private:
+  Variable stem(const Variable& x);
+  /// The mean over the positions of what the last stage gives, f32.
+  Variable pooled(const Variable& x);
+
+  BackboneLayout layout_;
   bool pre_activation_;
   Conv2d conv1_;
   BatchNorm2d bn1_;
