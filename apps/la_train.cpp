@@ -203,7 +203,10 @@ int train(Config config, const Lines& notes) {
   const Lines weights = load_weights(config, trainer.network());
   const Evaluator evaluator(data.train.get(), data.test.get(), trainer.view(), trainer.precision());
 
-  const RunFolder folder = config.run.resume ? RunFolder::open(config.run.folder) : RunFolder::create(config);
+  const RunFolder folder =
+      config.run.resume
+          ? RunFolder::open(config.run.folder)
+          : RunFolder::create(config.run.folder, run_name(config.data.path, config.network.name));
   RunReport report(config, folder, data, trainer);
   keep_listings(folder, data);
   folder.write_config(sealed(to_toml(config)));  // from here on the run can be resumed
@@ -256,7 +259,7 @@ int plan_only(Config config, const Lines& notes) {
   const DataSource data = open_data(config.data);
   Lines choices = choose_for_pictures(config, *data.train);
   const Device device = choose_device(config, *data.train, choices);
-  if (!config.run.resume) RunFolder::check_absent(config);
+  if (!config.run.resume) RunFolder::check_absent(config.run.folder);
   const auto say = [](const std::string& line) { print("{}\n", with_option_names(printable(line))); };
   for (const std::string& note : notes) say(note);
   if (!config.run.init.empty()) {

@@ -30,11 +30,7 @@ class InFolder {
   std::filesystem::path before_;
 };
 
-Config config_for(const std::string& run) {
-  Config config;
-  config.run.folder = run;
-  return config;
-}
+RunFolder create(const std::string& path) { return RunFolder::create(path, "pictures-resnet20"); }
 
 std::string metrics_after(const RunFolder& run, int epoch, int64_t step, int64_t damaged = 0) {
   CHECK(run.truncate_metrics(epoch, step) == damaged);
@@ -47,14 +43,14 @@ TEST_CASE("run folder: a named one is made, and never reused") {
   const TemporaryFolder folder;
   const std::string path = folder.file("a/b");
   {
-    const RunFolder run = RunFolder::create(config_for(path + "/"));
+    const RunFolder run = create(path + "/");
     run.write_config("dim = 3\n");
     run.log("one");
     run.log("two");
   }
   CHECK(read_file(path + "/config.toml") == "dim = 3\n");
   CHECK(read_file(path + "/log.txt") == "one\ntwo\n");
-  CHECK_THROWS_WITH_AS(RunFolder::create(config_for(path)), doctest::Contains("exists already"), Error);
+  CHECK_THROWS_WITH_AS(create(path), doctest::Contains("exists already"), Error);
   CHECK(RunFolder::open(path).path() == path);
   CHECK_THROWS_WITH_AS(RunFolder::open(folder.file("absent")), doctest::Contains("no run folder"), Error);
 }
@@ -63,9 +59,7 @@ TEST_CASE("run folder: the chosen name tells data and network, and a number that
   const TemporaryFolder folder;
   const InFolder inside(folder.path());
   const auto path_for = [](const std::string& data) {
-    Config config;
-    config.data.path = data;
-    return RunFolder::create(config).path();
+    return RunFolder::create("", run_name(data, "resnet20")).path();
   };
   CHECK(path_for("/data sets/fashion-mnist/") == "runs/fashion-mnist-resnet20-1");
   CHECK(path_for("fashion-mnist") == "runs/fashion-mnist-resnet20-2");
@@ -79,15 +73,15 @@ TEST_CASE("run folder: one that was left behind before it had a configuration is
   std::filesystem::create_directory(path);
   for (const char* name : {"lock", "pictures-train.txt", "config.toml.1.tmp"})
     write_bytes(path + "/" + name, "");
-  CHECK(RunFolder::create(config_for(path)).path() == path);
+  CHECK(create(path).path() == path);
   write_bytes(path + "/mine.txt", "");
-  CHECK_THROWS_WITH_AS(RunFolder::create(config_for(path)), doctest::Contains("exists already"), Error);
+  CHECK_THROWS_WITH_AS(create(path), doctest::Contains("exists already"), Error);
 }
 
 TEST_CASE("run folder: only one program trains in it") {
   const TemporaryFolder folder;
   {
-    const RunFolder run = RunFolder::create(config_for(folder.file("run")));
+    const RunFolder run = create(folder.file("run"));
     CHECK_THROWS_WITH_AS(RunFolder::open(run.path()), doctest::Contains("another program"), Error);
   }
   CHECK_NOTHROW(RunFolder::open(folder.file("run")));
@@ -95,7 +89,7 @@ TEST_CASE("run folder: only one program trains in it") {
 
 TEST_CASE("run folder: metrics are lines of JSON, and those after a checkpoint are dropped") {
   const TemporaryFolder folder;
-  const RunFolder run = RunFolder::create(config_for(folder.file("run")));
+  const RunFolder run = create(folder.file("run"));
   CHECK(run.truncate_metrics(0, -1) == 0);  // there are none yet
   run.append_metrics({{"epoch", 1}, {"step", 0}, {"loss", 2.5}});
   run.append_metrics({{"epoch", 1}, {"step", 20}, {"loss", std::nan("")}});

@@ -2,18 +2,15 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <utility>
 
 #include "apps/options/arguments.h"
 #include "apps/options/command_line.h"
-#include "apps/options/preset_file.h"
+#include "apps/options/stored_options.h"
 #include "apps/options/training_options.h"
 #include "apps/report.h"
 #include "data/dataset.h"
 #include "data/picture_list.h"
 #include "tensor/format.h"
-#include "tensor/io/files.h"
-#include "tensor/io/seal.h"
 
 namespace la {
 namespace {
@@ -64,42 +61,17 @@ void check_epochs_on_resume(const OptimizerOptions& stored, const OptimizerOptio
         stored.epochs);
 }
 
-/// Whether a line of the file sets the option.
-bool has_line_of(std::string_view file, const std::string& option) {
-  return ("\n" + std::string(file)).find("\n" + option + " =") != std::string::npos;
-}
-
 Config config_to_resume(const CommandLine& line, std::vector<std::string>& notes) {
-  check(line.find("run") != nullptr, "--resume needs the folder of the run: --run FOLDER");
-  check(line.preset.empty(), "--resume takes the run's own configuration: leave out --preset");
   Config stored;
-  const std::string path = *line.find("run") + "/config.toml";
-  check(fs::exists(path), "--run {}: is not the folder of a run: it has no config.toml", *line.find("run"));
   Table before(stored);
-  before.options.set_from_file(path);
-  if (const std::string text = read_file(path); !unsealed(text).intact) {
-    for (const Option& option : before.options.options())
-      check(option.stored == Option::Stored::no || has_line_of(text, option.name),
-            "{}: has no '{}', and is not as the run has written it: it is damaged or cut off", path,
-            option.name);
-    notes.push_back(
-        formatted("warning: {} is not as the run has written it: damaged, or changed by hand", path));
-  }
+  set_from_run(before.options, folder_to_resume(line), notes);
 
   Config config = stored;
   Table after(config);
   after.options.set(line.given);
-  for (const auto& [name, value] : line.given) {
-    const Option& option = *after.options.find(name);
-    const std::string was = before.options.find(name)->get();
-    const bool may_differ = option.stored == Option::Stored::no || option.on_resume == Option::OnResume::free;
-    check(may_differ || name == "epochs" || option.get() == was,
-          "--{} {}: the run has {}, and continues with the configuration that it was begun with", name, value,
-          was);
-  }
+  check_unchanged(line, before.options, after.options, {"epochs"});
   config.data.listings = config.run.folder;  // so that numbers mean the same pictures
   check_epochs_on_resume(stored.optimizer, config.optimizer);
-  notes.push_back(formatted("configuration: {}, of the run that is continued", path));
   return config;
 }
 
@@ -139,21 +111,6 @@ Config config_to_begin(const CommandLine& line, const std::string& presets, std:
   return config;
 }
 
-std::string toml_value(const Option& option) {
-  switch (option.kind) {
-    case Option::Kind::text:
-      return toml_text(option.get());
-    case Option::Kind::list: {
-      std::vector<std::string> parts = split_list(option.get());
-      for (std::string& part : parts)
-        if (part.find_first_not_of("0123456789.e+-") != part.npos) part = toml_text(part);
-      return formatted("[{}]", joined(parts, ", "));
-    }
-    default:
-      return option.get();
-  }
-}
-
 }  // namespace
 
 Options parse_options(const std::vector<std::string>& arguments, const std::string& presets) {
@@ -186,15 +143,8 @@ Options parse_options(int argc, char** argv) {
 
 std::string to_toml(const Config& config) {
   Config copy = config;
-  std::string text = "# The configuration of a run of la_train; as --preset it begins the same run again.\n";
-  std::string group;
-  const OptionTable table = training_options(copy);
-  for (const Option& option : table.options()) {
-    if (option.stored == Option::Stored::no) continue;
-    if (option.group != std::exchange(group, option.group)) text += formatted("\n# {}\n", option.group);
-    text += formatted("{} = {}\n", option.name, toml_value(option));
-  }
-  return text;
+  return to_toml(training_options(copy),
+                 "The configuration of a run of la_train; as --preset it begins the same run again.");
 }
 
 }  // namespace la

@@ -51,13 +51,6 @@ std::string plain(std::string text) {
   return text;
 }
 
-/// runs/<data>-<network>-, from the last folder of the data's path.
-std::string name_prefix(const Config& config) {
-  fs::path data = fs::path(config.data.path).lexically_normal();
-  if (!data.has_filename()) data = data.parent_path();
-  return formatted("runs/{}-{}-", plain(data.filename()), plain(config.network.name));
-}
-
 /// Epoch and step of a line of metrics.jsonl; the largest numbers if it has none.
 std::pair<int64_t, int64_t> place_of(const ordered_json& line) {
   const auto number = [&](const char* key) {
@@ -86,33 +79,38 @@ void for_each_line(const std::string& path, F f) {
 
 }  // namespace
 
+std::string run_name(const std::string& data, const std::string& network) {
+  fs::path path = fs::path(data).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  return formatted("{}-{}", plain(path.filename()), plain(network));
+}
+
 RunFolder::RunFolder(std::string path) : path_(std::move(path)), lock_(path_ + "/lock", O_RDWR | O_CREAT) {
   if (::flock(lock_.descriptor(), LOCK_EX | LOCK_NB) == 0) return;
   check(errno != EWOULDBLOCK, "another program is training in the run folder '{}'", path_);
   fail("cannot lock the run folder '{}': {}", path_, std::strerror(errno));
 }
 
-void RunFolder::check_absent(const Config& config) {
+void RunFolder::check_absent(const std::string& path) {
   std::error_code ignored;
-  check(config.run.folder.empty() || !fs::exists(config.run.folder, ignored) || has_no_run(config.run.folder),
-        "the run folder '{}' exists already: choose another --run, or continue it with --resume",
-        config.run.folder);
+  check(path.empty() || !fs::exists(path, ignored) || has_no_run(path),
+        "the run folder '{}' exists already: choose another --run, or continue it with --resume", path);
 }
 
-RunFolder RunFolder::create(const Config& config) {
-  if (!config.run.folder.empty()) {
-    const fs::path path = fs::path(config.run.folder).lexically_normal();
-    make_folders(path.has_filename() ? path.parent_path() : path.parent_path().parent_path());
-    check_absent(config);
-    make_folder(config.run.folder);  // if it is there, it is locked before anything is written to it
-    RunFolder folder(config.run.folder);
-    check_absent(config);  // somebody else may have begun there meanwhile
+RunFolder RunFolder::create(const std::string& path, const std::string& name) {
+  if (!path.empty()) {
+    const fs::path normal = fs::path(path).lexically_normal();
+    make_folders(normal.has_filename() ? normal.parent_path() : normal.parent_path().parent_path());
+    check_absent(path);
+    make_folder(path);  // if it is there, it is locked before anything is written to it
+    RunFolder folder(path);
+    check_absent(path);  // somebody else may have begun there meanwhile
     return folder;
   }
-  const std::string prefix = name_prefix(config);
-  make_folders(fs::path(prefix).parent_path());
+  make_folders("runs");
   for (int number = 1;; ++number)
-    if (const std::string path = prefix + std::to_string(number); make_folder(path)) return RunFolder(path);
+    if (const std::string free = formatted("runs/{}-{}", name, number); make_folder(free))
+      return RunFolder(free);
 }
 
 RunFolder RunFolder::open(const std::string& path) {

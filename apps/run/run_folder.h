@@ -10,7 +10,6 @@
 #include <variant>
 #include <vector>
 
-#include "la/config.h"
 #include "tensor/io/files.h"
 
 namespace la {
@@ -19,15 +18,17 @@ namespace la {
 using MetricValue = std::variant<int64_t, double, std::string>;
 using Metrics = std::vector<std::pair<std::string, MetricValue>>;
 
+/// <data>-<network>, from the last folder of the data's path.
+std::string run_name(const std::string& data, const std::string& network);
+
 class RunFolder {
  public:
-  /// Makes a new folder: config.run.folder, or if that is empty runs/<data>-<network>-<number> with the first
-  /// number that is free. Two programs that start at once get different ones. Throws an Error if
-  /// config.run.folder exists already.
-  static RunFolder create(const Config& config);
-  /// An Error if config.run.folder is the name of something that exists; a folder without a run may, which is empty,
-  /// or was left behind before the run had a configuration.
-  static void check_absent(const Config& config);
+  /// Makes a new folder, `path`, or if that is empty runs/<name>-<number> with the first number that is free. Two
+  /// programs that start at once get different ones. Throws an Error if `path` exists already.
+  static RunFolder create(const std::string& path, const std::string& name);
+  /// An Error if `path` is the name of something that exists; a folder without a run may, which is empty, or was left
+  /// behind before the run had a configuration.
+  static void check_absent(const std::string& path);
   /// Opens the folder of an earlier run; an Error if it is not there or another program trains in it.
   static RunFolder open(const std::string& path);
 
