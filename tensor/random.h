@@ -22,6 +22,7 @@ enum class RandomStream : uint32_t {
   test,
   low_shot,
   split,
+  regions,
 };
 
 /// Names one random sequence: `index` is, for example, a picture, a step or a parameter's number.

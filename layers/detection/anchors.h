@@ -8,6 +8,9 @@
 
 namespace la {
 
+/// The width of a box whose x2 is its last pixel is x2 - x1 + 1; see NmsOptions.
+constexpr float last_pixel_extent = 1.0f;
+
 struct AnchorOptions {
   int stride = 16;                        // pixels of the picture in one of the feature map
   std::vector<float> scales{8, 16, 32};   // sides, in strides

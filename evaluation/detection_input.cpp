@@ -1,0 +1,79 @@
+#include "evaluation/detection_input.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "tensor/error.h"
+
+namespace la {
+namespace {
+
+float scale_of(const Picture& picture, const DetectorView& view) {
+  const int shorter = std::min(picture.height, picture.width),
+            longer = std::max(picture.height, picture.width);
+  const auto scale = static_cast<float>(view.short_side) / static_cast<float>(shorter);
+  const bool too_long = std::round(scale * static_cast<float>(longer)) > static_cast<float>(view.long_side);
+  return too_long ? static_cast<float>(view.long_side) / static_cast<float>(longer) : scale;
+}
+
+int scaled(int extent, float scale) {
+  return std::max(1, static_cast<int>(std::lround(scale * static_cast<float>(extent))));
+}
+
+int64_t padded(int64_t extent, const BackboneLayout& layout) {
+  const int64_t unit = 2 * int64_t{layout.stride};
+  return (extent + 2 * int64_t{layout.border} + unit - 1) / unit * unit;
+}
+
+bool is_to_be_found(const Object& object) { return !object.difficult && !object.crowd; }
+
+}  // namespace
+
+DetectorInput make_detector_input(const Picture& picture, const DetectorView& view,
+                                  const BackboneLayout& layout, bool flip) {
+  DetectorInput input{.scale = scale_of(picture, view)};
+  const int height = scaled(picture.height, input.scale), width = scaled(picture.width, input.scale);
+  input.height = height;
+  input.width = width;
+  const auto plane = static_cast<size_t>(height) * static_cast<size_t>(width);
+  const auto channels = static_cast<size_t>(picture.channels);
+  std::vector<float> planes(channels * plane);
+  const Crop whole{0, 0, static_cast<float>(picture.width), static_cast<float>(picture.height)};
+  resize_crop(picture, whole, height, width, flip, planes.data());
+
+  input.pixels =
+      Tensor::zeros({1, padded(height, layout), padded(width, layout), static_cast<int64_t>(channels)});
+  const int64_t row = input.pixels.size(2) * picture.channels;
+  float* const first = input.pixels.data<float>() + layout.border * (row + picture.channels);
+  for (size_t c = 0; c < channels; ++c) {
+    const float mean = view.format.mean[c], factor = 1 / view.format.stddev[c];
+    const float* from = planes.data() + c * plane;
+    for (int y = 0; y < height; ++y) {
+      float* to = first + y * row + static_cast<int64_t>(c);
+      for (int x = 0; x < width; ++x, ++from, to += channels) *to = (*from - mean) * factor;
+    }
+  }
+  return input;
+}
+
+bool has_objects(const AnnotatedPicture& picture) {
+  return std::any_of(picture.objects.begin(), picture.objects.end(), is_to_be_found);
+}
+
+ObjectBoxes objects_in(const AnnotatedPicture& picture, const DetectorInput& input, bool flip) {
+  ObjectBoxes result;
+  std::vector<float> boxes;
+  const auto last = static_cast<float>(picture.width - 1);
+  for (const Object& object : picture.objects) {
+    if (!is_to_be_found(object)) continue;
+    const float x1 = object.box.left, x2 = object.box.right - 1;
+    const float left = flip ? last - x2 : x1, right = flip ? last - x1 : x2;
+    for (const float edge : {left, object.box.top, right, object.box.bottom - 1})
+      boxes.push_back(edge * input.scale);
+    result.labels.push_back(object.category);
+  }
+  result.boxes = Tensor::from(boxes, {static_cast<int64_t>(result.labels.size()), 4});
+  return result;
+}
+
+}  // namespace la

@@ -1,0 +1,294 @@
+// Detectors: networks in two parts, what a detector learns from a picture, and how it sees one.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <set>
+
+#include "autograd/functions.h"
+#include "evaluation/detection_input.h"
+#include "layers/detection/losses.h"
+#include "layers/networks.h"
+#include "tensor/ops.h"
+#include "tests/op_case.h"
+#include "tests/own_picture.h"
+
+using namespace la;
+
+namespace {
+
+std::unique_ptr<Module> network_without_head(const std::string& name, int64_t size, int last_stride = 2) {
+  auto network = make_network(
+      {.name = name, .image_size = size, .dim = 0, .head = HeadKind::none, .last_stride = last_stride});
+  network->initialize(7);
+  network->set_training(false);
+  return network;
+}
+
+Backbone& backbone(Module& network) { return dynamic_cast<Backbone&>(network); }
+
+double largest_difference(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  const auto x = a.to_vector<float>(), y = b.to_vector<float>();
+  double largest = 0;
+  for (size_t i = 0; i < x.size(); ++i)
+    largest = std::max(largest, std::abs(static_cast<double>(x[i]) - y[i]));
+  return largest;
+}
+
+/// The first of them, and again from the first where they are too few.
+std::vector<int32_t> choose_first(const std::vector<int32_t>& from, int64_t count) {
+  std::vector<int32_t> chosen;
+  for (size_t i = 0; static_cast<int64_t>(i) < count; ++i) chosen.push_back(from[i % from.size()]);
+  return chosen;
+}
+
+using PlainBox = std::array<double, 4>;
+
+std::vector<PlainBox> plain(const Tensor& boxes) {
+  const auto values = boxes.to_vector<float>();
+  std::vector<PlainBox> result(values.size() / 4);
+  for (size_t i = 0; i < values.size(); ++i) result[i / 4][i % 4] = values[i];
+  return result;
+}
+
+/// Of boxes whose x2 and y2 are their last pixels, by counting in one axis after the other.
+double overlap(const PlainBox& a, const PlainBox& b) {
+  const auto common = [&](size_t axis) {
+    return std::max(0.0, std::min(a[axis + 2], b[axis + 2]) + 1 - std::max(a[axis], b[axis]));
+  };
+  const auto area = [](const PlainBox& x) { return (x[2] - x[0] + 1) * (x[3] - x[1] + 1); };
+  const double both = common(0) * common(1);
+  return both / (area(a) + area(b) - both);
+}
+
+/// Boxes with corners on whole pixels in a picture of 100 x 80, so that overlaps are exact enough in f32 not to change
+/// sides at a threshold.
+Tensor random_boxes(int64_t count, uint64_t seed) {
+  RandomGenerator random({seed, RandomStream::test, 5});
+  std::vector<float> boxes;
+  for (int64_t i = 0; i < count; ++i) {
+    const auto x = random.below(80), y = random.below(60);
+    for (uint32_t corner : {x, y, x + 4 + random.below(16), y + 4 + random.below(16)})
+      boxes.push_back(static_cast<float>(corner));
+  }
+  return Tensor::from(boxes, {count, 4});
+}
+
+}  // namespace
+
+TEST_CASE("a network in two parts is the whole network" * doctest::test_suite("networks")) {
+  for (const std::string& name : network_names()) {
+    if (name.find("101") != name.npos) continue;  // as those of 50 layers
+    CAPTURE(name);
+    const bool alexnet = name.find("alexnet") != name.npos, vgg = name.starts_with("vgg");
+    const int64_t size = alexnet ? 127 : vgg ? 64 : 48;
+    const auto network = network_without_head(name, size);
+    const NoGrad no_grad;
+    const Variable x(ops::random_normal({2, size, size, 3}, {.seed = 1}));
+    Variable map = backbone(*network).map(x);
+    const BackboneLayout layout = backbone(*network).layout();
+    CHECK(map.shape()[3] == layout.map_channels);
+    if (layout.pools) map = max_pool2d(map, {.kernel = alexnet ? 3 : 2, .stride = 2});
+    if (layout.pools) CHECK(map.shape()[1] == layout.size);
+    const Variable features = backbone(*network).region_features(map);
+    CHECK(features.shape() == Shape{2, layout.features});
+    CHECK(largest_difference(features.value(), (*network)(x).value()) == 0.0);
+  }
+}
+
+TEST_CASE("the last stage of a ResNet keeps the size of what it sees, if asked for") {
+  for (const char* name : {"resnet18", "preact-resnet18", "original-resnet18", "resnet20-wide"}) {
+    CAPTURE(name);
+    const auto network = network_without_head(name, 48, 1);
+    Shape seen{};
+    for (const auto& [stage, module] : network->stages())
+      module->observe([&seen](const Variable& y) { seen = y.shape(); });
+    const NoGrad no_grad;
+    backbone(*network).region_features(
+        Variable(ops::random_normal({3, 7, 7, backbone(*network).layout().map_channels}, {})));
+    CHECK(seen[1] == 7);
+    CHECK(seen[2] == 7);
+  }
+}
+
+TEST_CASE("a pixel of the map shows what its place says" * doctest::test_suite("networks")) {
+  // The squared gradient of one of its pixels lies around the middle of its share of the picture, behind the border: of
+  // networks without shortcuts, which have one. A quarter of a share is more than chance moves it, and much less than a
+  // wrong border would.
+  for (const char* name : {"alexnet", "original-alexnet", "vgg16"}) {
+    CAPTURE(name);
+    const int64_t size = std::string(name) == "vgg16" ? 224 : 227;
+    const auto network = network_without_head(name, size);
+    const BackboneLayout layout = backbone(*network).layout();
+    const Variable x(ops::random_normal({1, size, size, 3}, {.seed = 2}), true);
+    const Variable map = backbone(*network).map(x);
+    constexpr int64_t pixel = 6;
+    backward(sum(slice(slice(map, 1, pixel, pixel + 1), 2, pixel, pixel + 1)));
+    const auto gradient = x.grad().to_vector<float>();
+    double all = 0, columns = 0;
+    for (size_t i = 0; i < gradient.size(); ++i) {
+      const double square = static_cast<double>(gradient[i]) * gradient[i];
+      all += square;
+      columns += square * static_cast<double>(static_cast<int64_t>(i) / 3 % size);
+    }
+    const double place = layout.border + layout.stride * (pixel + 0.5) - 0.5;
+    CHECK(std::abs(columns / all - place) < layout.stride / 4.0);
+  }
+}
+
+TEST_CASE("a frozen backbone gives its weights no gradient, but batch norm its own") {
+  Detector detector({.network = {.name = "resnet8-wide", .image_size = 32}, .categories = 2});
+  detector.initialize(1);
+  detector.freeze(false);
+  std::set<std::string> constant;
+  for (const auto& p : detector.parameters())
+    if (!p.variable->requires_grad()) constant.insert(p.name);
+  CHECK(constant == std::set<std::string>{"network.conv1.weight", "network.layer1.0.conv1.weight",
+                                          "network.layer1.0.conv2.weight"});
+  const Variable map = detector(Variable(ops::random_normal({1, 32, 32, 3}, {.seed = 3})));
+  backward(sum(map));
+  for (const auto& p : detector.parameters()) {
+    if (p.name == "network.bn1.weight") CHECK(p.variable->grad().defined());
+    if (constant.contains(p.name)) CHECK(!p.variable->requires_grad());
+  }
+}
+
+TEST_CASE("targets of anchors and regions are those of plain loops") {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    CAPTURE(seed);
+    const Tensor anchors = random_boxes(400, 100 + seed);
+    const ObjectBoxes objects{random_boxes(3, 200 + seed), {4, 0, 2}};
+    const auto boxes = plain(anchors), found = plain(objects.boxes);
+    constexpr int64_t height = 70, width = 90;
+    const AnchorSampling sampling{.count = 40, .positive_overlap = 0.6f};
+
+    std::vector<int32_t> positive, negative;
+    const auto inside = [](const PlainBox& b) { return b[2] < width && b[3] < height; };
+    for (int32_t a = 0; a < 400; ++a) {
+      const PlainBox& box = boxes[static_cast<size_t>(a)];
+      if (!inside(box)) continue;
+      bool is_best = false, is_near = false, is_far = true;
+      for (const PlainBox& object : found) {
+        const double own = overlap(box, object);
+        bool best = own > 0;
+        for (const PlainBox& other : boxes) best = best && (!inside(other) || overlap(other, object) <= own);
+        is_best = is_best || best;
+        is_near = is_near || own >= 0.6;
+        is_far = is_far && own < 0.3;
+      }
+      if (is_best || is_near)
+        positive.push_back(a);
+      else if (is_far)
+        negative.push_back(a);
+    }
+    REQUIRE(!positive.empty());
+    if (positive.size() > 20) positive.resize(20);
+    negative.resize(40 - positive.size());
+    const AnchorTargets targets = anchor_targets(anchors, objects, height, width, sampling, choose_first);
+    std::vector<int32_t> expected = positive;
+    expected.insert(expected.end(), negative.begin(), negative.end());
+    CHECK(targets.anchors == expected);
+    CHECK(std::count(targets.labels.begin(), targets.labels.end(), 1) ==
+          static_cast<int64_t>(positive.size()));
+    REQUIRE(targets.objects.size() == positive.size());
+    for (size_t i = 0; i < positive.size(); ++i)
+      for (const PlainBox& object : found)
+        CHECK(
+            overlap(boxes[static_cast<size_t>(positive[i])], object) <=
+            overlap(boxes[static_cast<size_t>(positive[i])], found[static_cast<size_t>(targets.objects[i])]));
+  }
+}
+
+TEST_CASE("regions are as many as asked for, whatever there is") {
+  const ObjectBoxes objects{Tensor::from(std::vector<float>{10, 10, 29, 29}, {1, 4}), {3}};
+  const std::vector<float> on{10, 10, 29, 29}, half{10, 10, 29, 19}, off{50, 50, 59, 59};
+  const auto targets_of = [&](const std::vector<std::vector<float>>& boxes) {
+    std::vector<float> all;
+    for (const auto& box : boxes) all.insert(all.end(), box.begin(), box.end());
+    return region_targets(Tensor::from(all, {static_cast<int64_t>(boxes.size()), 4}), objects, {.count = 8},
+                          choose_first);
+  };
+  const RegionTargets both = targets_of({off, on, half, on, off});  // half of a box overlaps by 0.5 exactly
+  CHECK(both.proposals == std::vector<int32_t>{1, 2, 0, 4, 0, 4, 0, 4});
+  CHECK(both.objects == std::vector<int32_t>{0, 0});
+  const RegionTargets foreground = targets_of({on, half, on});
+  CHECK(foreground.proposals == std::vector<int32_t>{0, 1, 2, 0, 1, 2, 0, 1});
+  CHECK(foreground.objects.size() == 8);
+  const RegionTargets background = targets_of({off, off});
+  CHECK(background.proposals == std::vector<int32_t>{0, 1, 0, 1, 0, 1, 0, 1});
+  CHECK(background.objects.empty());
+}
+
+TEST_CASE("chance chooses each equally often, and twice only where it must") {
+  RandomGenerator random({1, RandomStream::test, 0});
+  const Choose choose = choose_randomly(random);
+  std::vector<int32_t> from(10);
+  std::iota(from.begin(), from.end(), 5);
+  std::map<int32_t, int> times;
+  constexpr int draws = 3000;
+  for (int i = 0; i < draws; ++i) {
+    const auto chosen = choose(from, 4);
+    CHECK(std::set<int32_t>(chosen.begin(), chosen.end()).size() == 4);
+    for (int32_t c : chosen) ++times[c];
+  }
+  CHECK(times.size() == 10);
+  // Each is in a draw with probability 0.4: five standard deviations.
+  for (const auto& [number, count] : times)
+    CHECK(std::abs(count - 0.4 * draws) < 5 * std::sqrt(0.24 * draws));
+  const auto more = choose({1, 2}, 50);
+  CHECK(more.size() == 50);
+  CHECK(std::set<int32_t>(more.begin(), more.end()) == std::set<int32_t>{1, 2});
+}
+
+TEST_CASE("a detector sees a picture whole, in the size that was asked for") {
+  const BackboneLayout plain_layout{.stride = 16}, with_border{.stride = 16, .border = 9};
+  const OwnPicture wide(375, 500, 3, 1), long_one(100, 1000, 3, 2);
+  DetectorView view;
+  view.format.mean = {0.5f, 0.25f, 0.0f};
+  view.format.stddev = {0.5f, 0.25f, 1.0f};
+  const DetectorInput input = make_detector_input(wide.picture, view, plain_layout);
+  CHECK(input.height == 600);
+  CHECK(input.width == 800);
+  CHECK(input.scale == 1.6f);
+  CHECK(input.pixels.shape() == Shape{1, 608, 800, 3});
+  const DetectorInput narrow = make_detector_input(long_one.picture, view, with_border);
+  CHECK(narrow.height == 100);  // longer side at most 1000
+  CHECK(narrow.pixels.shape() == Shape{1, 128, 1024, 3});
+
+  // Whole pixels are as they were, behind the border; the mirror image has them from the other side.
+  view.short_side = 100;
+  for (const bool flip : {false, true}) {
+    const DetectorInput same = make_detector_input(long_one.picture, view, with_border, flip);
+    const auto* const pixels = same.pixels.data<float>();
+    const auto at = [&](int64_t y, int64_t x, int64_t c) { return pixels[(y * 1024 + x) * 3 + c]; };
+    CHECK(at(8, 500, 0) == 0.0f);
+    CHECK(at(20, 8, 1) == 0.0f);
+    CHECK(at(9 + 100, 500, 2) == 0.0f);
+    for (const auto& [y, x] : {std::pair{0, 0}, {99, 999}, {40, 123}})
+      for (int c = 0; c < 3; ++c) {
+        const float value =
+            static_cast<float>(long_one.pixels[static_cast<size_t>((y * 1000 + x) * 3 + c)]) / 255;
+        const float expected =
+            (value - view.format.mean[static_cast<size_t>(c)]) / view.format.stddev[static_cast<size_t>(c)];
+        CHECK(at(9 + y, 9 + (flip ? 999 - x : x), c) == doctest::Approx(expected).epsilon(1e-5));
+      }
+  }
+}
+
+TEST_CASE("objects lie in the input where they lie in the picture") {
+  AnnotatedPicture picture{.name = "a", .file = "a.png", .width = 100, .height = 50};
+  picture.objects = {{.box = {10, 5, 30, 25}, .category = 3},
+                     {.box = {0, 0, 9, 9}, .category = 1, .difficult = true},
+                     {.box = {50, 20, 100, 50}, .category = 0}};
+  DetectorInput input;
+  input.scale = 2;
+  const ObjectBoxes objects = objects_in(picture, input);
+  CHECK(objects.labels == std::vector<int32_t>{3, 0});
+  // Pixels 10 to 29, each two pixels wide: as the original scales them, the last one is not.
+  CHECK(objects.boxes.to_vector<float>() == std::vector<float>{20, 10, 58, 48, 100, 40, 198, 98});
+  const ObjectBoxes mirrored = objects_in(picture, input, true);
+  CHECK(mirrored.boxes.to_vector<float>() == std::vector<float>{140, 10, 178, 48, 0, 40, 98, 98});
+}
