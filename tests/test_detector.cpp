@@ -8,10 +8,14 @@
 #include <set>
 
 #include "autograd/functions.h"
+#include "autograd/sgd.h"
 #include "evaluation/detection_input.h"
 #include "layers/detection/losses.h"
 #include "layers/networks.h"
+#include "layers/state_dict.h"
+#include "tensor/io/safetensors.h"
 #include "tensor/ops.h"
+#include "tests/fixture_numbers.h"
 #include "tests/op_case.h"
 #include "tests/own_picture.h"
 
@@ -77,7 +81,109 @@ Tensor random_boxes(int64_t count, uint64_t seed) {
   return Tensor::from(boxes, {count, 4});
 }
 
+/// What PyTorch computed in double precision; the tolerance is eight times the error of its f32, which is relative to the
+/// value plus a hundredth of the largest.
+void check_equal(const SafetensorsFile& fixture, const std::string& name, const std::vector<float>& got) {
+  CAPTURE(name);
+  const auto expected = fixture.at(name).to_vector<float>();
+  const double error = std::stod(fixture.metadata.at("error." + name));
+  REQUIRE(got.size() == expected.size());
+  double largest = 0;
+  for (const float value : expected) largest = std::max<double>(largest, std::abs(value));
+  for (size_t i = 0; i < got.size(); ++i) {
+    CAPTURE(i);
+    CHECK(std::abs(got[i] - expected[i]) <= 8 * error * (std::abs(expected[i]) + largest / 100));
+  }
+}
+
+/// The fixture's detector, with its first parameters.
+std::unique_ptr<Detector> detector_of(const SafetensorsFile& fixture, Device device) {
+  auto detector =
+      std::make_unique<Detector>(DetectorOptions{.network = {.name = "resnet8-wide", .image_size = 64},
+                                                 .categories = 3,
+                                                 .rpn_channels = 32,
+                                                 .anchor_scales = {4, 8}});
+  const std::vector<std::string> names = words_of(fixture.metadata.at("parameters"));
+  const auto parameters = detector->parameters();
+  REQUIRE(parameters.size() == names.size());
+  for (const Module::Parameter& p : parameters) {
+    const auto number = static_cast<uint64_t>(std::find(names.begin(), names.end(), p.name) - names.begin());
+    REQUIRE(number < names.size());
+    const Shape shape = to_torch_layout(p, p.variable->value()).shape();
+    const Tensor values = p.name.starts_with("network.")
+                              ? values_of(p.name, number, shape)
+                              : ops::scale(Tensor::from(numbers_of(number, shape.numel()), shape), 0.05f);
+    load_tensor({{p.name, values}}, p.name, p, p.variable->value());
+  }
+  detector->set_initialized();
+  detector->to(device);
+  detector->freeze(false);
+  return detector;
+}
+
+ObjectBoxes objects_of(const SafetensorsFile& fixture, size_t picture) {
+  const auto rows = fixture.at(formatted("objects.{}", picture)).to_vector<int32_t>();
+  ObjectBoxes objects;
+  std::vector<float> boxes;
+  for (size_t i = 0; i < rows.size(); ++i)
+    i % 5 == 4 ? objects.labels.push_back(rows[i] - 1) : boxes.push_back(static_cast<float>(rows[i]));
+  objects.boxes = Tensor::from(boxes, {static_cast<int64_t>(objects.labels.size()), 4});
+  return objects;
+}
+
+std::vector<Tensor> values_of(const std::vector<Module::Parameter>& parameters) {
+  std::vector<Tensor> values;
+  for (const auto& p : parameters) values.push_back(ops::copy(p.variable->value()));
+  return values;
+}
+
+void check_ten_steps(const SafetensorsFile& fixture, Device device) {
+  constexpr int64_t height = 64, width = 96, steps = 10;
+  const auto detector = detector_of(fixture, device);
+  const std::vector<std::string> names = words_of(fixture.metadata.at("parameters"));
+  const auto all = detector->parameters();
+  const auto in_order = [&](const auto& norm) {  // of the fixture's names
+    std::vector<float> numbers(names.size());
+    for (size_t i = 0; i < all.size(); ++i)
+      numbers[static_cast<size_t>(std::find(names.begin(), names.end(), all[i].name) - names.begin())] =
+          static_cast<float>(norm(i));
+    return numbers;
+  };
+  auto learnt = all;
+  std::erase_if(learnt, [](const auto& p) { return !p.variable->requires_grad(); });
+  Sgd sgd(learnt, {.momentum = 0.9f, .weight_decay = 1e-4f});
+  sgd.set_learning_rate(std::stof(fixture.metadata.at("rate")));
+  const std::vector<Tensor> before = values_of(all);
+  std::vector<float> losses;
+  for (size_t step = 0; step < steps; ++step) {
+    const size_t picture = step % 3;
+    const Shape shape{1, height, width, 3};
+    const Tensor pixels = Tensor::from(numbers_of(10001 + picture, shape.numel()), shape, device);
+    const DetectionLosses l =
+        detection_losses(*detector, pixels, height, width, objects_of(fixture, picture),
+                         {.proposals = {.most = 50}, .regions = {.count = 32}}, choose_first);
+    for (const Variable& loss : {l.anchor_class, l.anchor_box, l.region_class, l.region_box})
+      losses.push_back(loss.value().item());
+    backward(l.sum());
+    if (step == 0)
+      check_equal(fixture, "gradient_norms", in_order([&](size_t i) {
+                    return all[i].variable->requires_grad() ? norm_of(all[i].variable->grad()) : 0.0;
+                  }));
+    sgd.step();
+  }
+  check_equal(fixture, "losses", losses);
+  check_equal(fixture, "norms", in_order([&](size_t i) { return norm_of(all[i].variable->value()); }));
+  check_equal(fixture, "changes", in_order([&](size_t i) {
+                return norm_of(ops::subtract(all[i].variable->value(), before[i]));
+              }));
+}
+
 }  // namespace
+
+TEST_CASE("ten steps of training a detector are those of PyTorch" * doctest::test_suite("training")) {
+  const SafetensorsFile fixture = read_safetensors("tests/fixtures/detector.safetensors");
+  for (const Device device : available_devices()) check_ten_steps(fixture, device);
+}
 
 TEST_CASE("a network in two parts is the whole network" * doctest::test_suite("networks")) {
   for (const std::string& name : network_names()) {
