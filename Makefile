@@ -112,6 +112,7 @@ endif
 EMULATED := $(call object,$(EMULATED_SOURCES)) $(KERNELS:%.cu=$(BUILD)/%.host.o)
 PROGRAMS := $(APP_MAINS:apps/%.cpp=$(BIN)/%)
 BENCHES := $(BENCH_MAINS:bench/%.cpp=$(BUILD)/%)
+DETECTION_WORLD := $(BUILD)/make_detection_world
 TESTS := $(BUILD)/run_tests
 FUZZ := $(BUILD)/fuzz
 PYTHON ?= python3
@@ -138,6 +139,8 @@ $(PROGRAMS): $(BIN)/%: $(BUILD)/apps/%.o $(call object,$(APP_SHARED)) $(DEVICE) 
 	$(link)
 $(BUILD)/bench_tour: $(call object,docs/nearest_steps.cpp)
 $(BENCHES): $(BUILD)/%: $(BUILD)/bench/%.o $(call object,$(APP_SHARED) $(OP_CASES)) $(DEVICE) $(LIB)
+	$(link)
+$(DETECTION_WORLD): $(call object,bench/make_detection_world.cpp tests/detection_world.cpp tests/picture_files.cpp $(APP_SHARED)) $(DEVICE) $(LIB)
 	$(link)
 $(TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(DEVICE) $(LIB)
 	$(link)
