@@ -9,7 +9,7 @@ last pixel: x1, y1, x2, y2.
 
 Inputs, none of which is in the file but the objects: picture i is numbers_of(10001 + i) as [1, 64, 96, 3]; parameter p of the
 metadata's list "parameters" begins as numbers_of(p), scaled as tests/test_networks.cpp does for "network.*", and by 0.05 for
-the others. The three pictures are used in turn. The rate is 0.01, at which ten steps lower the loss by a third.
+the others. The three pictures are used in turn. The rate is 0.01, at which ten steps change losses by a third and more.
 
 The file: "objects.<i>" [count, 5], boxes and classes (1 to 3) of picture i; "losses" [steps, 4]: cross-entropy and boxes of the
 proposal network, cross-entropy and boxes of the regions; "anchors" [steps, 2] and "regions" [steps, 2], how many of the chosen
@@ -18,9 +18,9 @@ them, and "gradient_norms" of the first step; of the first step too "proposals" 
 "region_labels" [regions]. Results are computed in double precision; "error.<name>" in the metadata is how far the worst of nine
 runs in f32 is from that, relative to the value plus a hundredth of the largest.
 
-The objects are drawn with a seed at which no decision is near a tie: in all ten steps the runs in f32 choose what double
-precision chooses, and each step has foreground and background among its proposals. The program checks both, and that the
-decisions keep the distances of LEAST_MARGINS.
+The objects are drawn with the seed of the first 440 at which decisions stay farthest from a tie: in all ten steps the runs in
+f32 choose what double precision chooses, and each step has foreground and background among its regions. The program checks
+both, and that decisions keep the distances of LEAST_MARGINS.
 """
 import os
 
@@ -86,8 +86,10 @@ def decode(boxes, codes):
 # ---- Decisions ---------------------------------------------------------------------------------------------------------
 
 
-# How far the nearest decision has to be from falling out differently; in f32 scores are off by 1e-7, boxes by 1e-5 pixels.
-LEAST_MARGINS = {"anchor": 1e-6, "score": 1e-6, "suppression": 5e-5, "region": 1e-4, "sample": 1e-4}
+# How far the nearest decision has to be from falling out differently: overlaps, scores, and samples in pixels of the map. In
+# f32 scores are off by 1e-7 and boxes by 1e-5 pixels; after ten steps up to 2e-6 and 2e-4, where a ReLU falls out differently,
+# but then scores lie farther apart: by 1.6e-6 in the first step, and by 2.8e-6 to 4.9e-6 in the last three.
+LEAST_MARGINS = {"anchor": 1e-4, "score": 1.5e-6, "suppression": 2e-4, "region": 5e-3, "sample": 5e-3}
 
 
 class Margins(dict):
