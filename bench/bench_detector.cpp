@@ -37,9 +37,10 @@ int main() try {
   Sgd sgd(learnt, {.momentum = 0.9f, .weight_decay = 1e-4f});
   sgd.set_learning_rate(1e-3f);
   const Tensor pixels = ops::random_normal({1, canvas_height, width, 3}, {.seed = 2});
-  const ObjectBoxes objects{
-      Tensor::from(std::vector<float>{50, 60, 300, 400, 350, 100, 700, 500, 20, 400, 200, 590, 500, 20, 620, 130}, {4, 4}),
-      {3, 7, 11, 14}};
+  const ObjectBoxes objects{Tensor::from(std::vector<float>{50, 60, 300, 400, 350, 100, 700, 500, 20, 400,
+                                                            200, 590, 500, 20, 620, 130},
+                                         {4, 4}),
+                            {3, 7, 11, 14}};
   RandomGenerator random({.seed = 3});
 
   std::vector<Times> times;
@@ -53,11 +54,12 @@ int main() try {
     if (step >= warm_up) times.push_back({middle - begin, now() - middle});
   }
   const auto median = [&](auto value) {
-    std::sort(times.begin(), times.end(), [&](const Times& a, const Times& b) { return value(a) < value(b); });
+    std::sort(times.begin(), times.end(),
+              [&](const Times& a, const Times& b) { return value(a) < value(b); });
     return 1e3 * value(times[times.size() / 2]);
   };
-  print("# forward {:.0f} ms, backward and update {:.0f} ms\n", median([](const Times& t) { return t.forward; }),
-        median([](const Times& t) { return t.backward; }));
+  print("# forward {:.0f} ms, backward and update {:.0f} ms\n",
+        median([](const Times& t) { return t.forward; }), median([](const Times& t) { return t.backward; }));
   print("detection step f32\t{:.3f}\n", median([](const Times& t) { return t.forward + t.backward; }));
 } catch (const la::Error& error) {
   la::print(stderr, "bench_detector: {}\n", error.what());
