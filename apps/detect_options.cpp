@@ -20,6 +20,8 @@ constexpr Option::OnResume free_on_resume = Option::OnResume::free;
 
 void add_detector_options(OptionTable& t, DetectOptions& o) {
   t.group("Detector");
+  t.add("init", o.checkpoint, "the network to be fine-tuned: the same as CHECKPOINT").on_resume =
+      free_on_resume;
   t.add("from-scratch", o.from_scratch,
         "begin with random weights, all of which are trained, as a baseline: of CHECKPOINT only the kind of "
         "network counts");
@@ -61,6 +63,8 @@ void add_finding_options(OptionTable& t, DetectOptions& o) {
       .stored = Option::Stored::no;
   t.add("out", o.out, "file for what --detect finds, a line of JSON for each picture; empty: standard output")
       .stored = Option::Stored::no;
+  t.add("drawn", o.drawn, "folder for the pictures of --detect with what was found, as PNG; empty: none")
+      .stored = Option::Stored::no;
   t.add("least-score", o.least_score, share, "of the objects that --detect writes, and that are drawn")
       .stored = Option::Stored::no;
 }
@@ -74,7 +78,7 @@ OptionTable detect_options(DetectOptions& o) {
                              "run's folder, or a checkpoint in "
                              "it");
   checkpoint.positional = true;
-  checkpoint.on_resume = free_on_resume;
+  checkpoint.stored = Option::Stored::no;
   t.add("evaluate", o.evaluate, "measure a detector on the test set").stored = Option::Stored::no;
   t.add("detect", o.detect, "find objects in this picture, or in those of this folder").stored =
       Option::Stored::no;

@@ -31,7 +31,7 @@ struct DetectOptions {
   // What --evaluate and --detect write.
   std::string results, out;
   float least_score = 0.5f;
-  bool draw = false, force = false;
+  std::string drawn;
   // The machine.
   std::string device = "auto";
   int threads = 0;

@@ -1,5 +1,6 @@
 #include "apps/detection_results.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -42,7 +43,56 @@ Json json_of(const DetectionMeasures& m, const DetectionData& data) {
           {"categories", categories}};
 }
 
+/// Whether one of the detections is of the object.
+bool is_found(const Object& object, const std::vector<Detection>& found) {
+  return std::any_of(found.begin(), found.end(), [&](const Detection& d) {
+    return d.category == object.category && intersection_over_union(d.box, object.box) > 0.5;
+  });
+}
+
+/// Pictures evenly spread over the data: what was found, and, dashed, what was missed.
+void write_sheet(const std::string& path, const TrainedDetector& detector,
+                 const std::vector<Detection>& detections, const DetectionData& data, float least_score) {
+  constexpr size_t most = 20;
+  const size_t all = data.pictures.size(), shown = std::min(all, most);
+  std::vector<DrawnPicture> drawn;
+  for (size_t i = 0; i < shown; ++i) {
+    const size_t number = i * all / shown;
+    const AnnotatedPicture& annotated = data.pictures[number];
+    std::vector<Detection> found;
+    for (const Detection& d : detections)
+      if (d.picture == static_cast<int64_t>(number) && d.score >= least_score) found.push_back(d);
+    DrawnPicture picture;
+    try {
+      picture.picture = read_picture(annotated.file, detector.decode_options());
+    } catch (const Error&) {
+      continue;  // it was told of before
+    }
+    picture.title = annotated.name;
+    picture.boxes = drawn_boxes(found, data.categories);
+    for (const Object& object : annotated.objects)
+      if (!object.difficult && !object.crowd && !is_found(object, found))
+        picture.boxes.push_back({.box = object.box,
+                                 .category = object.category,
+                                 .label = data.categories[static_cast<size_t>(object.category)],
+                                 .dashed = true});
+    drawn.push_back(std::move(picture));
+  }
+  if (!drawn.empty()) write_drawn_pictures(path, drawn);
+}
+
 }  // namespace
+
+std::vector<DrawnBox> drawn_boxes(const std::vector<Detection>& detections,
+                                  const std::vector<std::string>& categories) {
+  std::vector<DrawnBox> boxes;
+  for (const Detection& d : detections)
+    boxes.push_back({.box = d.box,
+                     .category = d.category,
+                     .label = formatted("{} {:.2f}", categories[static_cast<size_t>(d.category)], d.score)});
+  std::reverse(boxes.begin(), boxes.end());  // the best on top
+  return boxes;
+}
 
 DetectionMeasures measure(const std::vector<Detection>& detections, const DetectionData& data) {
   return {.eleven_points = voc_average_precision(detections, data, ApKind::eleven_points),
@@ -73,7 +123,8 @@ std::vector<std::string> describe(const DetectionMeasures& m, const DetectionDat
 
 void write_detection_results(const std::string& folder, const std::string& set,
                              const TrainedDetector& detector, const std::vector<Detection>& detections,
-                             const DetectionData& data, const DetectionMeasures& measures, float) {
+                             const DetectionData& data, const DetectionMeasures& measures,
+                             float least_score) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   check(!error, "cannot make the folder '{}': {}", folder, error.message());
@@ -87,6 +138,7 @@ void write_detection_results(const std::string& folder, const std::string& set,
     write_voc_results(folder, set, detections, data);
   else
     write_coco_results(folder + "/coco-results.json", detections, data);
+  write_sheet(folder + "/pictures.png", detector, detections, data, least_score);
 }
 
 }  // namespace la

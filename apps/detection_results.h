@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/drawn_picture.h"
 #include "evaluation/detect.h"
 
 namespace la {
@@ -19,6 +20,10 @@ DetectionMeasures measure(const std::vector<Detection>& detections, const Detect
 /// A line for each category, and those of the means, with what they were measured on.
 std::vector<std::string> describe(const DetectionMeasures& measures, const DetectionData& data,
                                   const std::string& name);
+
+/// With the names of their categories and their scores, from the least to the best.
+std::vector<DrawnBox> drawn_boxes(const std::vector<Detection>& detections,
+                                  const std::vector<std::string>& categories);
 
 /// Into a new or existing folder: results.json, the files that the official programs read, and pictures.png, a sheet of
 /// some of the pictures with what was found and what was missed.

@@ -1,5 +1,6 @@
 // la_detect: finds objects in pictures, with a detector made of a network that la_train has trained.
 // `la_detect --help` lists the options.
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -49,8 +50,8 @@ DetectionData open_test_set(const DetectOptions& options, const Lines& categorie
   return open_set(options.test_data.empty() ? options.data : options.test_data, options.test_set, categories);
 }
 
-/// A detector's file, or the newest one of a run's folder.
-SafetensorsFile read_detector(const std::string& path) {
+/// A file, or the newest one of a run's folder.
+SafetensorsFile read_checkpoint(const std::string& path) {
   std::error_code ignored;
   if (!fs::is_directory(path, ignored)) return read_safetensors(path);
   const auto warn = [](const std::string& line) { print(stderr, "warning: {}\n", line); };
@@ -77,12 +78,15 @@ class Report {
     since_ = now();
     const int64_t done = trainer.step();
     const auto left = static_cast<double>(training.steps - done);
-    if (progress_.due() || trainer.finished())
-      progress_.update(formatted(
+    if (progress_.due() || trainer.finished()) {
+      const std::string line = formatted(
           "step {}/{} loss {:.3f} (anchors {:.3f} + {:.3f}, regions {:.3f} + {:.3f}) lr {:.3g} {:.2f} "
-          "pictures/s, {} left",
+          "pictures/s, {} "
+          "left",
           done, training.steps, step.loss(), step.anchor_class, step.anchor_box, step.region_class,
-          step.region_box, trainer.learning_rate(), rate_.value(), duration_text(left / rate_.value())));
+          step.region_box, trainer.learning_rate(), rate_.value(), duration_text(left / rate_.value()));
+      trainer.finished() ? progress_.message(line) : progress_.update(line);
+    }
     if (done % steps_between_metrics == 0 || trainer.finished())
       folder_.append_metrics({{"time", utc_time()},
                               {"epoch", (done - 1) / trainer.steps_per_epoch()},
@@ -124,7 +128,7 @@ void evaluate(const TrainedDetector& detector, const DetectOptions& options, con
 
 int evaluate_only(const DetectOptions& options) {
   const TrainedDetector detector =
-      load_detector(read_detector(options.checkpoint), find_device(options.device));
+      load_detector(read_checkpoint(options.checkpoint), find_device(options.device));
   Progress progress(stderr);
   const auto say = [&](const Lines& lines) {
     for (const std::string& line : lines) print("{}\n", with_option_names(printable(line)));
@@ -133,20 +137,28 @@ int evaluate_only(const DetectOptions& options) {
   return 0;
 }
 
-/// A line for programs.
+/// Of so many decimals.
+double rounded(float x, double decimals) { return std::round(x * decimals) / decimals; }
+
+/// A line for programs: boxes are left, top, right and bottom edges, in hundredths of pixels.
 std::string line_of(const std::string& file, const Picture& picture, const std::vector<Detection>& found,
                     const Lines& categories) {
   Json objects = Json::array();
-  for (const Detection& d : found)
+  for (const Detection& d : found) {
+    Json box = Json::array();
+    for (const float edge : {d.box.left, d.box.top, d.box.right, d.box.bottom})
+      box.push_back(rounded(edge, 1e2));
     objects.push_back({{"category", categories[static_cast<size_t>(d.category)]},
-                       {"score", d.score},
-                       {"box", {d.box.left, d.box.top, d.box.right, d.box.bottom}}});
+                       {"score", rounded(d.score, 1e4)},
+                       {"box", box}});
+  }
   const Json line{{"file", file}, {"width", picture.width}, {"height", picture.height}, {"objects", objects}};
   return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 Lines files_to_search(const std::string& path) {
   std::error_code ignored;
+  check(fs::exists(path, ignored), "{}: there is no such file or folder", path);
   if (!fs::is_directory(path, ignored)) return {path};
   const PictureList list = list_pictures(path);
   check(list.size() > 0, "{}: has no pictures", path);
@@ -155,24 +167,40 @@ Lines files_to_search(const std::string& path) {
   return files;
 }
 
+/// Below --drawn as below --detect, with .png behind its name.
+std::string drawn_file(const DetectOptions& options, const std::string& file) {
+  std::error_code ignored;
+  const bool folder = fs::is_directory(options.detect, ignored);
+  const fs::path name =
+      folder ? fs::path(file).lexically_relative(options.detect) : fs::path(file).filename();
+  const fs::path path = fs::path(options.drawn) / (name.string() + ".png");
+  std::error_code error;
+  fs::create_directories(path.parent_path(), error);
+  check(!error, "cannot make the folder '{}': {}", path.parent_path().string(), error.message());
+  return path;
+}
+
 int detect(const DetectOptions& options) {
   if (!options.out.empty()) check_output(options.out);
   const TrainedDetector detector =
-      load_detector(read_detector(options.checkpoint), find_device(options.device));
+      load_detector(read_checkpoint(options.checkpoint), find_device(options.device));
   const Lines files = files_to_search(options.detect);
   FindOptions find = options.find;
   find.least_score = options.least_score;
   Progress progress(stderr);
   const ProgressCallback tell = progress.callback();
-  std::string all;
+  std::string all;  // so that a file is written whole, or not at all
   int64_t bad = 0;
   for (size_t i = 0; i < files.size(); ++i) {
     try {
       const Picture picture = read_picture(files[i], detector.decode_options());
-      const std::string line =
-          line_of(files[i], picture, find_objects(detector, picture, 0, find), detector.categories);
+      const std::vector<Detection> found = find_objects(detector, picture, 0, find);
+      const std::string line = line_of(files[i], picture, found, detector.categories);
       options.out.empty() ? print("{}", line) : void(all += line);
-    } catch (const BadPicture& error) {
+      if (!options.drawn.empty())
+        write_drawn_picture(drawn_file(options, files[i]),
+                            {picture, drawn_boxes(found, detector.categories)});
+    } catch (const Error& error) {
       progress.message(formatted("bad picture {}", error.what()));
       ++bad;
     }
@@ -191,12 +219,10 @@ void save(const DetectorTrainer& trainer, const TrainedDetector& detector, const
 /// The detector to be trained, as it begins.
 TrainedDetector new_detector(const DetectOptions& options, const DetectionData& data) {
   const std::string& path = options.checkpoint;
-  std::error_code ignored;
-  if (!fs::is_directory(path, ignored))
-    check(!is_detector(read_safetensors(path)),
-          "{}: holds a detector: --evaluate measures it, --detect FOLDER finds objects; training begins with "
-          "a network",
-          path);
+  check(!is_detector(read_checkpoint(path)),
+        "{}: holds a detector: --evaluate measures it, --detect FOLDER finds objects; training begins with a "
+        "network",
+        path);
   Model model = load_model(path, find_device(options.device));
   TrainedDetector detector =
       make_detector(model, options.detector, data.categories, options.from_scratch, options.training.seed);

@@ -2,9 +2,6 @@
 // which are damaged.
 #include <doctest/doctest.h>
 
-#include <sys/wait.h>
-
-#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -12,6 +9,7 @@
 #include "data/decode.h"
 #include "tensor/format.h"
 #include "tensor/io/npy.h"
+#include "tests/called_program.h"
 #include "tests/own_picture.h"
 #include "tests/picture_files.h"
 #include "tests/temporary_folder.h"
@@ -20,25 +18,6 @@ using namespace la;
 namespace fs = std::filesystem;
 
 namespace {
-
-struct Called {
-  int status;
-  std::string output;  // of both streams
-
-  bool says(const std::string& text) const { return output.find(text) != std::string::npos; }
-};
-
-/// Runs a program of this build on the CPU.
-Called call(const std::string& command) {
-  const char* folder = std::getenv("LA_PROGRAMS");
-  const std::string line = formatted("{}/{} 2>&1", folder != nullptr ? folder : ".", command);
-  FILE* pipe = popen(line.c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::string output;
-  for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) output.push_back(static_cast<char>(c));
-  const int status = pclose(pipe);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, output};
-}
 
 void make_file(const fs::path& path, const std::string& bytes) {
   fs::create_directories(path.parent_path());
