@@ -120,7 +120,7 @@ EMULATED_TESTS := $(BUILD)/run_tests_emulated
 PROBE_CUDNN := $(BUILD)/probe_cudnn
 CUDNN_GPUS := $(sort $(wildcard tests/cudnn/*.json))
 
-.PHONY: all libraries install debug programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-machine-code test-install test-barriers test-bundle test-sanitize campaign bundle check check-floors check-docs check-tidy check-deps format bench bench-tour ablations clean help
+.PHONY: all libraries install debug programs benches deps config test fuzz fuzz-by-coverage test-gpu test-cudnn test-machine-code test-install test-barriers test-bundle test-sanitize campaign bundle check check-floors check-docs check-tidy check-deps format bench bench-tour ablations detection clean help
 all: programs
 programs: $(PROGRAMS)
 benches: $(BENCHES)
@@ -386,6 +386,10 @@ bench-tour: $(BUILD)/bench_tour
 ablations: programs
 	@sh bench/ablations.sh > docs/ablations.md.new && mv docs/ablations.md.new docs/ablations.md
 
+# Whether what LA has learnt helps to find objects: ten minutes; what is there is not done again.
+detection: programs $(DETECTION_WORLD)
+	@BUILD=$(BUILD) sh bench/detection.sh
+
 clean:
 	rm -rf $(BUILD) $(PROGRAMS)
 
@@ -409,6 +413,7 @@ help:
 	@echo "make install        programs, library, headers into PREFIX (/usr/local), below DESTDIR if that is given; for any CPU"
 	@echo "                    with AVX2 and FMA, unless MARCH names one"
 	@echo "make debug          the programs for a debugger, in build/debug"
+	@echo "make detection      compare detectors on a small world: weights of LA, and random ones"
 	@echo "make bench          measure, beside PyTorch and faiss where they are installed"
 	@echo "make bench-tour     measure the steps of docs/fast.md; TURNS=20: the least time of so many"
 	@echo "make ablations      the authors' ablations in proportion, on Fashion-MNIST (about an hour): docs/ablations.md"

@@ -89,7 +89,7 @@ class Report {
     }
     if (done % steps_between_metrics == 0 || trainer.finished())
       folder_.append_metrics({{"time", utc_time()},
-                              {"epoch", (done - 1) / trainer.steps_per_epoch()},
+                              {"epoch", done / trainer.steps_per_epoch()},
                               {"step", done},
                               {"loss", step.loss()},
                               {"anchor_class_loss", step.anchor_class},

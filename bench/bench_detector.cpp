@@ -31,7 +31,7 @@ int main() try {
   options.network.name = "resnet50";
   Detector detector(options);
   initialize(detector, options.network, 1);
-  detector.freeze(false);
+  detector.fine_tune(false);
   auto learnt = detector.parameters();
   std::erase_if(learnt, [](const auto& p) { return !p.variable->requires_grad(); });
   Sgd sgd(learnt, {.momentum = 0.9f, .weight_decay = 1e-4f});

@@ -42,7 +42,7 @@ DetectorTrainer::DetectorTrainer(TrainedDetector& detector, const DetectionData&
                                  const DetectorTraining& training)
     : detector_(detector), data_(data), training_(training), used_(pictures_with_objects(data)) {
   detector.module->set_training(true);
-  detector.module->freeze(training.all_layers);
+  detector.module->fine_tune(training.all_layers);
   parameters_ = learnt_parameters(*detector.module);
   sgd_ = std::make_unique<Sgd>(parameters_, training.sgd);
   std::vector<TrainingTime> drops = training.drops;

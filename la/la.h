@@ -25,7 +25,8 @@
 #include "autograd/variable.h"
 
 // Layers and networks.
-#include "layers/detection/anchors.h"
+#include "layers/backbone.h"
+#include "layers/detection/losses.h"
 #include "layers/import.h"
 #include "layers/import_tensorflow.h"
 #include "layers/initializers.h"
@@ -47,10 +48,12 @@
 // How good what was learnt is.
 #include "evaluation/average_precision.h"
 #include "evaluation/density.h"
+#include "evaluation/detector_trainer.h"
 #include "evaluation/features.h"
 #include "evaluation/knn.h"
 #include "evaluation/pca.h"
 #include "evaluation/readout.h"
+#include "evaluation/stored_detector.h"
 
 // Local Aggregation.
 #include "la/checkpoint.h"

@@ -117,7 +117,7 @@ std::unique_ptr<Detector> detector_of(const SafetensorsFile& fixture, Device dev
   }
   detector->set_initialized();
   detector->to(device);
-  detector->freeze(false);
+  detector->fine_tune(false);
   return detector;
 }
 
@@ -185,6 +185,25 @@ TEST_CASE("ten steps of training a detector are those of PyTorch" * doctest::tes
   for (const Device device : available_devices()) check_ten_steps(fixture, device);
 }
 
+TEST_CASE("a detector computes in bf16 what it computes in f32" * doctest::test_suite("training")) {
+  const SafetensorsFile fixture = read_safetensors("tests/fixtures/detector.safetensors");
+  for (const Device device : available_devices()) {
+    const auto detector = detector_of(fixture, device);
+    const Shape shape{1, 64, 96, 3};
+    const Tensor pixels = Tensor::from(numbers_of(10001, shape.numel()), shape, device);
+    const auto losses = [&](DType dtype) {
+      return detection_losses(*detector, ops::cast(pixels, dtype), 64, 96, objects_of(fixture, 0),
+                              {.proposals = {.most = 50}, .regions = {.count = 32}}, choose_first);
+    };
+    const DetectionLosses exact = losses(DType::f32), rounded = losses(DType::bf16);
+    // The anchors that are chosen do not depend on what the network says; regions do. Eight layers round by 2^-9 each.
+    CHECK(rounded.anchor_class.value().item() ==
+          doctest::Approx(exact.anchor_class.value().item()).epsilon(8 * 0x1p-9));
+    CHECK(std::isfinite(rounded.sum().value().item()));
+    backward(rounded.sum());
+  }
+}
+
 TEST_CASE("a network in two parts is the whole network" * doctest::test_suite("networks")) {
   for (const std::string& name : network_names()) {
     if (name.find("101") != name.npos) continue;  // as those of 50 layers
@@ -248,7 +267,7 @@ TEST_CASE("a pixel of the map shows what its place says" * doctest::test_suite("
 TEST_CASE("a frozen backbone gives its weights no gradient, but batch norm its own") {
   Detector detector({.network = {.name = "resnet8-wide", .image_size = 32}, .categories = 2});
   detector.initialize(1);
-  detector.freeze(false);
+  detector.fine_tune(false);
   std::set<std::string> constant;
   for (const auto& p : detector.parameters())
     if (!p.variable->requires_grad()) constant.insert(p.name);

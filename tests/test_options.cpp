@@ -1,3 +1,4 @@
+#include "apps/detect_options.h"
 #include "apps/options/options.h"
 
 #include <doctest/doctest.h>
@@ -374,9 +375,16 @@ TEST_CASE("options: the presets that come with the program are accepted") {
     return;
   }
   for (const auto& entry : std::filesystem::recursive_directory_iterator("presets")) {
-    if (entry.path().extension() != ".toml" || entry.path().parent_path().filename() == "readout") continue;
+    const std::string folder = entry.path().parent_path().filename();
+    if (entry.path().extension() != ".toml" || folder == "readout") continue;
     CAPTURE(entry.path().string());
-    CHECK(usage_error({"--preset", entry.path()}) == "");
+    if (folder != "detection") {
+      CHECK(usage_error({"--preset", entry.path()}) == "");
+      continue;
+    }
+    DetectOptions options;
+    OptionTable table = detect_options(options);
+    CHECK_NOTHROW(table.set_from_file(entry.path()));
   }
 }
 

@@ -48,6 +48,7 @@ Detector::Detector(const DetectorOptions& o)
            static_cast<int64_t>(o.anchor_scales.size() * o.anchor_ratios.size())),
       score_(network_->layout().features, 1 + o.categories),
       box_(network_->layout().features, 4 * (1 + o.categories)) {
+  check(!o.anchor_scales.empty() && !o.anchor_ratios.empty(), "a detector without anchors: no scales, or no ratios");
   check(o.categories >= 1, "a detector of {} categories, expected at least 1", o.categories);
   add("network", *network_);
   add("rpn", rpn_);
@@ -72,12 +73,12 @@ RegionOutputs Detector::score_regions(const Variable& map, const Tensor& boxes) 
   return {score_(features), box_(features)};
 }
 
-void Detector::freeze(bool all_layers) {
+void Detector::fine_tune(bool all_layers) {
   for (const auto& [name, module] : network_->descendants())
     if (auto* const norm = dynamic_cast<BatchNorm2d*>(module)) norm->freeze_statistics();
   if (all_layers) return;
   const std::vector<std::string> frozen = network_->layout().frozen;
-  network_->Module::freeze([&](const Parameter& p) {
+  network_->freeze([&](const Parameter& p) {
     return p.role != Role::norm && std::any_of(frozen.begin(), frozen.end(), [&](const std::string& name) {
              return p.name.starts_with(name);
            });

@@ -48,12 +48,12 @@ class Detector : public Module {
   int64_t categories() const { return categories_; }
   /// Batch norm keeps its running statistics; `all_layers` says whether the layers that backbones keep in detectors
   /// are trained too, as where nothing was learnt before.
-  void freeze(bool all_layers);
+  void fine_tune(bool all_layers);
 
  private:
   std::unique_ptr<Backbone> network_;
   AnchorOptions anchor_options_;
-  int64_t categories_, anchors_per_pixel_;
+  int64_t categories_;
 
   struct ProposalNetwork : Module {
     ProposalNetwork(int64_t map_channels, int64_t channels, int64_t anchors);
