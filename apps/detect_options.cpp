@@ -14,7 +14,7 @@ constexpr ProgramInfo program = {"la_detect",
                                  "pictures (Faster R-CNN), measures how well it "
                                  "finds their objects, and finds those in others.",
                                  "file of options in TOML, or the name of one that comes with the programs, "
-                                 "such as detection/voc07-resnet50"};
+                                 "such as voc07-resnet50"};
 
 constexpr Option::OnResume free_on_resume = Option::OnResume::free;
 

@@ -23,7 +23,7 @@ detect() {
   run=$folder/$1-$2 seed=$2
   shift 2
   [ -e "$run/results-test/results.json" ] ||
-    go_on la_detect "$run" "$network" --preset detection/fashion-mnist --data "$world" --seed "$seed" "$@"
+    go_on la_detect "$run" "$network" --preset small-world --data "$world" --seed "$seed" "$@"
 }
 
 # measure KEY RUN: in percent.

@@ -48,7 +48,8 @@ Detector::Detector(const DetectorOptions& o)
            static_cast<int64_t>(o.anchor_scales.size() * o.anchor_ratios.size())),
       score_(network_->layout().features, 1 + o.categories),
       box_(network_->layout().features, 4 * (1 + o.categories)) {
-  check(!o.anchor_scales.empty() && !o.anchor_ratios.empty(), "a detector without anchors: no scales, or no ratios");
+  check(!o.anchor_scales.empty() && !o.anchor_ratios.empty(),
+        "a detector without anchors: no scales, or no ratios");
   check(o.categories >= 1, "a detector of {} categories, expected at least 1", o.categories);
   add("network", *network_);
   add("rpn", rpn_);
