@@ -65,7 +65,7 @@ void add_finding_options(OptionTable& t, DetectOptions& o) {
       .stored = Option::Stored::no;
   t.add("drawn", o.drawn, "folder for the pictures of --detect with what was found, as PNG; empty: none")
       .stored = Option::Stored::no;
-  t.add("least-score", o.least_score, share, "of the objects that --detect writes, and that are drawn")
+  t.add("least-score", o.shown_score, share, "of the objects that --detect writes, and that are drawn")
       .stored = Option::Stored::no;
 }
 
@@ -110,12 +110,12 @@ bool parse_detect_options(int argc, char** argv, DetectOptions& options, std::ve
     try {
       DetectOptions stored;
       OptionTable before = detect_options(stored);
-      const std::string folder = folder_to_resume(line);
-      set_from_run(before, folder, notes);
-      std::vector<std::string> unused;
-      set_from_run(table, folder, unused);
+      set_from_run(before, folder_to_resume(line), notes);
+      options = stored;
       table.set(line.given);
       check_unchanged(line, before, table);
+      check(!options.evaluate && options.detect.empty(),
+            "--resume goes on with a training: leave out --evaluate and --detect");
     } catch (const Error& error) {
       throw UsageError(error.what());
     }

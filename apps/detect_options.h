@@ -30,7 +30,7 @@ struct DetectOptions {
   int64_t save_every = 5000;
   // What --evaluate and --detect write.
   std::string results, out;
-  float least_score = 0.5f;
+  float shown_score = 0.5f;  // at least; what is measured has any score
   std::string drawn;
   // The machine.
   std::string device = "auto";

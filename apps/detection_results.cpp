@@ -52,7 +52,7 @@ bool is_found(const Object& object, const std::vector<Detection>& found) {
 
 /// Pictures evenly spread over the data: what was found, and, dashed, what was missed.
 void write_sheet(const std::string& path, const TrainedDetector& detector,
-                 const std::vector<Detection>& detections, const DetectionData& data, float least_score) {
+                 const std::vector<Detection>& detections, const DetectionData& data, float shown_score) {
   constexpr size_t most = 20;
   const size_t all = data.pictures.size(), shown = std::min(all, most);
   std::vector<DrawnPicture> drawn;
@@ -61,7 +61,7 @@ void write_sheet(const std::string& path, const TrainedDetector& detector,
     const AnnotatedPicture& annotated = data.pictures[number];
     std::vector<Detection> found;
     for (const Detection& d : detections)
-      if (d.picture == static_cast<int64_t>(number) && d.score >= least_score) found.push_back(d);
+      if (d.picture == static_cast<int64_t>(number) && d.score >= shown_score) found.push_back(d);
     DrawnPicture picture;
     try {
       picture.picture = read_picture(annotated.file, detector.decode_options());
@@ -124,7 +124,7 @@ std::vector<std::string> describe(const DetectionMeasures& m, const DetectionDat
 void write_detection_results(const std::string& folder, const std::string& set,
                              const TrainedDetector& detector, const std::vector<Detection>& detections,
                              const DetectionData& data, const DetectionMeasures& measures,
-                             float least_score) {
+                             float shown_score) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   check(!error, "cannot make the folder '{}': {}", folder, error.message());
@@ -133,12 +133,13 @@ void write_detection_results(const std::string& folder, const std::string& set,
                {"set", set},
                {"pictures", data.pictures.size()},
                {"measures", json_of(measures, data)}};
-  write_text_file(folder + "/results.json", results.dump(2) + "\n");
+  write_text_file(folder + "/results.json",
+                  results.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   if (data.category_ids.empty())
     write_voc_results(folder, set, detections, data);
   else
     write_coco_results(folder + "/coco-results.json", detections, data);
-  write_sheet(folder + "/pictures.png", detector, detections, data, least_score);
+  write_sheet(folder + "/pictures.png", detector, detections, data, shown_score);
 }
 
 }  // namespace la

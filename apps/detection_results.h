@@ -29,6 +29,6 @@ std::vector<DrawnBox> drawn_boxes(const std::vector<Detection>& detections,
 /// some of the pictures with what was found and what was missed.
 void write_detection_results(const std::string& folder, const std::string& set,
                              const TrainedDetector& detector, const std::vector<Detection>& detections,
-                             const DetectionData& data, const DetectionMeasures& measures, float least_score);
+                             const DetectionData& data, const DetectionMeasures& measures, float shown_score);
 
 }  // namespace la

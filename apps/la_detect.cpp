@@ -63,16 +63,23 @@ SafetensorsFile read_checkpoint(const std::string& path) {
 /// The lines of a run, on the terminal and in its log.
 class Report {
  public:
-  explicit Report(const RunFolder& folder)
+  explicit Report(const RunFolder& folder)  // which must outlive it
       : folder_(folder), progress_(stdout, [this](std::string_view line) { folder_.log(line); }) {}
+  Report(const Report&) = delete;
+  Report& operator=(const Report&) = delete;
 
   void say(const std::string& line) { progress_.message(with_option_names(printable(line))); }
   void say(const Lines& lines) {
     for (const std::string& line : lines) say(line);
   }
+  /// Those that turned out to be bad.
+  void bad_pictures(DetectorTrainer& trainer) {
+    for (const std::string& warning : trainer.take_warnings()) say("bad picture " + warning);
+  }
   ProgressCallback progress() { return progress_.callback(); }
 
-  void step(const DetectorTrainer& trainer, const DetectorTraining& training, const DetectorStep& step) {
+  void step(const DetectorTrainer& trainer, const DetectorTraining& training, float learning_rate,
+            const DetectorStep& step) {
     constexpr int64_t steps_between_metrics = 50;
     rate_.add(1, now() - since_);
     since_ = now();
@@ -84,7 +91,7 @@ class Report {
           "pictures/s, {} "
           "left",
           done, training.steps, step.loss(), step.anchor_class, step.anchor_box, step.region_class,
-          step.region_box, trainer.learning_rate(), rate_.value(), duration_text(left / rate_.value()));
+          step.region_box, learning_rate, rate_.value(), duration_text(left / rate_.value()));
       trainer.finished() ? progress_.message(line) : progress_.update(line);
     }
     if (done % steps_between_metrics == 0 || trainer.finished())
@@ -121,8 +128,8 @@ void evaluate(const TrainedDetector& detector, const DetectOptions& options, con
   const std::string& folder = options.test_data.empty() ? options.data : options.test_data;
   say(describe(measures, data, name_of_set(folder, options.test_set)));
   const std::string results =
-      options.results.empty() ? formatted("{}/results-{}", beside, set) : options.results;
-  write_detection_results(results, set, detector, found, data, measures, options.least_score);
+      options.results.empty() ? (fs::path(beside) / ("results-" + set)).string() : options.results;
+  write_detection_results(results, set, detector, found, data, measures, options.shown_score);
   say({formatted("{}: the same for programs, and for the official ones", results)});
 }
 
@@ -167,6 +174,12 @@ Lines files_to_search(const std::string& path) {
   return files;
 }
 
+void make_folders(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  check(!error, "cannot make the folder '{}': {}", path.string(), error.message());
+}
+
 /// Below --drawn as below --detect, with .png behind its name.
 std::string drawn_file(const DetectOptions& options, const std::string& file) {
   std::error_code ignored;
@@ -174,36 +187,36 @@ std::string drawn_file(const DetectOptions& options, const std::string& file) {
   const fs::path name =
       folder ? fs::path(file).lexically_relative(options.detect) : fs::path(file).filename();
   const fs::path path = fs::path(options.drawn) / (name.string() + ".png");
-  std::error_code error;
-  fs::create_directories(path.parent_path(), error);
-  check(!error, "cannot make the folder '{}': {}", path.parent_path().string(), error.message());
+  make_folders(path.parent_path());
   return path;
 }
 
 int detect(const DetectOptions& options) {
   if (!options.out.empty()) check_output(options.out);
+  if (!options.drawn.empty()) make_folders(options.drawn);
   const TrainedDetector detector =
       load_detector(read_checkpoint(options.checkpoint), find_device(options.device));
   const Lines files = files_to_search(options.detect);
   FindOptions find = options.find;
-  find.least_score = options.least_score;
+  find.least_score = options.shown_score;
   Progress progress(stderr);
   const ProgressCallback tell = progress.callback();
   std::string all;  // so that a file is written whole, or not at all
   int64_t bad = 0;
   for (size_t i = 0; i < files.size(); ++i) {
+    Picture picture;
     try {
-      const Picture picture = read_picture(files[i], detector.decode_options());
-      const std::vector<Detection> found = find_objects(detector, picture, 0, find);
-      const std::string line = line_of(files[i], picture, found, detector.categories);
-      options.out.empty() ? print("{}", line) : void(all += line);
-      if (!options.drawn.empty())
-        write_drawn_picture(drawn_file(options, files[i]),
-                            {picture, drawn_boxes(found, detector.categories)});
+      picture = read_picture(files[i], detector.decode_options());
     } catch (const Error& error) {
-      progress.message(formatted("bad picture {}", error.what()));
+      progress.message(formatted("bad picture {}", printable(error.what())));
       ++bad;
+      continue;
     }
+    const std::vector<Detection> found = find_objects(detector, picture, 0, find);
+    const std::string line = line_of(files[i], picture, found, detector.categories);
+    options.out.empty() ? print("{}", line) : void(all += line);
+    if (!options.drawn.empty())
+      write_drawn_picture(drawn_file(options, files[i]), {picture, drawn_boxes(found, detector.categories)});
     tell("pictures searched", static_cast<int64_t>(i + 1), static_cast<int64_t>(files.size()));
   }
   check(bad < static_cast<int64_t>(files.size()), "{}: no picture could be read", options.detect);
@@ -211,9 +224,10 @@ int detect(const DetectOptions& options) {
   return 0;
 }
 
-void save(const DetectorTrainer& trainer, const TrainedDetector& detector, const RunFolder& folder) {
-  save_checkpoint(folder.path(), static_cast<int>(trainer.step() / trainer.steps_per_epoch()), trainer.step(),
-                  trainer.state(), describe_detector(detector));
+void save(const DetectorTrainer& trainer, TrainedDetector& detector, const RunFolder& folder) {
+  const auto epoch = static_cast<int>(trainer.step() / trainer.steps_per_epoch());
+  detector.checkpoint =
+      save_checkpoint(folder.path(), epoch, trainer.step(), trainer.state(), describe_detector(detector));
 }
 
 /// The detector to be trained, as it begins.
@@ -250,32 +264,62 @@ Lines describe_run(const DetectOptions& o, const DetectionData& data, const Trai
                 o.training.steps,
                 static_cast<double>(o.training.steps) / static_cast<double>(trainer.steps_per_epoch()),
                 o.training.learning_rate, o.training.sgd.momentum, o.training.sgd.weight_decay)};
+  if (trainer.too_narrow() > 0)
+    lines.push_back(formatted("           {} too narrow for any anchor, and left out",
+                              counted(trainer.too_narrow(), "picture is", "pictures are")));
   lines.insert(lines.end(), data.notes.begin(), data.notes.end());
   return lines;
 }
 
-int train(const DetectOptions& options, const Lines& notes) {
-  const DetectionData data = open_set(options.data, options.train_set, {});
+/// All steps that are left; false if the user interrupted them, and they are saved.
+bool take_steps(DetectorTrainer& trainer, const DetectOptions& options, TrainedDetector& detector,
+                const RunFolder& folder, Report& report) {
+  report.begin_steps();
+  while (!trainer.finished()) {
+    if (interrupted()) {
+      save(trainer, detector, folder);
+      report.say(formatted("interrupted; go on with: la_detect --resume --run {}", folder.path()));
+      return false;
+    }
+    const float learning_rate = trainer.learning_rate();
+    const DetectorStep step = trainer.train_step();
+    report.step(trainer, options.training, learning_rate, step);
+    report.bad_pictures(trainer);
+    if (trainer.finished() || trainer.step() % options.save_every == 0) save(trainer, detector, folder);
+  }
+  return true;
+}
+
+/// The run's folder, which is locked before anything is read from it.
+RunFolder open_folder(const DetectOptions& options, const std::string& network) {
+  return options.resume ? RunFolder::open(options.folder)
+                        : RunFolder::create(options.folder, run_name(options.data, network));
+}
+
+int train(DetectOptions options, const Lines& notes) {
+  std::optional<RunFolder> folder;
   std::optional<Checkpoint> checkpoint;
-  if (options.resume)
-    checkpoint = newest_checkpoint(options.folder,
-                                   [](const std::string& line) { print(stderr, "warning: {}\n", line); });
+  const auto warn = [](const std::string& line) { print(stderr, "warning: {}\n", line); };
+  if (options.resume) {
+    folder.emplace(open_folder(options, ""));
+    checkpoint = newest_checkpoint(options.folder, warn);
+  } else {
+    RunFolder::check_absent(options.folder);
+  }
+  const DetectionData data = open_set(options.data, options.train_set, {});
   TrainedDetector detector =
       checkpoint ? load_detector(checkpoint->file, find_device(options.device)) : new_detector(options, data);
   check(detector.categories == data.categories, "{}: its categories are not those of {}", detector.checkpoint,
         name_of_set(options.data, options.train_set));
-  if (!options.test_set.empty()) open_test_set(options, detector.categories);  // before hours are spent
-  DetectorTraining training = options.training;
-  training.all_layers = options.from_scratch;
-  DetectorTrainer trainer(detector, data, training);
+  describe_detector(detector);  // before hours are spent, whether it can be stored and measured
+  if (!options.test_set.empty()) open_test_set(options, detector.categories);
+  options.training.all_layers = options.from_scratch;
+  DetectorTrainer trainer(detector, data, options.training);
 
-  const RunFolder folder =
-      options.resume
-          ? RunFolder::open(options.folder)
-          : RunFolder::create(options.folder, run_name(options.data, detector.options.network.name));
-  Report report(folder);
-  folder.write_config(sealed(to_toml(options)));
-  report.say(formatted("run        {}", folder.path()));
+  if (!folder) folder.emplace(open_folder(options, detector.options.network.name));
+  Report report(*folder);
+  folder->write_config(sealed(to_toml(options)));
+  report.say(formatted("run        {}", folder->path()));
   for (const std::string& note : notes) report.say("           " + note);
   report.say(describe_run(options, data, detector, trainer));
   if (checkpoint) {
@@ -284,26 +328,17 @@ int train(const DetectOptions& options, const Lines& notes) {
         formatted("resumed from {}: {} are done", checkpoint->file.path, counted(trainer.step(), "step")));
   } else if (options.statistics > 0) {
     report.say(formatted("measuring batch norm's statistics on {}", counted(options.statistics, "picture")));
-    trainer.measure_statistics(options.statistics);
+    trainer.measure_statistics(options.statistics, report.progress());
+    report.bad_pictures(trainer);
   }
   constexpr int before_all_epochs = -1;
-  folder.truncate_metrics(checkpoint ? checkpoint->epoch : before_all_epochs, trainer.step());
+  folder->truncate_metrics(checkpoint ? checkpoint->epoch : before_all_epochs, trainer.step());
 
-  report.begin_steps();
-  while (!trainer.finished()) {
-    if (interrupted()) {
-      save(trainer, detector, folder);
-      report.say(formatted("interrupted; go on with: la_detect --resume --run {}", folder.path()));
-      return 128 + interrupted();
-    }
-    report.step(trainer, training, trainer.train_step());
-    for (const std::string& warning : trainer.take_warnings()) report.say("bad picture " + warning);
-    if (trainer.finished() || trainer.step() % options.save_every == 0) save(trainer, detector, folder);
-  }
+  if (!take_steps(trainer, options, detector, *folder, report)) return 128 + interrupted();
   if (options.test_set.empty()) return 0;
   detector.module->set_training(false);
-  evaluate(
-      detector, options, folder.path(), [&](const Lines& lines) { report.say(lines); }, report.progress());
+  const auto say = [&](const Lines& lines) { report.say(lines); };
+  evaluate(detector, options, folder->path(), say, report.progress());
   return 0;
 }
 

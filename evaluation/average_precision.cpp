@@ -193,7 +193,9 @@ void write_voc_results(const std::string& folder, const std::string& set,
                         data.pictures.at(static_cast<size_t>(d.picture)).name, d.score, d.box.left + 1,
                         d.box.top + 1, d.box.right, d.box.bottom);
     }
-    write_text_file(formatted("{}/comp4_det_{}_{}.txt", folder, set, data.categories[c]), text);
+    std::string name = data.categories[c];
+    std::replace(name.begin(), name.end(), '/', '-');
+    write_text_file(formatted("{}/comp4_det_{}_{}.txt", folder, set, name), text);
   }
 }
 

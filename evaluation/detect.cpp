@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "tensor/format.h"
 #include "tensor/ops.h"
 
 namespace la {
@@ -17,7 +18,7 @@ Answers ask(const TrainedDetector& detector, const Picture& picture, const Propo
   const NoGrad no_grad;
   Detector& module = *detector.module;
   const DetectorInput input = make_detector_input(picture, detector.view, module.network().layout());
-  const Variable map = module(Variable(ops::cast(input.pixels.to(module.device()), detector.dtype)));
+  const Variable map = module.map(Variable(ops::cast(input.pixels.to(module.device()), detector.dtype)));
   const Tensor proposals = propose(module.score_anchors(map), input.height, input.width, options);
   const RegionOutputs outputs = module.score_regions(map, proposals);
   const Tensor boxes =
@@ -41,7 +42,9 @@ std::vector<Detection> find_objects(const TrainedDetector& detector, const Pictu
         ops::nms(boxes, scores,
                  {.iou_threshold = options.iou_threshold, .most = options.most, .extent = last_pixel_extent});
     for (const int32_t i : kept.indices.to_vector<int32_t>()) {
-      if (i < 0 || scores.data<float>()[i] <= options.least_score) break;
+      const bool last =
+          i < 0 || scores.data<float>()[i] <= 0 || scores.data<float>()[i] < options.least_score;
+      if (last) break;
       const float* const b = boxes.data<float>() + int64_t{4} * i;
       found.push_back({number, category, scores.data<float>()[i], {b[0], b[1], b[2] + 1, b[3] + 1}});
     }
@@ -60,15 +63,13 @@ std::vector<Detection> find_objects(const TrainedDetector& detector, const Detec
   const auto count = static_cast<int64_t>(data.pictures.size());
   for (int64_t i = 0; i < count; ++i) {
     const AnnotatedPicture& annotated = data.pictures[static_cast<size_t>(i)];
-    Picture picture;
     try {
-      picture = read_picture(annotated.file, detector.decode_options());
+      const Picture picture = read_annotated(annotated, detector.decode_options());
+      const std::vector<Detection> found = find_objects(detector, picture, i, options);
+      all.insert(all.end(), found.begin(), found.end());
     } catch (const Error& error) {
-      bad(error.what());
-      continue;
+      bad(formatted("{}: {}", annotated.name, error.what()));
     }
-    const std::vector<Detection> found = find_objects(detector, picture, i, options);
-    all.insert(all.end(), found.begin(), found.end());
     if (progress) progress("pictures searched", i + 1, count);
   }
   return all;

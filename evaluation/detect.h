@@ -1,6 +1,11 @@
 // What a trained detector finds in pictures.
 #pragma once
 
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
 #include "data/decode.h"
 #include "evaluation/average_precision.h"
 #include "evaluation/detection_input.h"
@@ -11,7 +16,7 @@ namespace la {
 
 /// A detector, with all that it takes to show it pictures.
 struct TrainedDetector {
-  std::string checkpoint;  // path of the file that it comes from
+  std::string checkpoint;  // path of the file that it, or the network that it begins with, comes from
   DetectorOptions options;
   std::vector<std::string> categories;
   DetectorView view;
@@ -35,7 +40,8 @@ struct FindOptions {
 std::vector<Detection> find_objects(const TrainedDetector& detector, const Picture& picture, int64_t number,
                                     const FindOptions& options);
 
-/// What is found in all pictures of the data; `bad` hears of each that cannot be read, in which nothing is found.
+/// What is found in all pictures of the data; `bad` hears of each that cannot be read or searched, in which nothing is
+/// found.
 std::vector<Detection> find_objects(const TrainedDetector& detector, const DetectionData& data,
                                     const FindOptions& options,
                                     const std::function<void(const std::string& line)>& bad,

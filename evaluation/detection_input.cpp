@@ -2,15 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "tensor/error.h"
 
 namespace la {
 namespace {
 
-float scale_of(const Picture& picture, const DetectorView& view) {
-  const int shorter = std::min(picture.height, picture.width),
-            longer = std::max(picture.height, picture.width);
+float scale_of(int height, int width, const DetectorView& view) {
+  const int shorter = std::min(height, width), longer = std::max(height, width);
   const auto scale = static_cast<float>(view.short_side) / static_cast<float>(shorter);
   const bool too_long = std::round(scale * static_cast<float>(longer)) > static_cast<float>(view.long_side);
   return too_long ? static_cast<float>(view.long_side) / static_cast<float>(longer) : scale;
@@ -21,28 +21,41 @@ int scaled(int extent, float scale) {
 }
 
 int64_t padded(int64_t extent, const BackboneLayout& layout) {
-  const int64_t unit = 2 * int64_t{layout.stride};
-  return (extent + 2 * int64_t{layout.border} + unit - 1) / unit * unit;
+  const int64_t unit = 2 * int64_t{layout.stride}, wanted = extent + 2 * int64_t{layout.border};
+  return std::max((wanted + unit - 1) / unit, int64_t{2}) *
+         unit;  // so that there is a map, however narrow the picture
 }
 
 bool is_to_be_found(const Object& object) { return !object.difficult && !object.crowd; }
 
 }  // namespace
 
+std::pair<int64_t, int64_t> input_size(int height, int width, const DetectorView& view) {
+  const float scale = scale_of(height, width, view);
+  return {scaled(height, scale), scaled(width, scale)};
+}
+
+Picture read_annotated(const AnnotatedPicture& annotated, const DecodeOptions& options) {
+  Picture picture = read_picture(annotated.file, options);
+  check(picture.width == annotated.width && picture.height == annotated.height,
+        "{}: is {} x {} pixels, its annotation says {} x {}", annotated.file, picture.width, picture.height,
+        annotated.width, annotated.height);
+  return picture;
+}
+
 DetectorInput make_detector_input(const Picture& picture, const DetectorView& view,
                                   const BackboneLayout& layout, bool flip) {
-  DetectorInput input{.scale = scale_of(picture, view)};
-  const int height = scaled(picture.height, input.scale), width = scaled(picture.width, input.scale);
-  input.height = height;
-  input.width = width;
+  DetectorInput input{.scale = scale_of(picture.height, picture.width, view)};
+  std::tie(input.height, input.width) = input_size(picture.height, picture.width, view);
+  const auto height = static_cast<int>(input.height), width = static_cast<int>(input.width);
   const auto plane = static_cast<size_t>(height) * static_cast<size_t>(width);
   const auto channels = static_cast<size_t>(picture.channels);
   std::vector<float> planes(channels * plane);
   const Crop whole{0, 0, static_cast<float>(picture.width), static_cast<float>(picture.height)};
   resize_crop(picture, whole, height, width, flip, planes.data());
 
-  input.pixels =
-      Tensor::zeros({1, padded(height, layout), padded(width, layout), static_cast<int64_t>(channels)});
+  input.pixels = Tensor({1, padded(height, layout), padded(width, layout), static_cast<int64_t>(channels)});
+  std::fill_n(input.pixels.data<float>(), input.pixels.numel(), 0.0f);
   const int64_t row = input.pixels.size(2) * picture.channels;
   float* const first = input.pixels.data<float>() + layout.border * (row + picture.channels);
   for (size_t c = 0; c < channels; ++c) {

@@ -1,6 +1,9 @@
 // Pictures and their objects as detectors see them: whole, scaled to one size or nearly so.
 #pragma once
 
+#include <utility>
+
+#include "data/decode.h"
 #include "data/detection.h"
 #include "layers/backbone.h"
 #include "layers/detection/targets.h"
@@ -27,6 +30,12 @@ DetectorInput make_detector_input(const Picture& picture, const DetectorView& vi
 
 /// The objects that shall be found, without difficult ones, where they lie in the input.
 ObjectBoxes objects_in(const AnnotatedPicture& picture, const DetectorInput& input, bool flip = false);
+
+/// The picture; an Error that names the file if it cannot be read, or has not the size that its annotation says.
+Picture read_annotated(const AnnotatedPicture& annotated, const DecodeOptions& options);
+
+/// The height and width of its input, without border.
+std::pair<int64_t, int64_t> input_size(int height, int width, const DetectorView& view);
 
 /// Whether a picture has objects that shall be found.
 bool has_objects(const AnnotatedPicture& picture);

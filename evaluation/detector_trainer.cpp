@@ -14,14 +14,6 @@ namespace {
 constexpr const char* velocity_prefix = "velocity.";
 constexpr const char* step_name = "step";
 
-std::vector<int32_t> pictures_with_objects(const DetectionData& data) {
-  std::vector<int32_t> used;
-  for (size_t i = 0; i < data.pictures.size(); ++i)
-    if (has_objects(data.pictures[i])) used.push_back(static_cast<int32_t>(i));
-  check(!used.empty(), "none of {} pictures has an object to be found", data.pictures.size());
-  return used;
-}
-
 std::vector<Module::Parameter> learnt_parameters(Module& module) {
   std::vector<Module::Parameter> all = module.parameters();
   std::erase_if(all, [](const Module::Parameter& p) { return !p.variable->requires_grad(); });
@@ -40,7 +32,22 @@ void use_batch_statistics(Detector& detector, bool batch, float momentum) {
 
 DetectorTrainer::DetectorTrainer(TrainedDetector& detector, const DetectionData& data,
                                  const DetectorTraining& training)
-    : detector_(detector), data_(data), training_(training), used_(pictures_with_objects(data)) {
+    : detector_(detector), data_(data), training_(training) {
+  const AnchorOptions& anchors = detector.module->anchor_options();
+  for (size_t i = 0; i < data.pictures.size(); ++i) {
+    const AnnotatedPicture& picture = data.pictures[i];
+    if (!has_objects(picture)) continue;
+    const auto [height, width] = input_size(picture.height, picture.width, detector.view);
+    if (any_anchor_within(height, width, anchors))
+      used_.push_back(static_cast<int32_t>(i));
+    else
+      ++too_narrow_;
+  }
+  check(too_narrow_ == 0 || !used_.empty(),
+        "no anchor lies within any of {} pictures, the first of {} x {} pixels: smaller `anchor_scales` are "
+        "needed",
+        too_narrow_, data.pictures.front().width, data.pictures.front().height);
+  check(!used_.empty(), "none of {} pictures has an object to be found", data.pictures.size());
   detector.module->set_training(true);
   detector.module->fine_tune(training.all_layers);
   parameters_ = learnt_parameters(*detector.module);
@@ -52,20 +59,17 @@ DetectorTrainer::DetectorTrainer(TrainedDetector& detector, const DetectionData&
 
 int64_t DetectorTrainer::steps_per_epoch() const { return (training_.flips ? 2 : 1) * pictures(); }
 
-DetectorTrainer::Prepared DetectorTrainer::prepare(int64_t step) const {
-  const int64_t count = steps_per_epoch();
-  const std::vector<int32_t> order = epoch_order(count, training_.seed, step / count);
+DetectorTrainer::Prepared DetectorTrainer::prepare(int64_t step) {
+  const int64_t count = steps_per_epoch(), epoch = step / count;
+  if (std::exchange(epoch_of_order_, epoch) != epoch) order_ = epoch_order(count, training_.seed, epoch);
   Prepared prepared;
   for (int64_t tried = 0; tried < count; ++tried) {
-    const int32_t number = order[static_cast<size_t>((step + tried) % count)];
+    const int32_t number = order_[static_cast<size_t>((step + tried) % count)];
     const bool flip = number >= pictures();
-    const AnnotatedPicture& annotated =
-        data_.pictures[static_cast<size_t>(used_[static_cast<size_t>(number % pictures())])];
+    const int32_t picture_number = used_[static_cast<size_t>(number % pictures())];
+    const AnnotatedPicture& annotated = data_.pictures[static_cast<size_t>(picture_number)];
     try {
-      const Picture picture = read_picture(annotated.file, detector_.decode_options());
-      check(picture.width == annotated.width && picture.height == annotated.height,
-            "{}: is {} x {} pixels, its annotation says {} x {}", annotated.file, picture.width,
-            picture.height, annotated.width, annotated.height);
+      const Picture picture = read_annotated(annotated, detector_.decode_options());
       prepared.input =
           make_detector_input(picture, detector_.view, detector_.module->network().layout(), flip);
       prepared.objects = objects_in(annotated, prepared.input, flip);
@@ -78,7 +82,9 @@ DetectorTrainer::Prepared DetectorTrainer::prepare(int64_t step) const {
 }
 
 DetectorTrainer::Prepared DetectorTrainer::next() {
-  Prepared prepared = step_ahead_ == step_ ? ahead_.get() : prepare(step_);
+  const bool is_ahead = std::exchange(step_ahead_, -1) == step_;
+  if (!is_ahead && ahead_.valid()) ahead_.wait();
+  Prepared prepared = is_ahead ? ahead_.get() : prepare(step_);
   step_ahead_ = step_ + 1;
   ahead_ = std::async(std::launch::async, [this, step = step_ahead_] { return prepare(step); });
   warnings_.insert(warnings_.end(), prepared.warnings.begin(), prepared.warnings.end());
@@ -87,17 +93,20 @@ DetectorTrainer::Prepared DetectorTrainer::next() {
 
 std::vector<std::string> DetectorTrainer::take_warnings() { return std::exchange(warnings_, {}); }
 
-void DetectorTrainer::measure_statistics(int64_t pictures) {
+void DetectorTrainer::measure_statistics(int64_t pictures, const ProgressCallback& progress) {
   const NoGrad no_grad;
   Detector& module = *detector_.module;
   for (int64_t i = 0; i < pictures; ++i) {
-    const DetectorInput input = prepare(i).input;
+    const Prepared prepared = prepare(i);
+    const DetectorInput& input = prepared.input;
+    warnings_.insert(warnings_.end(), prepared.warnings.begin(), prepared.warnings.end());
     use_batch_statistics(module, true,
                          1.0f / static_cast<float>(i + 1));  // so that the mean over all is left
-    const Variable map = module(Variable(ops::cast(input.pixels.to(module.device()), detector_.dtype)));
+    const Variable map = module.map(Variable(ops::cast(input.pixels.to(module.device()), detector_.dtype)));
     const Tensor proposals =
         propose(module.score_anchors(map), input.height, input.width, {.most = training_.loss.regions.count});
     module.score_regions(map, proposals);
+    if (progress) progress("pictures measured", i + 1, pictures);
   }
   use_batch_statistics(module, false, 0);
 }

@@ -34,12 +34,13 @@ struct DetectorStep {
 
 class DetectorTrainer {
  public:
-  /// Both must outlive it. Pictures without objects to be found take no part; an Error if there are no others.
+  /// Both must outlive it. Pictures without objects to be found take no part, nor do those that are too narrow for any
+  /// anchor; an Error if there are no others.
   DetectorTrainer(TrainedDetector& detector, const DetectionData& data, const DetectorTraining& training);
 
   /// Before the first step, where the running statistics of batch norm are those of no training: makes them the
   /// means over so many pictures, each seen with the statistics of its own.
-  void measure_statistics(int64_t pictures);
+  void measure_statistics(int64_t pictures, const ProgressCallback& progress = {});
   /// One step. An Error if the loss is not finite.
   DetectorStep train_step();
 
@@ -49,6 +50,8 @@ class DetectorTrainer {
   float learning_rate() const { return schedule_.at(epochs_at(step_)); }
   /// How many pictures take part, without mirror images.
   int64_t pictures() const { return static_cast<int64_t>(used_.size()); }
+  /// How many have objects, but are too narrow.
+  int64_t too_narrow() const { return too_narrow_; }
   /// The pictures that turned out to be bad since the last call; the next ones stood in for them.
   std::vector<std::string> take_warnings();
 
@@ -67,7 +70,7 @@ class DetectorTrainer {
     std::vector<std::string> warnings;
   };
   /// The picture of a step, or the next one that can be read.
-  Prepared prepare(int64_t step) const;
+  Prepared prepare(int64_t step);
   /// That of this step; the next one is made meanwhile.
   Prepared next();
 
@@ -75,10 +78,13 @@ class DetectorTrainer {
   const DetectionData& data_;
   DetectorTraining training_;
   std::vector<int32_t> used_;  // numbers of pictures
+  int64_t too_narrow_ = 0;
   std::vector<Module::Parameter> parameters_;
   std::unique_ptr<Sgd> sgd_;
   Schedule schedule_;
   int64_t step_ = 0;
+  int64_t epoch_of_order_ = -1;  // these two belong to whoever prepares
+  std::vector<int32_t> order_;
   std::future<Prepared> ahead_;
   int64_t step_ahead_ = -1;
   std::vector<std::string> warnings_;

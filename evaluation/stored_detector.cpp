@@ -1,5 +1,6 @@
 #include "evaluation/stored_detector.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -17,13 +18,20 @@ std::vector<float> list(const SafetensorsFile& file, const char* name) {
   return file.numbers(name, 1 + std::count(text.begin(), text.end(), ' '));
 }
 
-/// The names in order, as JSON, for they may have any letters.
+/// The names in order.
 std::vector<std::string> categories_in(const SafetensorsFile& file) {
   const auto json = nlohmann::json::parse(file.text(categories_key), nullptr, false);
   check(json.is_array() && !json.empty() &&
             std::all_of(json.begin(), json.end(), [](const auto& name) { return name.is_string(); }),
         "{}: \"{}\" is not a list of names", file.path, categories_key);
   return json.get<std::vector<std::string>>();
+}
+
+/// As JSON, for they may have any letters; an Error for what are none.
+std::string text_of(const std::vector<std::string>& categories) try {
+  return nlohmann::json(categories).dump();
+} catch (const nlohmann::json::exception&) {
+  fail("the name of a category is not UTF-8: {}", joined(categories, ", "));
 }
 
 DType type_named(const SafetensorsFile& file, const char* name) {
@@ -72,7 +80,7 @@ Metadata describe_detector(const TrainedDetector& d) {
           {"mean", numbers(d.view.format.mean)},
           {"stddev", numbers(d.view.format.stddev)},
           {"precision", formatted("{}", d.dtype)},
-          {categories_key, nlohmann::json(d.categories).dump()},
+          {categories_key, text_of(d.categories)},
           {"rpn_channels", formatted("{}", d.options.rpn_channels)},
           {"anchor_scales", joined(d.options.anchor_scales, " ")},
           {"anchor_ratios", joined(d.options.anchor_ratios, " ")},
@@ -99,6 +107,11 @@ TrainedDetector load_detector(const SafetensorsFile& file, Device device) {
   d.view = {.short_side = file.number<int>("short_side"),
             .long_side = file.number<int>("long_side"),
             .format = format_of_views(view, d.options.network.channels)};
+  check(d.view.short_side >= 1 && d.view.long_side >= 1 && d.options.rpn_channels >= 1,
+        "{}: says short_side {}, long_side {}, rpn_channels {}; expected at least 1 of each", file.path,
+        d.view.short_side, d.view.long_side, d.options.rpn_channels);
+  check(std::all_of(view.stddev.begin(), view.stddev.end(), [](float x) { return x > 0; }),
+        "{}: \"stddev\" is {}, expected more than 0", file.path, file.text("stddev"));
   d.background_color = parse_color(file.text("background_color"));
   d.dtype = type_named(file, "precision");
   d.module = std::make_unique<Detector>(d.options);

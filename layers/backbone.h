@@ -12,7 +12,8 @@ namespace la {
 struct BackboneLayout {
   int stride = 16;  // pixels of the picture in one of the map
   /// Pixels of the mean color that must stand before the picture, above and left, so that the first pixel of the map
-  /// shows the first `stride` of the picture: where convolutions and poolings do not pad.
+  /// shows the first `stride` of the picture, where convolutions and poolings do not pad. Those of ResNets pad more than
+  /// that; they get none, as in the original.
   int border = 0;
   int size = 7;        // a region has size x size cells
   bool pools = false;  // made from twice as many by max pooling

@@ -1,9 +1,12 @@
 // la_detect, as a user calls it: from a network of la_train to a detector, its accuracy, and what it finds.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "data/detection.h"
 #include "tensor/io/files.h"
 #include "tests/called_program.h"
 #include "tests/detection_world.h"
@@ -84,6 +87,46 @@ TEST_CASE("from a network to a detector, its accuracy, and objects in other pict
     const auto again = nlohmann::json::parse(read_file(folder.file("again/results.json")));
     CHECK(again["measures"] == results["measures"]);
   }
+  SUBCASE("a checkpoint in the working folder is measured there") {
+    const fs::path before = fs::current_path();
+    const char* const programs = std::getenv("LA_PROGRAMS");
+    const std::string program = (before / (programs != nullptr ? programs : ".") / "la_detect").string();
+    const int status =
+        std::system(formatted("cd {} && {} checkpoint-00000-000000006.safetensors --evaluate --data {} "
+                              "--test-set trainval {} > log 2>&1",
+                              run, program, world, settings)
+                        .c_str());
+    CHECK(status == 0);
+    CHECK(fs::exists(run + "/results-trainval/results.json"));
+  }
+  SUBCASE("pictures and boxes come from COCO's files too") {
+    using nlohmann::json;
+    json coco{{"images", json::array()}, {"annotations", json::array()}, {"categories", json::array()}};
+    const DetectionData data = read_voc(world, "test", {"bright", "dark"});
+    for (int64_t c = 0; c < 2; ++c)
+      coco["categories"].push_back({{"id", 5 + c}, {"name", data.categories[static_cast<size_t>(c)]}});
+    for (const AnnotatedPicture& picture : data.pictures) {
+      const int64_t id = std::stoll(picture.name);
+      coco["images"].push_back(
+          {{"id", id}, {"file_name", picture.name + ".png"}, {"width", 48}, {"height", 48}});
+      for (const Object& o : picture.objects)
+        coco["annotations"].push_back({{"id", coco["annotations"].size() + 1},
+                                       {"image_id", id},
+                                       {"category_id", 5 + o.category},
+                                       {"iscrowd", 0},
+                                       {"area", o.box.area()},
+                                       {"bbox", {o.box.left, o.box.top, o.box.width(), o.box.height()}}});
+    }
+    const std::string file = folder.file("boxes.json");
+    write_text_file(file, coco.dump());
+    const Called measured =
+        call(formatted("la_detect {} --evaluate --data {}/JPEGImages --test-set {} --results {} {}", run,
+                       world, file, folder.file("of-coco"), settings));
+    CHECK_MESSAGE(measured.status == 0, measured.output);
+    CHECK(nlohmann::json::parse(read_file(folder.file("of-coco/results.json")))["measures"] ==
+          results["measures"]);
+    CHECK(fs::exists(folder.file("of-coco/coco-results.json")));
+  }
   SUBCASE("objects are found in a folder, and a bad picture is passed over") {
     const std::string pictures = world + "/JPEGImages", found = folder.file("found.jsonl");
     write_bytes(pictures + "/zzz.png", "no picture");
@@ -120,11 +163,10 @@ TEST_CASE("from a network to a detector, its accuracy, and objects in other pict
     refuses(network, 2, "--data is required");
     refuses(formatted("--data {}", world), 2, "expected a checkpoint");
     refuses(formatted("{} --detect {}", run, folder.file("absent")), 1, "absent");
-    const Called small =
-        call(formatted("la_detect {} --data {} --short-side 16 --long-side 16 --anchor-scales 8 --run {}",
-                       network, world, folder.file("small")));
-    CHECK(small.status == 1);
-    CHECK(
-        small.says("no anchor lies within a picture of 16 x 16 pixels: smaller --anchor-scales are needed"));
+    refuses(formatted("{} --data {} --short-side 16 --long-side 16 --anchor-scales 8 --device cpu", network,
+                      world),
+            1, "the first of 48 x 48 pixels: smaller --anchor-scales are needed");
+    refuses(formatted("--resume --run {} --evaluate", run), 2, "--resume goes on with a training");
+    refuses(formatted("{} --data {} --run {}", network, world, run), 1, "exists already");
   }
 }

@@ -84,6 +84,22 @@ TEST_CASE("detection: regions, boxes and suppression are torchvision's" * doctes
   }
 }
 
+TEST_CASE("detection: of no rows there is nothing" * doctest::test_suite("devices")) {
+  for (Device device : available_devices()) {
+    const Tensor table = ops::random_normal({5, 4}, {.seed = 1}, device);
+    const Tensor none = Tensor::from(std::vector<int32_t>{}, {0}, device),
+                 no_boxes = Tensor::zeros({0, 4}, DType::f32, device);
+    Variable codes(table, true);
+    const Variable chosen = gather_rows(codes, none);
+    CHECK(chosen.shape() == Shape{0, 4});
+    const Variable loss = sum(smooth_l1(chosen, no_boxes));
+    CHECK(loss.value().item() == 0.0f);
+    backward(loss);
+    for (const float value : codes.grad().to_vector<float>()) CHECK(value == 0.0f);
+    CHECK(ops::encode_boxes(no_boxes, no_boxes).shape() == Shape{0, 4});
+  }
+}
+
 TEST_CASE("detection: results do not depend on the number of threads") {
   const Tensor corners = ops::random_uniform({3000, 2}, 0, 300, {.seed = 1}),
                sides = ops::random_uniform({3000, 2}, 5, 80, {.seed = 2});

@@ -9,7 +9,7 @@
 
 #include "autograd/functions.h"
 #include "autograd/sgd.h"
-#include "evaluation/detection_input.h"
+#include "evaluation/detect.h"
 #include "layers/detection/losses.h"
 #include "layers/networks.h"
 #include "layers/state_dict.h"
@@ -74,9 +74,10 @@ Tensor random_boxes(int64_t count, uint64_t seed) {
   RandomGenerator random({seed, RandomStream::test, 5});
   std::vector<float> boxes;
   for (int64_t i = 0; i < count; ++i) {
-    const auto x = random.below(80), y = random.below(60);
-    for (uint32_t corner : {x, y, x + 4 + random.below(16), y + 4 + random.below(16)})
-      boxes.push_back(static_cast<float>(corner));
+    const auto x = static_cast<float>(random.below(85)) - 5, y = static_cast<float>(random.below(65)) - 5;
+    const auto width = static_cast<float>(4 + random.below(16)),
+               height = static_cast<float>(4 + random.below(16));
+    boxes.insert(boxes.end(), {x, y, x + width, y + height});
   }
   return Tensor::from(boxes, {count, 4});
 }
@@ -264,24 +265,161 @@ TEST_CASE("a pixel of the map shows what its place says" * doctest::test_suite("
   }
 }
 
-TEST_CASE("a frozen backbone gives its weights no gradient, but batch norm its own") {
+TEST_CASE("a backbone's frozen weights stay as they are, its batch norm learns") {
   Detector detector({.network = {.name = "resnet8-wide", .image_size = 32}, .categories = 2});
   detector.initialize(1);
   detector.fine_tune(false);
-  std::set<std::string> constant;
-  for (const auto& p : detector.parameters())
-    if (!p.variable->requires_grad()) constant.insert(p.name);
-  CHECK(constant == std::set<std::string>{"network.conv1.weight", "network.layer1.0.conv1.weight",
-                                          "network.layer1.0.conv2.weight"});
-  const Variable map = detector(Variable(ops::random_normal({1, 32, 32, 3}, {.seed = 3})));
-  backward(sum(map));
-  for (const auto& p : detector.parameters()) {
-    if (p.name == "network.bn1.weight") CHECK(p.variable->grad().defined());
-    if (constant.contains(p.name)) CHECK(!p.variable->requires_grad());
+  const std::set<std::string> frozen{"network.conv1.weight", "network.layer1.0.conv1.weight",
+                                     "network.layer1.0.conv2.weight"};
+  auto learnt = detector.parameters();
+  std::erase_if(learnt, [](const auto& p) { return !p.variable->requires_grad(); });
+  Sgd sgd(learnt, {});
+  sgd.set_learning_rate(0.1f);
+  const std::vector<Tensor> before = values_of(detector.parameters());
+  backward(sum(detector.map(Variable(ops::random_normal({1, 32, 32, 3}, {.seed = 3})))));
+  sgd.step();
+  const auto after = detector.parameters();
+  size_t seen = 0;
+  for (size_t i = 0; i < after.size(); ++i) {
+    const bool changed = after[i].variable->value().to_vector<float>() != before[i].to_vector<float>();
+    if (frozen.contains(after[i].name)) CHECK(!changed);
+    if (after[i].name == "network.bn1.weight" || after[i].name == "network.layer2.0.conv1.weight")
+      CHECK(changed);
+    seen += frozen.contains(after[i].name) || changed;
+  }
+  CHECK(seen > frozen.size() + 2);
+}
+
+namespace {
+
+double clipped(double x, double limit) { return std::min(std::max(x, 0.0), limit); }
+
+/// Greedy suppression of boxes with equal scores: the earlier one is kept. Sides are x2 - x1 + extent.
+std::vector<PlainBox> suppressed(const std::vector<PlainBox>& boxes, double threshold, double extent,
+                                 size_t most) {
+  std::vector<PlainBox> kept;
+  for (PlainBox box : boxes) {
+    PlainBox wide = box;
+    for (size_t axis : {2, 3}) wide[axis] += extent - 1;  // for overlap(), which adds 1
+    const bool is_free = std::all_of(kept.begin(), kept.end(), [&](PlainBox other) {
+      for (size_t axis : {2, 3}) other[axis] += extent - 1;
+      return overlap(wide, other) <= threshold;
+    });
+    if (is_free && kept.size() < most) kept.push_back(box);
+  }
+  return kept;
+}
+
+}  // namespace
+
+TEST_CASE("what a detector finds is what its heads say of its proposals") {
+  // Heads without weights say the same of every region; the proposals are the anchors.
+  TrainedDetector d;
+  d.options = {.network = {.name = "resnet8-wide", .image_size = 32},
+               .categories = 2,
+               .rpn_channels = 8,
+               .anchor_scales = {4},
+               .anchor_ratios = {1}};
+  d.module = std::make_unique<Detector>(d.options);
+  d.module->initialize(1);
+  d.module->set_training(false);
+  const std::vector<float> scores{0.5f, 1.0f, 2.0f}, codes{0, 0, 0, 0, 1, -2, 0.5f, 0, 0, 4, 0, -1};
+  for (const auto& p : d.module->parameters()) {
+    Tensor value = p.variable->value();
+    if (p.name == "score.bias")
+      value.copy_from_host(scores.data());
+    else if (p.name == "box.bias")
+      value.copy_from_host(codes.data());
+    else if (!p.name.starts_with("network."))
+      ops::fill(value, 0.0f);
+  }
+  d.view.short_side = d.view.long_side = 64;
+  d.view.format.stddev = {1, 1, 1};
+  const OwnPicture own(40, 40, 3, 6);  // seen as 64 x 64
+  const std::vector<Detection> found =
+      find_objects(d, own.picture, 7, {.proposals = {.most = 20}, .most = 30});
+
+  constexpr double scale = 64.0 / 40;
+  std::vector<PlainBox> boxes = plain(anchors(16, 16, d.module->anchor_options()));
+  for (PlainBox& box : boxes)  // decoded corners are a whole width apart, as in py-faster-rcnn, not one less
+    for (size_t i = 0; i < 4; ++i) box[i] = clipped(box[i] + (i < 2 ? 0 : 1), 63);
+  const std::vector<PlainBox> proposals = suppressed(boxes, 0.7, 0, 20);
+  REQUIRE(proposals.size() == 20);
+  std::vector<Detection> expected;
+  const double sum = std::exp(0.5) + std::exp(1) + std::exp(2);
+  for (const int category : {1, 0}) {  // the likelier one first
+    std::vector<PlainBox> own_boxes;
+    const float* const code = codes.data() + 4 * (category + 1);
+    for (const PlainBox& p : proposals) {
+      const double width = (p[2] - p[0]) / scale + 1, height = (p[3] - p[1]) / scale + 1;
+      const double x = p[0] / scale + width / 2 + code[0] / 10 * width,
+                   y = p[1] / scale + height / 2 + code[1] / 10 * height;
+      const double w = width * std::exp(code[2] / 5) / 2, h = height * std::exp(code[3] / 5) / 2;
+      own_boxes.push_back({clipped(x - w, 39), clipped(y - h, 39), clipped(x + w, 39), clipped(y + h, 39)});
+    }
+    for (const PlainBox& b : suppressed(own_boxes, 0.3, 1, 30))
+      expected.push_back({7,
+                          category,
+                          static_cast<float>(std::exp(category + 1) / sum),
+                          {static_cast<float>(b[0]), static_cast<float>(b[1]), static_cast<float>(b[2] + 1),
+                           static_cast<float>(b[3] + 1)}});
+  }
+  REQUIRE(expected.size() > 4);
+  REQUIRE(found.size() == expected.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    CAPTURE(i);
+    CHECK(found[i].picture == 7);
+    CHECK(found[i].category == expected[i].category);
+    CHECK(found[i].score == doctest::Approx(expected[i].score).epsilon(1e-5));
+    for (const auto edge : {&Box::left, &Box::top, &Box::right, &Box::bottom})
+      CHECK(std::abs(found[i].box.*edge - expected[i].box.*edge) < 1e-4);
   }
 }
 
-TEST_CASE("targets of anchors and regions are those of plain loops") {
+TEST_CASE("AlexNet and VGG16 make detectors") {
+  for (const auto& [name, size] : {std::pair{"original-alexnet", 95}, {"vgg16", 64}}) {
+    CAPTURE(name);
+    Detector detector({.network = {.name = name, .image_size = size},
+                       .categories = 2,
+                       .rpn_channels = 8,
+                       .anchor_scales = {2},
+                       .anchor_ratios = {1}});
+    detector.initialize(1);
+    detector.fine_tune(false);
+    const OwnPicture own(96, 70, 3, 4);
+    DetectorView view;
+    view.short_side = view.long_side = 96;
+    view.format.stddev = {1, 1, 1};
+    const DetectorInput input = make_detector_input(own.picture, view, detector.network().layout());
+    const ObjectBoxes objects{Tensor::from(std::vector<float>{10, 20, 50, 60}, {1, 4}), {1}};
+    const DetectionLosses losses = detection_losses(detector, input.pixels, input.height, input.width,
+                                                    objects, {.regions = {.count = 4}}, choose_first);
+    CHECK(std::isfinite(losses.sum().value().item()));
+    backward(losses.sum());
+    const OwnPicture strip(2, 3000, 3, 5);  // there is a map of a picture without height too
+    const DetectorInput narrow = make_detector_input(strip.picture, view, detector.network().layout());
+    const NoGrad no_grad;
+    CHECK(detector.map(Variable(narrow.pixels)).shape()[1] >= 1);
+  }
+}
+
+TEST_CASE("an object that no region shows has no loss of boxes" * doctest::test_suite("training")) {
+  const SafetensorsFile fixture = read_safetensors("tests/fixtures/detector.safetensors");
+  for (const Device device : available_devices()) {
+    const auto detector = detector_of(fixture, device);
+    const Shape shape{1, 64, 96, 3};
+    const Tensor pixels = Tensor::from(numbers_of(10001, shape.numel()), shape, device);
+    const ObjectBoxes speck{Tensor::from(std::vector<float>{90, 60, 91, 60}, {1, 4}), {0}};
+    const DetectionLosses losses =
+        detection_losses(*detector, pixels, 64, 96, speck,
+                         {.proposals = {.most = 50}, .regions = {.count = 32}}, choose_first);
+    CHECK(losses.region_box.value().item() == 0.0f);
+    CHECK(losses.region_class.value().item() > 0.0f);
+    backward(losses.sum());
+  }
+}
+
+TEST_CASE("targets of anchors are those of plain loops") {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     CAPTURE(seed);
     const Tensor anchors = random_boxes(400, 100 + seed);
@@ -291,7 +429,9 @@ TEST_CASE("targets of anchors and regions are those of plain loops") {
     const AnchorSampling sampling{.count = 40, .positive_overlap = 0.6f};
 
     std::vector<int32_t> positive, negative;
-    const auto inside = [](const PlainBox& b) { return b[2] < width && b[3] < height; };
+    const auto inside = [](const PlainBox& b) {
+      return b[0] >= 0 && b[1] >= 0 && b[2] < width && b[3] < height;
+    };
     for (int32_t a = 0; a < 400; ++a) {
       const PlainBox& box = boxes[static_cast<size_t>(a)];
       if (!inside(box)) continue;
@@ -310,6 +450,7 @@ TEST_CASE("targets of anchors and regions are those of plain loops") {
         negative.push_back(a);
     }
     REQUIRE(!positive.empty());
+    REQUIRE(negative.size() >= 40);
     if (positive.size() > 20) positive.resize(20);
     negative.resize(40 - positive.size());
     const AnchorTargets targets = anchor_targets(anchors, objects, height, width, sampling, choose_first);

@@ -1,9 +1,11 @@
 // Training detectors, on canvases with discs, rings and crosses.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
+#include "data/loader.h"
 #include "evaluation/detector_trainer.h"
 #include "evaluation/stored_detector.h"
 #include "layers/networks.h"
@@ -182,23 +184,54 @@ TEST_CASE("batch norm's statistics are means over pictures, and stay as they are
   const World world(4, 1);
   const DetectionData data = world.read("trainval");
   TrainedDetector detector = new_detector(data);
-  DetectorTrainer trainer(detector, data, short_training(2));
+  const DetectorTraining training = short_training(2);
+  DetectorTrainer trainer(detector, data, training);
   const auto statistics = [&] {
     std::vector<float> all;
     for (const auto& b : detector.module->buffers())
       for (const float value : b.tensor->to_vector<float>()) all.push_back(value);
     return all;
   };
-  const auto begin = statistics();
-  trainer.measure_statistics(1);
-  const auto of_one = statistics();
-  CHECK(of_one != begin);
-  trainer.measure_statistics(1);
-  const auto again = statistics();
-  for (size_t i = 0; i < again.size(); ++i)  // what was there before does not count
-    CHECK(again[i] == doctest::Approx(of_one[i]).epsilon(1e-4));
+  constexpr int pictures = 3;
+  trainer.measure_statistics(pictures);
+  const auto measured = statistics();
+
+  // The first batch norm sees what the first convolution makes of the pictures.
+  const auto parts = detector.module->descendants();
+  const auto stem = std::find_if(parts.begin(), parts.end(),
+                                 [](const auto& part) { return part.first == "network.conv1"; });
+  REQUIRE(stem != parts.end());
+  std::vector<double> means(32);
+  const auto order = epoch_order(8, training.seed, 0);
+  for (size_t i = 0; i < pictures; ++i) {
+    const AnnotatedPicture& annotated = data.pictures[static_cast<size_t>(order[i] % 4)];
+    const DetectorInput input =
+        make_detector_input(read_annotated(annotated, detector.decode_options()), detector.view,
+                            detector.module->network().layout(), order[i] >= 4);
+    const NoGrad no_grad;
+    const auto map = (*stem->second)(Variable(input.pixels)).value().to_vector<float>();
+    for (size_t k = 0; k < map.size(); ++k)
+      means[k % 32] += map[k] / static_cast<double>(map.size() / 32) / pictures;
+  }
+  REQUIRE(detector.module->buffers().front().name == "network.bn1.running_mean");
+  for (size_t c = 0; c < 32; ++c) CHECK(measured[c] == doctest::Approx(means[c]).epsilon(1e-4));
+
   trainer.train_step();
-  CHECK(statistics() == again);
+  CHECK(statistics() == measured);
+}
+
+TEST_CASE("a picture that is too narrow for any anchor takes no part") {
+  const World world(4, 1);
+  DetectionData data = world.read("trainval");
+  for (size_t i = 0; i < 2; ++i) data.pictures[i].height = 8;  // of 48: 8 pixels are less than an anchor's 20
+  TrainedDetector detector = new_detector(data);
+  const DetectorTrainer trainer(detector, data, short_training(2));
+  CHECK(trainer.too_narrow() == 2);
+  CHECK(trainer.pictures() == 2);
+  for (AnnotatedPicture& picture : data.pictures) picture.height = 8;
+  CHECK_THROWS_WITH_AS(
+      DetectorTrainer(detector, data, short_training(2)),
+      doctest::Contains("no anchor lies within any of 4 pictures, the first of 48 x 8 pixels"), Error);
 }
 
 TEST_CASE("a canvas that cannot be read is passed over, but not all of them") {

@@ -11,7 +11,7 @@ namespace la {
 /// A preset with all options of the table that belong to a configuration, under a comment of one line.
 std::string to_toml(const OptionTable& table, const std::string& comment);
 
-/// The folder of the run that --resume means. A UsageError without --run, or with a preset.
+/// The folder of the run that --resume means. An Error without --run, or with a preset.
 std::string folder_to_resume(const CommandLine& line);
 
 /// Sets what the run's config.toml says, and appends to `notes` where the options come from. An Error if the file is

@@ -1,5 +1,6 @@
 #include "layers/detection/anchors.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace la {
@@ -36,6 +37,18 @@ Tensor anchors(int64_t height, int64_t width, const AnchorOptions& options) {
         boxes.push_back(base[i] + static_cast<float>((i % 2 == 0 ? w : h) * options.stride));
   const auto count = static_cast<int64_t>(boxes.size() / 4);
   return Tensor::from(boxes, {count, 4});
+}
+
+bool any_anchor_within(int64_t height, int64_t width, const AnchorOptions& options) {
+  const std::vector<float> base = base_anchors(options).to_vector<float>();
+  const auto stride = static_cast<float>(options.stride);
+  // Along an axis, the first of the anchors that begins inside is the one that ends first.
+  const auto fits = [stride](float first, float last, int64_t extent) {
+    return last + stride * std::max(0.0f, std::ceil(-first / stride)) < static_cast<float>(extent);
+  };
+  for (size_t i = 0; i < base.size(); i += 4)
+    if (fits(base[i], base[i + 2], width) && fits(base[i + 1], base[i + 3], height)) return true;
+  return false;
 }
 
 }  // namespace la

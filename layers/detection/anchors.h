@@ -25,4 +25,7 @@ Tensor base_anchors(const AnchorOptions& options = {});
 /// Those of all pixels of a feature map, row by row: f32 [height * width * ratios * scales, 4].
 Tensor anchors(int64_t height, int64_t width, const AnchorOptions& options = {});
 
+/// Whether one of them lies within a picture of that size.
+bool any_anchor_within(int64_t height, int64_t width, const AnchorOptions& options);
+
 }  // namespace la

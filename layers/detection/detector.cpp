@@ -59,6 +59,14 @@ Detector::Detector(const DetectorOptions& o)
 
 AnchorOutputs Detector::score_anchors(const Variable& map) {
   check(map.shape()[0] == 1, "a detector sees 1 picture at a time, these are {}", map.shape()[0]);
+  constexpr int64_t most_anchors = 100'000;  // they are compared in pairs
+  const int64_t count = map.shape()[1] * map.shape()[2] *
+                        static_cast<int64_t>(anchor_options_.scales.size() * anchor_options_.ratios.size());
+  check(
+      count <= most_anchors,
+      "a map of {} x {} pixels has {} anchors, expected at most {}: smaller pictures (`short_side`) or fewer "
+      "`anchor_scales` are needed",
+      map.shape()[1], map.shape()[2], count, most_anchors);
   const Variable hidden = rpn_(map);
   return {anchors(map.shape()[1], map.shape()[2], anchor_options_), rows_of(rpn_.score(hidden), 2),
           rows_of(rpn_.box(hidden), 4)};

@@ -38,16 +38,18 @@ class Detector : public Module {
  public:
   explicit Detector(const DetectorOptions& options);
 
-  /// The map of pictures [1, H, W, channels].
-  Variable forward(const Variable& pictures) override { return network_->map(pictures); }
+  /// Of pictures [1, H, W, channels], with the border that the backbone wants.
+  Variable map(const Variable& pictures) { return network_->map(pictures); }
+  Variable forward(const Variable& pictures) override { return map(pictures); }
   AnchorOutputs score_anchors(const Variable& map);
   /// boxes f32 [R, 4].
   RegionOutputs score_regions(const Variable& map, const Tensor& boxes);
 
   Backbone& network() { return *network_; }
   int64_t categories() const { return categories_; }
-  /// Batch norm keeps its running statistics; `all_layers` says whether the layers that backbones keep in detectors
-  /// are trained too, as where nothing was learnt before.
+  const AnchorOptions& anchor_options() const { return anchor_options_; }
+  /// From here on batch norm keeps its running statistics; `all_layers` says whether the layers that backbones keep in detectors
+  /// are trained too, as where nothing was learnt before. To be called once.
   void fine_tune(bool all_layers);
 
  private:

@@ -39,16 +39,16 @@ void add_region_losses(const RegionOutputs& outputs, const Tensor& boxes, const 
                        const ObjectBoxes& objects, DetectionLosses& losses) {
   constexpr float sigma = 1;
   const Device device = outputs.scores.value().device();
-  const int64_t answers = outputs.scores.shape()[1];
-  std::vector<int32_t> labels(targets.proposals.size(), 0), own_codes;
+  const int64_t classes = outputs.scores.shape()[1];  // the background and all categories
+  std::vector<int32_t> labels(targets.proposals.size(), 0), code_rows;
   for (size_t i = 0; i < targets.objects.size(); ++i) {
     labels[i] = 1 + objects.labels[static_cast<size_t>(targets.objects[i])];
-    own_codes.push_back(static_cast<int32_t>(static_cast<int64_t>(i) * answers + labels[i]));
+    code_rows.push_back(static_cast<int32_t>(static_cast<int64_t>(i) * classes + labels[i]));
   }
   losses.region_class = cross_entropy(outputs.scores, rows(labels, device));
   const auto foreground = static_cast<int64_t>(targets.objects.size());
   losses.region_box = box_loss(
-      gather_rows(reshape(outputs.codes, {-1, 4}), rows(own_codes, device)), boxes.rows(0, foreground),
+      gather_rows(reshape(outputs.codes, {-1, 4}), rows(code_rows, device)), boxes.rows(0, foreground),
       ops::gather_rows(objects.boxes, rows(targets.objects)), region_coding, sigma, labels.size());
 }
 
@@ -57,7 +57,7 @@ void add_region_losses(const RegionOutputs& outputs, const Tensor& boxes, const 
 DetectionLosses detection_losses(Detector& detector, const Tensor& pixels, int64_t height, int64_t width,
                                  const ObjectBoxes& objects, const DetectionLossOptions& options,
                                  const Choose& choose) {
-  const Variable map = detector(Variable(pixels));
+  const Variable map = detector.map(Variable(pixels));
   const AnchorOutputs anchors = detector.score_anchors(map);
   if (!is_finite(anchors.scores.value().to(Device::cpu())))
     throw Diverged("the scores of anchors are not finite");

@@ -1,6 +1,7 @@
 #include "layers/detection/targets.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "layers/detection/anchors.h"
@@ -120,7 +121,7 @@ RegionTargets region_targets(const Tensor& proposals, const ObjectBoxes& objects
   check(!foreground.empty() || !background.empty(), "detection: a picture without proposals has no targets");
 
   const auto wanted =
-      static_cast<int64_t>(sampling.foreground_share * static_cast<float>(sampling.count) + 0.5f);
+      static_cast<int64_t>(std::nearbyint(sampling.foreground_share * static_cast<float>(sampling.count)));
   if (background.empty())
     foreground = choose(std::move(foreground), sampling.count);
   else

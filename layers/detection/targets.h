@@ -17,7 +17,7 @@ struct ObjectBoxes {
   std::vector<int32_t> labels;
 };
 
-/// Takes `count` of the numbers: where there are fewer, some of them more than once.
+/// Takes `count` of the numbers, of which there is at least one: where there are fewer, some of them more than once.
 using Choose = std::function<std::vector<int32_t>(std::vector<int32_t> from, int64_t count)>;
 /// Each equally likely, by a generator that must outlive it.
 Choose choose_randomly(RandomGenerator& random);
