@@ -87,9 +87,8 @@ class Report {
     const auto left = static_cast<double>(training.steps - done);
     if (progress_.due() || trainer.finished()) {
       const std::string line = formatted(
-          "step {}/{} loss {:.3f} (anchors {:.3f} + {:.3f}, regions {:.3f} + {:.3f}) lr {:.3g} {:.2f} "
-          "pictures/s, {} "
-          "left",
+          "step {}/{} loss {:.3f} (anchors {:.3f} + {:.3f}, regions {:.3f} + {:.3f}) "
+          "lr {:.3g} {:.2f} pictures/s, {} left",
           done, training.steps, step.loss(), step.anchor_class, step.anchor_box, step.region_class,
           step.region_box, learning_rate, rate_.value(), duration_text(left / rate_.value()));
       trainer.finished() ? progress_.message(line) : progress_.update(line);
