@@ -1,7 +1,6 @@
 #include "apps/detection_results.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "tensor/format.h"
@@ -17,7 +16,7 @@ using Json = nlohmann::ordered_json;
 int64_t count_objects(const DetectionData& data, int category) {
   int64_t count = 0;
   for (const AnnotatedPicture& picture : data.pictures)
-    for (const Object& o : picture.objects) count += o.category == category && !o.difficult && !o.crowd;
+    for (const Object& o : picture.objects) count += o.category == category && o.to_be_found();
   return count;
 }
 
@@ -71,7 +70,7 @@ void write_sheet(const std::string& path, const TrainedDetector& detector,
     picture.title = annotated.name;
     picture.boxes = drawn_boxes(found, data.categories);
     for (const Object& object : annotated.objects)
-      if (!object.difficult && !object.crowd && !is_found(object, found))
+      if (object.to_be_found() && !is_found(object, found))
         picture.boxes.push_back({.box = object.box,
                                  .category = object.category,
                                  .label = data.categories[static_cast<size_t>(object.category)],
@@ -125,9 +124,7 @@ void write_detection_results(const std::string& folder, const std::string& set,
                              const TrainedDetector& detector, const std::vector<Detection>& detections,
                              const DetectionData& data, const DetectionMeasures& measures,
                              float shown_score) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  check(!error, "cannot make the folder '{}': {}", folder, error.message());
+  make_folders(folder);
   Json results{{"version", version},
                {"detector", detector.checkpoint},
                {"set", set},

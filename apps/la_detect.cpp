@@ -16,8 +16,8 @@
 #include "la/checkpoint.h"
 #include "la/model.h"
 #include "tensor/clock.h"
+#include "tensor/io/files.h"
 #include "tensor/io/seal.h"
-#include "tensor/ops.h"
 #include "tensor/text.h"
 
 using namespace la;
@@ -30,9 +30,12 @@ using Json = nlohmann::ordered_json;
 
 bool is_coco(const std::string& set) { return set.ends_with(".json"); }
 
+/// "test", "instances_val2017".
+std::string short_name(const std::string& set) { return is_coco(set) ? fs::path(set).stem().string() : set; }
+
 /// "VOC2007 test", "instances_val2017".
 std::string name_of_set(const std::string& folder, const std::string& set) {
-  if (is_coco(set)) return fs::path(set).stem();
+  if (is_coco(set)) return short_name(set);
   const fs::path path = (fs::path(folder) / "").lexically_normal().parent_path();
   return formatted("{} {}", path.filename().string(), set);
 }
@@ -46,18 +49,12 @@ DetectionData open_set(const std::string& folder, const std::string& set, const 
   return data;
 }
 
-DetectionData open_test_set(const DetectOptions& options, const Lines& categories) {
-  return open_set(options.test_data.empty() ? options.data : options.test_data, options.test_set, categories);
+const std::string& test_folder(const DetectOptions& options) {
+  return options.test_data.empty() ? options.data : options.test_data;
 }
 
-/// A file, or the newest one of a run's folder.
-SafetensorsFile read_checkpoint(const std::string& path) {
-  std::error_code ignored;
-  if (!fs::is_directory(path, ignored)) return read_safetensors(path);
-  const auto warn = [](const std::string& line) { print(stderr, "warning: {}\n", line); };
-  std::optional<Checkpoint> newest = newest_checkpoint(path, warn);
-  check(newest.has_value(), "{}: has no checkpoint", path);
-  return std::move(newest->file);
+DetectionData open_test_set(const DetectOptions& options, const Lines& categories) {
+  return open_set(test_folder(options), options.test_set, categories);
 }
 
 /// The lines of a run, on the terminal and in its log.
@@ -114,32 +111,40 @@ class Report {
   double since_ = now();
 };
 
-/// Measures a detector, and writes what it found.
-void evaluate(const TrainedDetector& detector, const DetectOptions& options, const std::string& beside,
-              const std::function<void(const Lines&)>& say, const ProgressCallback& progress) {
-  const DetectionData data = open_test_set(options, detector.categories);
+/// Measures a detector on the test set, and writes what it found.
+void evaluate(const TrainedDetector& detector, const DetectionData& data, const DetectOptions& options,
+              const std::string& beside, const std::function<void(const Lines&)>& say,
+              const ProgressCallback& progress) {
   say(data.notes);
   const auto bad = [&](const std::string& line) { say({"bad picture " + line}); };
   const std::vector<Detection> found = find_objects(detector, data, options.find, bad, progress);
   const DetectionMeasures measures = measure(found, data);
-  const std::string set =
-      is_coco(options.test_set) ? fs::path(options.test_set).stem().string() : options.test_set;
-  const std::string& folder = options.test_data.empty() ? options.data : options.test_data;
-  say(describe(measures, data, name_of_set(folder, options.test_set)));
+  say(describe(measures, data, name_of_set(test_folder(options), options.test_set)));
+  const std::string set = short_name(options.test_set);
   const std::string results =
       options.results.empty() ? (fs::path(beside) / ("results-" + set)).string() : options.results;
   write_detection_results(results, set, detector, found, data, measures, options.shown_score);
   say({formatted("{}: the same for programs, and for the official ones", results)});
 }
 
+TrainedDetector open_detector(const DetectOptions& options) {
+  const SafetensorsFile file = read_checkpoint(options.checkpoint);
+  check(is_detector(file),
+        "{}: holds no detector; without --evaluate and --detect, and with --data FOLDER, one is made of a "
+        "network",
+        file.path);
+  return load_detector(file, find_device(options.device));
+}
+
 int evaluate_only(const DetectOptions& options) {
-  const TrainedDetector detector =
-      load_detector(read_checkpoint(options.checkpoint), find_device(options.device));
+  const TrainedDetector detector = open_detector(options);
   Progress progress(stderr);
   const auto say = [&](const Lines& lines) {
     for (const std::string& line : lines) print("{}\n", with_option_names(printable(line)));
   };
-  evaluate(detector, options, fs::path(detector.checkpoint).parent_path().string(), say, progress.callback());
+  const DetectionData data = open_test_set(options, detector.categories);
+  evaluate(detector, data, options, fs::path(detector.checkpoint).parent_path().string(), say,
+           progress.callback());
   return 0;
 }
 
@@ -173,12 +178,6 @@ Lines files_to_search(const std::string& path) {
   return files;
 }
 
-void make_folders(const fs::path& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  check(!error, "cannot make the folder '{}': {}", path.string(), error.message());
-}
-
 /// Below --drawn as below --detect, with .png behind its name.
 std::string drawn_file(const DetectOptions& options, const std::string& file) {
   std::error_code ignored;
@@ -193,8 +192,7 @@ std::string drawn_file(const DetectOptions& options, const std::string& file) {
 int detect(const DetectOptions& options) {
   if (!options.out.empty()) check_output(options.out);
   if (!options.drawn.empty()) make_folders(options.drawn);
-  const TrainedDetector detector =
-      load_detector(read_checkpoint(options.checkpoint), find_device(options.device));
+  const TrainedDetector detector = open_detector(options);
   const Lines files = files_to_search(options.detect);
   FindOptions find = options.find;
   find.least_score = options.shown_score;
@@ -231,12 +229,12 @@ void save(const DetectorTrainer& trainer, TrainedDetector& detector, const RunFo
 
 /// The detector to be trained, as it begins.
 TrainedDetector new_detector(const DetectOptions& options, const DetectionData& data) {
-  const std::string& path = options.checkpoint;
-  check(!is_detector(read_checkpoint(path)),
+  const SafetensorsFile file = read_checkpoint(options.checkpoint);
+  check(!is_detector(file),
         "{}: holds a detector: --evaluate measures it, --detect FOLDER finds objects; training begins with a "
         "network",
-        path);
-  Model model = load_model(path, find_device(options.device));
+        file.path);
+  Model model = load_model(file, find_device(options.device));
   TrainedDetector detector =
       make_detector(model, options.detector, data.categories, options.from_scratch, options.training.seed);
   detector.view.short_side = options.short_side;
@@ -289,18 +287,12 @@ bool take_steps(DetectorTrainer& trainer, const DetectOptions& options, TrainedD
   return true;
 }
 
-/// The run's folder, which is locked before anything is read from it.
-RunFolder open_folder(const DetectOptions& options, const std::string& network) {
-  return options.resume ? RunFolder::open(options.folder)
-                        : RunFolder::create(options.folder, run_name(options.data, network));
-}
-
 int train(DetectOptions options, const Lines& notes) {
   std::optional<RunFolder> folder;
   std::optional<Checkpoint> checkpoint;
   const auto warn = [](const std::string& line) { print(stderr, "warning: {}\n", line); };
   if (options.resume) {
-    folder.emplace(open_folder(options, ""));
+    folder.emplace(RunFolder::open(options.folder));  // locked before anything is read from it
     checkpoint = newest_checkpoint(options.folder, warn);
   } else {
     RunFolder::check_absent(options.folder);
@@ -311,11 +303,13 @@ int train(DetectOptions options, const Lines& notes) {
   check(detector.categories == data.categories, "{}: its categories are not those of {}", detector.checkpoint,
         name_of_set(options.data, options.train_set));
   describe_detector(detector);  // before hours are spent, whether it can be stored and measured
-  if (!options.test_set.empty()) open_test_set(options, detector.categories);
+  std::optional<DetectionData> test;
+  if (!options.test_set.empty()) test = open_test_set(options, detector.categories);
   options.training.all_layers = options.from_scratch;
   DetectorTrainer trainer(detector, data, options.training);
 
-  if (!folder) folder.emplace(open_folder(options, detector.options.network.name));
+  if (!folder)
+    folder.emplace(RunFolder::create(options.folder, run_name(options.data, detector.options.network.name)));
   Report report(*folder);
   folder->write_config(sealed(to_toml(options)));
   report.say(formatted("run        {}", folder->path()));
@@ -334,10 +328,10 @@ int train(DetectOptions options, const Lines& notes) {
   folder->truncate_metrics(checkpoint ? checkpoint->epoch : before_all_epochs, trainer.step());
 
   if (!take_steps(trainer, options, detector, *folder, report)) return 128 + interrupted();
-  if (options.test_set.empty()) return 0;
+  if (!test) return 0;
   detector.module->set_training(false);
   const auto say = [&](const Lines& lines) { report.say(lines); };
-  evaluate(detector, options, folder->path(), say, report.progress());
+  evaluate(detector, *test, options, folder->path(), say, report.progress());
   return 0;
 }
 

@@ -31,9 +31,7 @@ constexpr const char *weights_file = "weights.safetensors", *network_file = "net
 void check_outputs(const ExportOptions& options) {
   if (!options.onnx.empty()) check_new_output(options.onnx, options.force);
   if (options.torch.empty()) return;
-  std::error_code error;
-  std::filesystem::create_directories(options.torch, error);
-  check(!error, "cannot make the folder '{}': {}", options.torch, error.message());
+  make_folders(options.torch);
   for (const char* name : {weights_file, network_file, loader_file})
     check_new_output(options.torch_file(name), options.force);
 }

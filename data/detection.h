@@ -41,6 +41,8 @@ struct Object {
   int category = 0;        // number among the data's categories
   bool difficult = false;  // of VOC: neither has it to be found, nor is it wrong to find it
   bool crowd = false;      // of COCO: a box around many, which counts as difficult
+
+  bool to_be_found() const { return !difficult && !crowd; }
 };
 
 struct AnnotatedPicture {

@@ -26,8 +26,6 @@ int64_t padded(int64_t extent, const BackboneLayout& layout) {
          unit;  // so that there is a map, however narrow the picture
 }
 
-bool is_to_be_found(const Object& object) { return !object.difficult && !object.crowd; }
-
 }  // namespace
 
 std::pair<int64_t, int64_t> input_size(int height, int width, const DetectorView& view) {
@@ -70,7 +68,8 @@ DetectorInput make_detector_input(const Picture& picture, const DetectorView& vi
 }
 
 bool has_objects(const AnnotatedPicture& picture) {
-  return std::any_of(picture.objects.begin(), picture.objects.end(), is_to_be_found);
+  return std::any_of(picture.objects.begin(), picture.objects.end(),
+                     [](const Object& object) { return object.to_be_found(); });
 }
 
 ObjectBoxes objects_in(const AnnotatedPicture& picture, const DetectorInput& input, bool flip) {
@@ -78,7 +77,7 @@ ObjectBoxes objects_in(const AnnotatedPicture& picture, const DetectorInput& inp
   std::vector<float> boxes;
   const auto last = static_cast<float>(picture.width - 1);
   for (const Object& object : picture.objects) {
-    if (!is_to_be_found(object)) continue;
+    if (!object.to_be_found()) continue;
     const float x1 = object.box.left, x2 = object.box.right - 1;
     const float left = flip ? last - x2 : x1, right = flip ? last - x1 : x2;
     for (const float edge : {left, object.box.top, right, object.box.bottom - 1})

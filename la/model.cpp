@@ -20,19 +20,6 @@ E named(const SafetensorsFile& file, const std::string& name) {
   return static_cast<E>(found - names.begin());
 }
 
-SafetensorsFile read_checkpoint(const std::string& path) {
-  std::error_code ignored;
-  if (!std::filesystem::is_directory(path, ignored)) {
-    SafetensorsFile file = read_safetensors(path);
-    check_finite(path, file.tensors);
-    return file;
-  }
-  const auto warn = [](const std::string& line) { print(stderr, "warning: {}\n", line); };
-  const std::optional<Checkpoint> newest = newest_checkpoint(path, warn);
-  check(newest.has_value(), "{}: has no checkpoint", path);
-  return newest->file;
-}
-
 }  // namespace
 
 Metadata describe_model(const Config& config, int64_t channels, const AugmentationOptions& view) {
@@ -47,8 +34,24 @@ Metadata describe_model(const Config& config, int64_t channels, const Augmentati
           {"precision", std::string(name_of(config.run.precision))}};
 }
 
+SafetensorsFile read_checkpoint(const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(path, ignored)) {
+    SafetensorsFile file = read_safetensors(path);
+    check_finite(path, file.tensors);
+    return file;
+  }
+  const auto warn = [](const std::string& line) { print(stderr, "warning: {}\n", line); };
+  const std::optional<Checkpoint> newest = newest_checkpoint(path, warn);
+  check(newest.has_value(), "{}: has no checkpoint", path);
+  return newest->file;
+}
+
 Model load_model(const std::string& run_or_checkpoint, Device device) {
-  const SafetensorsFile file = read_checkpoint(run_or_checkpoint);
+  return load_model(read_checkpoint(run_or_checkpoint), device);
+}
+
+Model load_model(const SafetensorsFile& file, Device device) {
   Model model;
   model.checkpoint = file.path;
   model.network = file.text("network");

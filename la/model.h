@@ -12,8 +12,12 @@ namespace la {
 /// What a checkpoint must say, besides its tensors, so that load_model can read it.
 Metadata describe_model(const Config& config, int64_t channels, const AugmentationOptions& view);
 
-/// Reads a checkpoint, or the newest one of a run's folder, onto the device, in evaluation mode. An Error
-/// that names the file if it does not hold a network of la_train.
+/// A checkpoint, or the newest one of a run's folder. An Error that names the file if it is not intact, or has values that
+/// are not finite.
+SafetensorsFile read_checkpoint(const std::string& run_or_checkpoint);
+
+/// Its network on the device, in evaluation mode. An Error that names the file if it does not hold a network of la_train.
+Model load_model(const SafetensorsFile& checkpoint, Device device);
 Model load_model(const std::string& run_or_checkpoint, Device device);
 
 /// What the memory bank is called in checkpoints.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <pugixml.hpp>
 #include <sstream>
 
@@ -15,8 +14,6 @@
 
 namespace la {
 namespace {
-
-namespace fs = std::filesystem;
 
 /// Gray values in [0, 1], row by row.
 struct Plane {
@@ -174,12 +171,6 @@ std::string annotation_of(const std::string& name, int size, const std::vector<O
   return text.str();
 }
 
-void make_folders(const fs::path& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  check(!error, "cannot make the folder '{}': {}", path.string(), error.message());
-}
-
 }  // namespace
 
 const std::vector<std::string>& fashion_categories() {
@@ -192,7 +183,7 @@ void write_detection_world(const std::string& folder, const DataSource& pictures
                            const std::vector<std::string>& categories, const DetectionWorld& world) {
   check(pictures.test != nullptr, "the detection world needs test pictures");
   for (const char* part : {"JPEGImages", "Annotations", "ImageSets/Main"})
-    make_folders(fs::path(folder) / part);
+    make_folders(formatted("{}/{}", folder, part));
   uint64_t number = 0;
   const auto write_set = [&](const char* set, const Dataset& source, int canvases) {
     std::string list;

@@ -19,13 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-void make_folders(const fs::path& path) {
-  if (path.empty()) return;
-  std::error_code error;
-  fs::create_directories(path, error);
-  check(!error, "cannot make the folder '{}': {}", path.string(), error.message());
-}
-
 /// True if the folder was made by this very call, false if something of that name existed.
 bool make_folder(const std::string& path) {
   if (::mkdir(path.c_str(), 0777) == 0) return true;

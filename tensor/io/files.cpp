@@ -142,6 +142,13 @@ void AtomicFile::commit() {
   if (::fsync(folder.descriptor()) != 0 && errno != EINVAL) fail_to("make durable");
 }
 
+void make_folders(const std::string& path) {
+  if (path.empty()) return;
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  check(!error, "cannot make the folder '{}': {}", path, error.message());
+}
+
 void write_text_file(const std::string& path, std::string_view text) {
   AtomicFile file(path);
   file.write(text);

@@ -64,6 +64,10 @@ class AtomicFile {
 /// folder. Nothing changes.
 void check_output(const std::string& path);
 
+/// Makes the folder, and those around it, where they are not there; does nothing for an empty path. Throws an Error that
+/// names it.
+void make_folders(const std::string& path);
+
 /// Writes a whole text file through an AtomicFile.
 void write_text_file(const std::string& path, std::string_view text);
 /// All of a file. Throws an Error that names it.
