@@ -1,86 +1,25 @@
-// Detectors: networks in two parts, what a detector learns from a picture, and how it sees one.
+// Detectors: the loss beside PyTorch, what is found, and how pictures are seen.
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <numeric>
 #include <set>
 
 #include "autograd/functions.h"
 #include "autograd/sgd.h"
 #include "evaluation/detect.h"
 #include "layers/detection/losses.h"
-#include "layers/networks.h"
 #include "layers/state_dict.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/ops.h"
 #include "tests/fixture_numbers.h"
 #include "tests/op_case.h"
 #include "tests/own_picture.h"
+#include "tests/plain_boxes.h"
 
 using namespace la;
 
 namespace {
-
-std::unique_ptr<Module> network_without_head(const std::string& name, int64_t size, int last_stride = 2) {
-  auto network = make_network(
-      {.name = name, .image_size = size, .dim = 0, .head = HeadKind::none, .last_stride = last_stride});
-  network->initialize(7);
-  network->set_training(false);
-  return network;
-}
-
-Backbone& backbone(Module& network) { return dynamic_cast<Backbone&>(network); }
-
-double largest_difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  const auto x = a.to_vector<float>(), y = b.to_vector<float>();
-  double largest = 0;
-  for (size_t i = 0; i < x.size(); ++i)
-    largest = std::max(largest, std::abs(static_cast<double>(x[i]) - y[i]));
-  return largest;
-}
-
-/// The first of them, and again from the first where they are too few.
-std::vector<int32_t> choose_first(const std::vector<int32_t>& from, int64_t count) {
-  std::vector<int32_t> chosen;
-  for (size_t i = 0; static_cast<int64_t>(i) < count; ++i) chosen.push_back(from[i % from.size()]);
-  return chosen;
-}
-
-using PlainBox = std::array<double, 4>;
-
-std::vector<PlainBox> plain(const Tensor& boxes) {
-  const auto values = boxes.to_vector<float>();
-  std::vector<PlainBox> result(values.size() / 4);
-  for (size_t i = 0; i < values.size(); ++i) result[i / 4][i % 4] = values[i];
-  return result;
-}
-
-/// Of boxes whose x2 and y2 are their last pixels, by counting in one axis after the other.
-double overlap(const PlainBox& a, const PlainBox& b) {
-  const auto common = [&](size_t axis) {
-    return std::max(0.0, std::min(a[axis + 2], b[axis + 2]) + 1 - std::max(a[axis], b[axis]));
-  };
-  const auto area = [](const PlainBox& x) { return (x[2] - x[0] + 1) * (x[3] - x[1] + 1); };
-  const double both = common(0) * common(1);
-  return both / (area(a) + area(b) - both);
-}
-
-/// Boxes with corners on whole pixels in a picture of 100 x 80, so that overlaps are exact enough in f32 not to change
-/// sides at a threshold.
-Tensor random_boxes(int64_t count, uint64_t seed) {
-  RandomGenerator random({seed, RandomStream::test, 5});
-  std::vector<float> boxes;
-  for (int64_t i = 0; i < count; ++i) {
-    const auto x = static_cast<float>(random.below(85)) - 5, y = static_cast<float>(random.below(65)) - 5;
-    const auto width = static_cast<float>(4 + random.below(16)),
-               height = static_cast<float>(4 + random.below(16));
-    boxes.insert(boxes.end(), {x, y, x + width, y + height});
-  }
-  return Tensor::from(boxes, {count, 4});
-}
 
 /// What PyTorch computed in double precision; the tolerance is eight times the error of its f32, which is relative to the
 /// value plus a hundredth of the largest.
@@ -181,6 +120,19 @@ void check_ten_steps(const SafetensorsFile& fixture, Device device) {
 
 }  // namespace
 
+namespace {
+
+/// Of the fixture's first picture.
+DetectionLosses first_losses(Detector& detector, const ObjectBoxes& objects, Device device,
+                             DType dtype = DType::f32) {
+  const Shape shape{1, 64, 96, 3};
+  const Tensor pixels = Tensor::from(numbers_of(10001, shape.numel()), shape, device);
+  return detection_losses(detector, ops::cast(pixels, dtype), 64, 96, objects,
+                          {.proposals = {.most = 50}, .regions = {.count = 32}}, choose_first);
+}
+
+}  // namespace
+
 TEST_CASE("ten steps of training a detector are those of PyTorch" * doctest::test_suite("training")) {
   const SafetensorsFile fixture = read_safetensors("tests/fixtures/detector.safetensors");
   for (const Device device : available_devices()) check_ten_steps(fixture, device);
@@ -190,78 +142,14 @@ TEST_CASE("a detector computes in bf16 what it computes in f32" * doctest::test_
   const SafetensorsFile fixture = read_safetensors("tests/fixtures/detector.safetensors");
   for (const Device device : available_devices()) {
     const auto detector = detector_of(fixture, device);
-    const Shape shape{1, 64, 96, 3};
-    const Tensor pixels = Tensor::from(numbers_of(10001, shape.numel()), shape, device);
-    const auto losses = [&](DType dtype) {
-      return detection_losses(*detector, ops::cast(pixels, dtype), 64, 96, objects_of(fixture, 0),
-                              {.proposals = {.most = 50}, .regions = {.count = 32}}, choose_first);
-    };
-    const DetectionLosses exact = losses(DType::f32), rounded = losses(DType::bf16);
+    const ObjectBoxes objects = objects_of(fixture, 0);
+    const DetectionLosses exact = first_losses(*detector, objects, device),
+                          rounded = first_losses(*detector, objects, device, DType::bf16);
     // The anchors that are chosen do not depend on what the network says; regions do. Eight layers round by 2^-9 each.
     CHECK(rounded.anchor_class.value().item() ==
           doctest::Approx(exact.anchor_class.value().item()).epsilon(8 * 0x1p-9));
     CHECK(std::isfinite(rounded.sum().value().item()));
     backward(rounded.sum());
-  }
-}
-
-TEST_CASE("a network in two parts is the whole network" * doctest::test_suite("networks")) {
-  for (const std::string& name : network_names()) {
-    if (name.find("101") != name.npos) continue;  // as those of 50 layers
-    CAPTURE(name);
-    const bool alexnet = name.find("alexnet") != name.npos, vgg = name.starts_with("vgg");
-    const int64_t size = alexnet ? 127 : vgg ? 64 : 48;
-    const auto network = network_without_head(name, size);
-    const NoGrad no_grad;
-    const Variable x(ops::random_normal({2, size, size, 3}, {.seed = 1}));
-    Variable map = backbone(*network).map(x);
-    const BackboneLayout layout = backbone(*network).layout();
-    CHECK(map.shape()[3] == layout.map_channels);
-    if (layout.pools) map = max_pool2d(map, {.kernel = alexnet ? 3 : 2, .stride = 2});
-    if (layout.pools) CHECK(map.shape()[1] == layout.size);
-    const Variable features = backbone(*network).region_features(map);
-    CHECK(features.shape() == Shape{2, layout.features});
-    CHECK(largest_difference(features.value(), (*network)(x).value()) == 0.0);
-  }
-}
-
-TEST_CASE("the last stage of a ResNet keeps the size of what it sees, if asked for") {
-  for (const char* name : {"resnet18", "preact-resnet18", "original-resnet18", "resnet20-wide"}) {
-    CAPTURE(name);
-    const auto network = network_without_head(name, 48, 1);
-    Shape seen{};
-    for (const auto& [stage, module] : network->stages())
-      module->observe([&seen](const Variable& y) { seen = y.shape(); });
-    const NoGrad no_grad;
-    backbone(*network).region_features(
-        Variable(ops::random_normal({3, 7, 7, backbone(*network).layout().map_channels}, {})));
-    CHECK(seen[1] == 7);
-    CHECK(seen[2] == 7);
-  }
-}
-
-TEST_CASE("a pixel of the map shows what its place says" * doctest::test_suite("networks")) {
-  // The squared gradient of one of its pixels lies around the middle of its share of the picture, behind the border: of
-  // networks without shortcuts, which have one. A quarter of a share is more than chance moves it, and much less than a
-  // wrong border would.
-  for (const char* name : {"alexnet", "original-alexnet", "vgg16"}) {
-    CAPTURE(name);
-    const int64_t size = std::string(name) == "vgg16" ? 224 : 227;
-    const auto network = network_without_head(name, size);
-    const BackboneLayout layout = backbone(*network).layout();
-    const Variable x(ops::random_normal({1, size, size, 3}, {.seed = 2}), true);
-    const Variable map = backbone(*network).map(x);
-    constexpr int64_t pixel = 6;
-    backward(sum(slice(slice(map, 1, pixel, pixel + 1), 2, pixel, pixel + 1)));
-    const auto gradient = x.grad().to_vector<float>();
-    double all = 0, columns = 0;
-    for (size_t i = 0; i < gradient.size(); ++i) {
-      const double square = static_cast<double>(gradient[i]) * gradient[i];
-      all += square;
-      columns += square * static_cast<double>(static_cast<int64_t>(i) / 3 % size);
-    }
-    const double place = layout.border + layout.stride * (pixel + 0.5) - 0.5;
-    CHECK(std::abs(columns / all - place) < layout.stride / 4.0);
   }
 }
 
@@ -407,106 +295,12 @@ TEST_CASE("an object that no region shows has no loss of boxes" * doctest::test_
   const SafetensorsFile fixture = read_safetensors("tests/fixtures/detector.safetensors");
   for (const Device device : available_devices()) {
     const auto detector = detector_of(fixture, device);
-    const Shape shape{1, 64, 96, 3};
-    const Tensor pixels = Tensor::from(numbers_of(10001, shape.numel()), shape, device);
     const ObjectBoxes speck{Tensor::from(std::vector<float>{90, 60, 91, 60}, {1, 4}), {0}};
-    const DetectionLosses losses =
-        detection_losses(*detector, pixels, 64, 96, speck,
-                         {.proposals = {.most = 50}, .regions = {.count = 32}}, choose_first);
+    const DetectionLosses losses = first_losses(*detector, speck, device);
     CHECK(losses.region_box.value().item() == 0.0f);
     CHECK(losses.region_class.value().item() > 0.0f);
     backward(losses.sum());
   }
-}
-
-TEST_CASE("targets of anchors are those of plain loops") {
-  for (uint64_t seed = 0; seed < 20; ++seed) {
-    CAPTURE(seed);
-    const Tensor anchors = random_boxes(400, 100 + seed);
-    const ObjectBoxes objects{random_boxes(3, 200 + seed), {4, 0, 2}};
-    const auto boxes = plain(anchors), found = plain(objects.boxes);
-    constexpr int64_t height = 70, width = 90;
-    const AnchorSampling sampling{.count = 40, .positive_overlap = 0.6f};
-
-    std::vector<int32_t> positive, negative;
-    const auto inside = [](const PlainBox& b) {
-      return b[0] >= 0 && b[1] >= 0 && b[2] < width && b[3] < height;
-    };
-    for (int32_t a = 0; a < 400; ++a) {
-      const PlainBox& box = boxes[static_cast<size_t>(a)];
-      if (!inside(box)) continue;
-      bool is_best = false, is_near = false, is_far = true;
-      for (const PlainBox& object : found) {
-        const double own = overlap(box, object);
-        bool best = own > 0;
-        for (const PlainBox& other : boxes) best = best && (!inside(other) || overlap(other, object) <= own);
-        is_best = is_best || best;
-        is_near = is_near || own >= 0.6;
-        is_far = is_far && own < 0.3;
-      }
-      if (is_best || is_near)
-        positive.push_back(a);
-      else if (is_far)
-        negative.push_back(a);
-    }
-    REQUIRE(!positive.empty());
-    REQUIRE(negative.size() >= 40);
-    if (positive.size() > 20) positive.resize(20);
-    negative.resize(40 - positive.size());
-    const AnchorTargets targets = anchor_targets(anchors, objects, height, width, sampling, choose_first);
-    std::vector<int32_t> expected = positive;
-    expected.insert(expected.end(), negative.begin(), negative.end());
-    CHECK(targets.anchors == expected);
-    CHECK(std::count(targets.labels.begin(), targets.labels.end(), 1) ==
-          static_cast<int64_t>(positive.size()));
-    REQUIRE(targets.objects.size() == positive.size());
-    for (size_t i = 0; i < positive.size(); ++i)
-      for (const PlainBox& object : found)
-        CHECK(
-            overlap(boxes[static_cast<size_t>(positive[i])], object) <=
-            overlap(boxes[static_cast<size_t>(positive[i])], found[static_cast<size_t>(targets.objects[i])]));
-  }
-}
-
-TEST_CASE("regions are as many as asked for, whatever there is") {
-  const ObjectBoxes objects{Tensor::from(std::vector<float>{10, 10, 29, 29}, {1, 4}), {3}};
-  const std::vector<float> on{10, 10, 29, 29}, half{10, 10, 29, 19}, off{50, 50, 59, 59};
-  const auto targets_of = [&](const std::vector<std::vector<float>>& boxes) {
-    std::vector<float> all;
-    for (const auto& box : boxes) all.insert(all.end(), box.begin(), box.end());
-    return region_targets(Tensor::from(all, {static_cast<int64_t>(boxes.size()), 4}), objects, {.count = 8},
-                          choose_first);
-  };
-  const RegionTargets both = targets_of({off, on, half, on, off});  // half of a box overlaps by 0.5 exactly
-  CHECK(both.proposals == std::vector<int32_t>{1, 2, 0, 4, 0, 4, 0, 4});
-  CHECK(both.objects == std::vector<int32_t>{0, 0});
-  const RegionTargets foreground = targets_of({on, half, on});
-  CHECK(foreground.proposals == std::vector<int32_t>{0, 1, 2, 0, 1, 2, 0, 1});
-  CHECK(foreground.objects.size() == 8);
-  const RegionTargets background = targets_of({off, off});
-  CHECK(background.proposals == std::vector<int32_t>{0, 1, 0, 1, 0, 1, 0, 1});
-  CHECK(background.objects.empty());
-}
-
-TEST_CASE("chance chooses each equally often, and twice only where it must") {
-  RandomGenerator random({1, RandomStream::test, 0});
-  const Choose choose = choose_randomly(random);
-  std::vector<int32_t> from(10);
-  std::iota(from.begin(), from.end(), 5);
-  std::map<int32_t, int> times;
-  constexpr int draws = 3000;
-  for (int i = 0; i < draws; ++i) {
-    const auto chosen = choose(from, 4);
-    CHECK(std::set<int32_t>(chosen.begin(), chosen.end()).size() == 4);
-    for (int32_t c : chosen) ++times[c];
-  }
-  CHECK(times.size() == 10);
-  // Each is in a draw with probability 0.4: five standard deviations.
-  for (const auto& [number, count] : times)
-    CHECK(std::abs(count - 0.4 * draws) < 5 * std::sqrt(0.24 * draws));
-  const auto more = choose({1, 2}, 50);
-  CHECK(more.size() == 50);
-  CHECK(std::set<int32_t>(more.begin(), more.end()) == std::set<int32_t>{1, 2});
 }
 
 TEST_CASE("a detector sees a picture whole, in the size that was asked for") {
