@@ -17,6 +17,7 @@ restart_with_strong_settings()
 
 try:
     import torch
+    from detector_boxes import anchor_boxes, decode, encode
     from torch import nn
     from torch.nn import functional
     from torchvision.models import resnet50
@@ -57,35 +58,6 @@ class Detector(nn.Module):
                 for head, size in ((self.rpn_score, 2), (self.rpn_box, 4))]
 
 
-def anchor_boxes(rows, columns):
-    base, center = [], (STRIDE - 1) / 2
-    for ratio in RATIOS:
-        width = round((STRIDE * STRIDE / ratio) ** 0.5)
-        height = round(width * ratio)
-        for scale in SCALES:
-            x, y = (width * scale - 1) / 2, (height * scale - 1) / 2
-            base.append([center - x, center - y, center + x, center + y])
-    y, x = torch.meshgrid(STRIDE * torch.arange(rows), STRIDE * torch.arange(columns), indexing="ij")
-    return (torch.stack([x, y, x, y], -1)[:, :, None] + torch.tensor(base)).view(-1, 4)
-
-
-def centers_and_sides(boxes):
-    sides = boxes[:, 2:] - boxes[:, :2] + 1
-    return boxes[:, :2] + sides / 2, sides
-
-
-def encode(boxes, objects):
-    (centers, sides), (object_centers, object_sides) = centers_and_sides(boxes), centers_and_sides(objects)
-    return torch.cat([(object_centers - centers) / sides, torch.log(object_sides / sides)], 1)
-
-
-def decode(boxes, codes):
-    centers, sides = centers_and_sides(boxes)
-    centers, halves = codes[:, :2] * sides + centers, torch.exp(codes[:, 2:]) * sides / 2
-    corners = torch.cat([centers - halves, centers + halves], 1)
-    return torch.minimum(corners.clamp_(min=0), torch.tensor([WIDTH - 1.0, HEIGHT - 1.0] * 2))
-
-
 def draw(rows, count):
     """Without replacement where there are enough."""
     if len(rows) < count:
@@ -124,7 +96,7 @@ def train_step(detector, sgd, picture, anchors, inside, objects, classes):
     logits, codes = detector.propose(features)
     chosen, positives, matches = choose_anchors(anchors, inside, objects)
     with torch.no_grad():
-        boxes, scores = decode(anchors, codes), functional.softmax(logits, 1)[:, 1]
+        boxes, scores = decode(anchors, codes, HEIGHT, WIDTH), functional.softmax(logits, 1)[:, 1]
         scores, order = scores.topk(min(MOST_RANKED, len(scores)))
         proposals = boxes[order]
         proposals = proposals[nms(proposals, scores, 0.7)[:PROPOSALS]]
@@ -165,7 +137,7 @@ def measure(memory_format):
     sgd = torch.optim.SGD([{"params": [p for p in trained if p.dim() > 1], "weight_decay": 1e-4},
                            {"params": [p for p in trained if p.dim() == 1]}], 1e-3, momentum=0.9)
     picture = torch.randn(1, 3, HEIGHT, WIDTH).to(memory_format=memory_format)
-    anchors = anchor_boxes(-(-HEIGHT // STRIDE), -(-WIDTH // STRIDE))
+    anchors = anchor_boxes(-(-HEIGHT // STRIDE), -(-WIDTH // STRIDE), STRIDE, SCALES, RATIOS)
     inside = ((anchors[:, :2] >= 0).all(1) & (anchors[:, 2] < WIDTH) & (anchors[:, 3] < HEIGHT)).nonzero()[:, 0]
     first = torch.stack([torch.randint(WIDTH // 2, (OBJECTS,)), torch.randint(HEIGHT // 2, (OBJECTS,))], 1)
     objects = torch.cat([first, first + torch.randint(100, 250, (OBJECTS, 2))], 1).float()

@@ -23,12 +23,15 @@ f32 choose what double precision chooses, and each step has foreground and backg
 both, and that decisions keep the distances of LEAST_MARGINS.
 """
 import os
+import sys
 
 import numpy
 import torch
 from torch import nn
 from torch.nn import functional
 
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "bench"))
+from detector_boxes import anchor_boxes, decode, encode  # noqa: E402
 from make_fixtures import FOLDER, Block, numbers_of, write_safetensors
 
 SEED = 128
@@ -44,19 +47,6 @@ FROZEN = ("network.conv1.weight", "network.layer1.0.conv1.weight", "network.laye
 # ---- Boxes -------------------------------------------------------------------------------------------------------------
 
 
-def anchor_boxes(rows, columns):
-    """[rows * columns * ratios * scales, 4]: sides are rounded before they are scaled."""
-    base, center = [], (STRIDE - 1) / 2
-    for ratio in RATIOS:
-        width = round((STRIDE * STRIDE / ratio) ** 0.5)
-        height = round(width * ratio)
-        for scale in SCALES:
-            x, y = (width * scale - 1) / 2, (height * scale - 1) / 2
-            base.append([center - x, center - y, center + x, center + y])
-    y, x = torch.meshgrid(STRIDE * torch.arange(rows), STRIDE * torch.arange(columns), indexing="ij")
-    return (torch.stack([x, y, x, y], -1)[:, :, None] + torch.tensor(base)).view(-1, 4)
-
-
 def overlaps_of(a, b, extent):
     """[a, b]: intersections over unions of boxes whose sides are x2 - x1 + extent."""
     areas_a, areas_b = ((x[:, 2] - x[:, 0] + extent) * (x[:, 3] - x[:, 1] + extent) for x in (a, b))
@@ -64,23 +54,6 @@ def overlaps_of(a, b, extent):
     intersections = (high - low + extent).clamp(min=0).prod(2)
     unions = areas_a[:, None] + areas_b[None] - intersections
     return torch.where(unions > 0, intersections / unions, torch.zeros_like(unions))
-
-
-def centers_and_sides(boxes):
-    sides = boxes[:, 2:] - boxes[:, :2] + 1
-    return boxes[:, :2] + sides / 2, sides
-
-
-def encode(boxes, objects):
-    (centers, sides), (object_centers, object_sides) = centers_and_sides(boxes), centers_and_sides(objects)
-    return torch.cat([(object_centers - centers) / sides, torch.log(object_sides / sides)], 1)
-
-
-def decode(boxes, codes):
-    centers, sides = centers_and_sides(boxes)
-    centers, halves = codes[:, :2] * sides + centers, torch.exp(codes[:, 2:]) * sides / 2
-    corners = torch.cat([centers - halves, centers + halves], 1)
-    return torch.minimum(corners.clamp(min=0), corners.new_tensor([WIDTH - 1, HEIGHT - 1] * 2))
 
 
 # ---- Decisions ---------------------------------------------------------------------------------------------------------
@@ -258,7 +231,7 @@ def smooth_l1(x, sigma):
 def losses_of(detector, picture, objects, margins):
     """The four losses, and what has been decided on the way."""
     features = detector.map(picture)
-    anchors = anchor_boxes(*features.shape[2:]).to(picture.dtype)
+    anchors = anchor_boxes(*features.shape[2:], STRIDE, SCALES, RATIOS).to(picture.dtype)
     logits, codes = detector.propose(features)
     chosen, count, matches = choose_anchors(anchors, objects, margins)
     anchor_labels = (torch.arange(len(chosen)) < count).long()
@@ -266,7 +239,7 @@ def losses_of(detector, picture, objects, margins):
     anchor_targets = encode(anchors[positive], objects[matches[:count], :4])
 
     with torch.no_grad():
-        boxes, scores = decode(anchors, codes), functional.softmax(logits, 1)[:, 1]
+        boxes, scores = decode(anchors, codes, HEIGHT, WIDTH), functional.softmax(logits, 1)[:, 1]
         kept = suppress(boxes, scores, margins)
         proposals = boxes[kept]
         rows, labels, matches = choose_regions(proposals, objects, margins)
