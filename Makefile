@@ -44,6 +44,14 @@ NO_CODECS := $(if $(filter 1,$(WEBP)),,webp) $(if $(filter 1,$(TIFF)),,tiff) $(i
 CODEC_FLAGS := -DLA_WEBP=$(WEBP) -DLA_TIFF=$(TIFF) -DLA_HEIF=$(HEIF) -DLA_AVIF=$(AVIF)
 PICTURES := JPEG, PNG, GIF, BMP, TGA, PSD, PNM$(if $(filter 1,$(WEBP)),$(comma) WebP)$(if $(filter 1,$(TIFF)),$(comma) TIFF)$(if $(filter 1,$(HEIF)),$(comma) HEIC)$(if $(filter 1,$(AVIF)),$(comma) AVIF)$(if $(strip $(NO_CODECS)),; without a library for: $(strip $(NO_CODECS)) ('make deps' installs them))
 
+# ---- MPI: several processes ------------------------------------------------------------------------------------------
+
+# OpenMPI's header is needed to build; its library is loaded where processes are started together. MPI=0 leaves it out.
+MPI_INCLUDE := $(patsubst %/,%,$(dir $(firstword $(wildcard $(foreach d,$(MPI_HOME)/include $(shell mpicxx --showme:incdirs 2>/dev/null) /usr/lib/x86_64-linux-gnu/openmpi/include /usr/lib/aarch64-linux-gnu/openmpi/include,$(d)/mpi.h)))))
+MPI ?= $(if $(MPI_INCLUDE),1,0)
+MPI_SOURCES := tensor/mpi/$(if $(filter 1,$(MPI)),mpi_collectives,absent).cpp
+PROCESSES = $(if $(filter 1,$(MPI)),OpenMPI $(shell awk '/define OMPI_(MAJOR|MINOR)_VERSION/ { printf "%s%s", dot, $$3; dot = "." }' $(MPI_INCLUDE)/mpi.h),one alone: $(if $(MPI_INCLUDE),MPI=0,no mpi.h of OpenMPI ('make deps' installs it)))
+
 # ---- CUDA: what there is ---------------------------------------------------------------------------------------------
 
 # The CUDA backend is built where nvcc and cuDNN's headers are found; CUDA=0 leaves it out, CUDA=1 insists on it.
@@ -71,7 +79,7 @@ ifeq ($(CUDA),1)
   COMPILE_KERNELS := $(NVCC) -std=c++20 -O3 -lineinfo -I. -ccbin $(CXX) --expt-relaxed-constexpr -MMD -MP \
                      $(foreach a,$(CUDA_ARCH),$(call cuda_code,$(a))) -Xcompiler -Wall,-Wextra$(if $(PIC),$(comma)$(PIC)) \
                      -Werror all-warnings -Xptxas --warn-on-spills,--warning-as-error $(NVCCFLAGS)
-  COMPILE_FLAGS += $(foreach d,$(sort $(CUDA_ROOT)/include $(CUDNN_INCLUDE)),-isystem $(d))
+  COMPILE_FLAGS += $(foreach d,$(sort $(CUDA_ROOT)/include $(CUDNN_INCLUDE) $(NCCL_INCLUDE)),-isystem $(d))
   LIBRARIES += $(firstword $(wildcard $(CUDA_ROOT)/lib64/libcudart_static.a $(CUDA_ROOT)/lib/libcudart_static.a)) -ldl -lrt
   DEVICES := CPU with $(shell nproc) cores; CUDA $(shell $(NVCC) --version | sed -n 's/.*release \([0-9.]*\).*/\1/p'), cuDNN $(call header_version,$(CUDNN_INCLUDE)/cudnn_version.h,CUDNN), \
              $(if $(NCCL_INCLUDE),NCCL $(call header_version,$(NCCL_INCLUDE)/nccl.h,NCCL),no NCCL), for compute capability $(CUDA_ARCH)
@@ -81,8 +89,8 @@ endif
 
 # ---- What is built -------------------------------------------------------------------------------------------------
 
-FLOORS := tensor tensor/cpu tensor/image tensor/io autograd layers layers/onnx layers/detection data data/codecs evaluation la
-LIB_SOURCES := $(filter-out $(patsubst %,data/codecs/%.cpp,$(NO_CODECS)),$(sort $(wildcard $(FLOORS:%=%/*.cpp))))
+FLOORS := tensor tensor/cpu tensor/image tensor/io tensor/mpi autograd layers layers/onnx layers/detection data data/codecs evaluation la
+LIB_SOURCES := $(filter-out $(patsubst %,data/codecs/%.cpp,$(NO_CODECS)) $(filter-out $(MPI_SOURCES),$(wildcard tensor/mpi/*.cpp)),$(sort $(wildcard $(FLOORS:%=%/*.cpp))))
 CUDA_SOURCES := $(filter-out %/absent.cpp,$(sort $(wildcard tensor/cuda/*.cpp)))
 KERNELS := $(sort $(wildcard tensor/cuda/*.cu))
 EMULATED_SOURCES := tensor/cuda/convolution.cpp tensor/cuda/cuda_backend.cpp $(sort $(wildcard tensor/cuda/emulated/*.cpp))
@@ -159,6 +167,7 @@ remember = mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
 ALL_FLAGS := $(COMPILE)
 $(BUILD)/codec-flags: config
 	@$(call remember,$(CODEC_FLAGS))
+$(BUILD)/tensor/mpi/%.o: COMPILE_FLAGS += $(if $(MPI_INCLUDE),-isystem $(MPI_INCLUDE))
 $(BUILD)/flags: config
 	@$(call remember,$(ALL_FLAGS))
 $(BUILD)/kernel-flags: config
@@ -229,6 +238,8 @@ PACKAGES := libdnnl-dev:oneapi/dnnl/dnnl.hpp:convolutions_and_matrix_products_on
             libheif-dev::decoding_HEIC \
             libavif-dev::decoding_AVIF \
             zlib1g-dev:zlib.h:reading_.gz_data_and_checksums \
+            libopenmpi-dev::several_processes \
+            openmpi-bin::starting_several_processes \
             doctest-dev:doctest/doctest.h:the_tests \
             pkg-config::the_tests_of_what_is_installed \
             cmake::the_tests_of_what_is_installed \
@@ -244,6 +255,7 @@ config:
 	 if [ -n "$$missing" ]; then echo "missing:$$missing; 'make deps' installs what is needed" >&2; exit 1; fi
 	@echo "libraries  oneDNN $$(printf '#include <oneapi/dnnl/dnnl_version.h>\nDNNL_VERSION_MAJOR.DNNL_VERSION_MINOR.DNNL_VERSION_PATCH\n' | $(CXX) -E -P -x c++ - | tail -n 1 | tr -d ' '), fmt, CLI11, nlohmann json, zlib"
 	@echo "pictures   $(PICTURES)"
+	@echo "processes  $(PROCESSES)"
 	@echo "devices    $(strip $(DEVICES))"
 
 define install
@@ -270,6 +282,7 @@ test: check-floors check-docs $(TESTS) $(EMULATED_TESTS) $(PROGRAMS) $(if $(filt
 	@# Convolutions and products once as on a CPU without AVX-512, which has no arithmetic of bf16.
 	@DNNL_MAX_CPU_ISA=AVX2 LA_TEST_DEVICE=cpu $(TESTS) -tc='ops:*,large conv*' > $(BUILD)/avx2.log 2>&1 || { cat $(BUILD)/avx2.log; exit 1; }
 	@LA_PROGRAMS=$(BIN) $(TESTS)
+	@$(if $(filter 1,$(MPI)),sh tests/run_processes.sh $(TESTS))
 	@sh tests/run_emulated.sh $(EMULATED_TESTS)
 	@$(if $(filter 1,$(CUDA)),$(PROBE_CUDNN) $(CUDNN_GPUS))
 	@sh tests/check_install.sh
@@ -329,7 +342,7 @@ check-tidy: $(TIDY)
 	@echo "clang-tidy: $(words $(TIDY)) sources are in order"
 $(BUILD)/tidy/%.ok: $(BUILD)/%.o .clang-tidy
 	@mkdir -p $(@D)
-	@$(CLANG_TIDY) --quiet $*.cpp -- -std=c++20 -I. -fopenmp -march=native $(CODEC_FLAGS) > $@.log 2> /dev/null || { cat $@.log; exit 1; }
+	@$(CLANG_TIDY) --quiet $*.cpp -- -std=c++20 -I. -fopenmp -march=native $(CODEC_FLAGS) $(if $(MPI_INCLUDE),-isystem $(MPI_INCLUDE)) > $@.log 2> /dev/null || { cat $@.log; exit 1; }
 	@touch $@
 check-floors:
 	@sh tests/check_floors.sh
@@ -419,4 +432,4 @@ help:
 	@echo "make ablations      the authors' ablations in proportion, on Fashion-MNIST (about an hour): docs/ablations.md"
 	@echo "make clean          remove what was built"
 	@echo "variables           CXX, CXXFLAGS, LDFLAGS, MARCH (native, portable), OPTIMIZE (-O3), BUILD (build); CUDA (1, 0), CUDA_ARCH (\"80 90 90+PTX\");"
-	@echo "                    WEBP, TIFF, HEIF, AVIF (0 leaves a kind of picture out)"
+	@echo "                    WEBP, TIFF, HEIF, AVIF (0 leaves a kind of picture out); MPI (0: one process)"

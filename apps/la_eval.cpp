@@ -48,8 +48,9 @@ void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& optio
   const auto accuracy = test ? knn_accuracy : leave_one_out_accuracy;
   const auto vote = [&](const char* vectors, const LabeledVectors& voters) {
     for (const int64_t k : {1, 200})
-      results.add_knn(vectors, k, options.temperature,
-                      accuracy(voters, test_vectors, {.neighbors = k, .temperature = options.temperature}));
+      results.add_knn(
+          vectors, k, options.temperature,
+          accuracy(voters, test_vectors, {.neighbors = k, .temperature = options.temperature}, alone()));
   };
   vote("train embeddings recomputed", train_vectors);
   if (options.density) {

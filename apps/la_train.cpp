@@ -7,6 +7,7 @@
 #include "apps/options/arguments.h"
 #include "apps/options/option_table.h"
 #include "apps/options/options.h"
+#include "apps/processes.h"
 #include "apps/report.h"
 #include "apps/run/interrupt.h"
 #include "apps/run/run_report.h"
@@ -16,6 +17,8 @@
 #include "la/trainer.h"
 #include "layers/state_dict.h"
 #include "tensor/clock.h"
+#include "tensor/io/checksum.h"
+#include "tensor/io/files.h"
 #include "tensor/io/seal.h"
 #include "tensor/ops.h"
 #include "tensor/version.h"
@@ -77,19 +80,46 @@ void keep_listings(const RunFolder& folder, const DataSource& data) {
   keep("test", data.test.get());
 }
 
+/// The folder of the run, which the first process has, and its path, which all know.
+struct SharedFolder {
+  std::optional<RunFolder> own;
+  std::string path;
+
+  const RunFolder* pointer() const { return own ? &*own : nullptr; }
+};
+
+SharedFolder open_folder(const Config& config, Collectives& ranks) {
+  SharedFolder folder;
+  std::string problem;
+  try {
+    if (ranks.rank() == 0)
+      folder.own.emplace(
+          config.run.resume
+              ? RunFolder::open(config.run.folder)
+              : RunFolder::create(config.run.folder, run_name(config.data.path, config.network.name)));
+  } catch (const Error& error) {
+    problem = error.what();
+  }
+  ranks.agree("problems with the run's folder", problem);
+  folder.path = ranks.broadcast("the run's folder", folder.own ? folder.own->path() : "", 0);
+  return folder;
+}
+
 /// Goes back to the newest checkpoint; false if the run ended before its first.
-bool resume(Trainer& trainer, const RunFolder& folder, RunReport& report) {
+bool resume(Trainer& trainer, const SharedFolder& folder, RunReport& report) {
   const auto warn = [&](const std::string& line) { report.warn(line); };
-  const std::optional<Checkpoint> checkpoint = newest_checkpoint(folder.path(), warn);
+  const std::optional<Checkpoint> checkpoint =
+      newest_checkpoint(folder.path, warn, Trainer::is_restored_from_memory, trainer.shards().ranks());
   if (!checkpoint) {
     report.say("there is no checkpoint yet: beginning at the start");
     constexpr int before_all_epochs = -1;
-    folder.truncate_metrics(before_all_epochs, 0);
+    if (folder.own) folder.own->truncate_metrics(before_all_epochs, 0);
     return false;
   }
   trainer.restore(checkpoint->file);
-  if (const int64_t damaged = folder.truncate_metrics(checkpoint->epoch, checkpoint->step); damaged > 0)
-    report.warn(formatted("{}: {} damaged, and dropped", folder.metrics_path(),
+  const int64_t damaged = folder.own ? folder.own->truncate_metrics(checkpoint->epoch, checkpoint->step) : 0;
+  if (damaged > 0)
+    report.warn(formatted("{}: {} damaged, and dropped", folder.own->metrics_path(),
                           counted(damaged, "line is", "lines are")));
   report.say(formatted("resumed from {}: {} and {} are done", checkpoint->file.path,
                        counted(trainer.epoch(), "epoch"), counted(trainer.step(), "step")));
@@ -109,23 +139,24 @@ void check_network(Trainer& trainer, const Dataset& train) {
         trainer.total_steps());
 }
 
-void save(Trainer& trainer, const Dataset& train, const RunFolder& folder) {
+void save(Trainer& trainer, const Dataset& train, const SharedFolder& folder) {
   check_network(trainer, train);
   const TrainerState state = trainer.state();
-  save_checkpoint(folder.path(), trainer.epoch(), trainer.total_steps(), state.tensors, state.metadata);
+  save_checkpoint(folder.path, trainer.epoch(), trainer.total_steps(), state.tensors, state.pieces,
+                  state.metadata, trainer.shards().ranks());
 }
 
 /// Keeps the network, at the start of the run and wherever that is due.
-void keep_if_due(Trainer& trainer, const Config& config, const RunFolder& folder) {
+void keep_if_due(Trainer& trainer, const Config& config, const SharedFolder& folder) {
   const TrainingTime& every = config.run.keep_every;
-  if (every.count == 0 || trainer.total_steps() % trainer.steps_of(every) != 0) return;
+  if (!folder.own || every.count == 0 || trainer.total_steps() % trainer.steps_of(every) != 0) return;
   const TrainerState state = trainer.network_state();
-  save_model(folder.path(), trainer.epoch(), trainer.total_steps(), state.tensors, state.metadata);
+  save_model(folder.path, trainer.epoch(), trainer.total_steps(), state.tensors, state.metadata);
 }
 
 /// Ends the run, which is then saved, if the user wants that.
-void save_if_interrupted(Trainer& trainer, const Dataset& train, const RunFolder& folder) {
-  if (!interrupted()) return;
+void save_if_interrupted(Trainer& trainer, const Dataset& train, const SharedFolder& folder) {
+  if (interrupted_anywhere(trainer.shards().ranks()) == 0) return;
   save(trainer, train, folder);
   throw Interrupted();
 }
@@ -182,6 +213,14 @@ int count_classes(const Dataset& pictures) {
   return classes;
 }
 
+/// Whether the metrics have what the trainer's network is worth.
+bool was_evaluated(Trainer& trainer, const SharedFolder& folder) {
+  const bool known = folder.own && folder.own->has_metric("knn200", trainer.epoch(), trainer.total_steps());
+  const Tensor answer = Tensor::from(std::vector<int32_t>{known ? 1 : 0}, {1});
+  trainer.shards().ranks().all_reduce("what was evaluated", answer, Reduction::max);
+  return answer.data<int32_t>()[0] == 1;
+}
+
 /// Fills in what depends on the pictures; says what, and why.
 Lines choose_for_pictures(Config& config, const Dataset& pictures) {
   Lines choices;
@@ -193,25 +232,69 @@ Lines choose_for_pictures(Config& config, const Dataset& pictures) {
   return choices;
 }
 
+/// S: as many shards as were asked for, or one for each process. A run that goes on with a number of processes that does not
+/// divide its S gets another.
+Shards choose_shards(Config& config, Collectives& ranks, Lines& choices) {
+  int64_t& count = config.run.shards;
+  if (config.run.resume && count % ranks.size() != 0) {
+    choices.push_back(formatted(
+        "shards = {}: one for each process, for {} cannot be shared out to them; last bits will differ",
+        ranks.size(), count));
+    count = 0;
+  }
+  if (count == 0) count = ranks.size();
+  try {
+    return Shards(ranks, count);
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+}
+
+/// By what the processes exchange tensors of the device.
+Collectives& carriers(const Config& config, Device device, Collectives& processes,
+                      std::unique_ptr<Collectives>& of_gpu) {
+  const Carrier carrier = config.run.collectives == "mpi" ? Carrier::mpi : Carrier::fastest;
+  Collectives& ranks = collectives_for(device, carrier, processes, of_gpu);
+  ranks.set_timeout(config.run.collective_timeout);
+  return ranks;
+}
+
+/// What must be the same on all processes: all but how many threads each has. Of the file with which a network begins, the
+/// bytes, for each may have its own.
+std::string shared_configuration(Config config, Device device) {
+  config.run.threads = 0;
+  config.run.loader_threads = 1;
+  config.run.device = device.is_cpu() ? "cpu" : "cuda";
+  std::string text = to_toml(config);
+  if (!config.run.init.empty()) {
+    const std::string bytes = read_file(config.run.init);
+    text += formatted("weights with checksum {:08x}\n", crc32_of(bytes.data(), bytes.size()));
+  }
+  return text;
+}
+
 /// The whole run; returns the exit code.
-int train(Config config, const Lines& notes) {
+int train(Config config, const Lines& notes, Collectives& processes) {
   const DataSource data = open_data(config.data);
   Lines choices = choose_for_pictures(config, *data.train);
   const Device device = choose_device(config, *data.train, choices);
+  check_same(processes, shared_configuration(config, device), data);
+  std::unique_ptr<Collectives> of_gpu;
+  Collectives& ranks = carriers(config, device, processes, of_gpu);
+  const Shards shards = choose_shards(config, ranks, choices);
   const Dataset& pictures = *data.train;
-  Trainer trainer(config, pictures, augmentation_for(config, pictures), device);
+  Trainer trainer(config, pictures, augmentation_for(config, pictures), device, shards);
   const Lines weights = load_weights(config, trainer.network());
-  const Evaluator evaluator(data.train.get(), data.test.get(), trainer.view(), trainer.precision());
+  const Evaluator evaluator(data.train.get(), data.test.get(), trainer.view(), trainer.precision(), shards);
 
-  const RunFolder folder =
-      config.run.resume
-          ? RunFolder::open(config.run.folder)
-          : RunFolder::create(config.run.folder, run_name(config.data.path, config.network.name));
-  RunReport report(config, folder, data, trainer);
-  keep_listings(folder, data);
-  folder.write_config(sealed(to_toml(config)));  // from here on the run can be resumed
+  const SharedFolder folder = open_folder(config, ranks);
+  RunReport report(config, folder.pointer(), data, trainer);
+  if (folder.own) {
+    keep_listings(*folder.own, data);
+    folder.own->write_config(sealed(to_toml(config)));  // from here on the run can be resumed
+  }
   try {
-    report.say(formatted("run        {}, la_train {}", folder.path(), version));
+    report.say(formatted("run        {}, la_train {}", folder.path, version));
     for (const std::string& note : notes) report.say("           " + note);
     report.say(describe_run(config, data, trainer, choices));
     report.say(weights);
@@ -219,7 +302,7 @@ int train(Config config, const Lines& notes) {
 
     if (config.run.resume && resume(trainer, folder, report)) {
       const bool at_end_of_epoch = trainer.epoch() > 0 && trainer.step() == 0;
-      if (at_end_of_epoch && !folder.has_metric("knn200", trainer.epoch(), trainer.total_steps()))
+      if (at_end_of_epoch && !was_evaluated(trainer, folder))
         evaluate_epoch(trainer, evaluator, config, report);
     } else {
       report.metrics({{"version", version}});
@@ -249,24 +332,30 @@ int train(Config config, const Lines& notes) {
     report.end();
     return 0;
   } catch (const Interrupted&) {
-    report.say(formatted("interrupted; go on with: la_train --resume --run {}", folder.path()));
-    return 128 + interrupted();  // as a shell reports a signal
+    report.say(formatted("interrupted; go on with: la_train --resume --run {}", folder.path));
+    return 128 + interrupted_anywhere(ranks);  // as a shell reports a signal
   }
 }
 
 /// Says what the run would be, and makes no folder.
-int plan_only(Config config, const Lines& notes) {
+int plan_only(Config config, const Lines& notes, Collectives& processes) {
   const DataSource data = open_data(config.data);
   Lines choices = choose_for_pictures(config, *data.train);
   const Device device = choose_device(config, *data.train, choices);
+  check_same(processes, shared_configuration(config, device), data);
+  std::unique_ptr<Collectives> of_gpu;
+  Collectives& ranks = carriers(config, device, processes, of_gpu);
+  const Shards shards = choose_shards(config, ranks, choices);
   if (!config.run.resume) RunFolder::check_absent(config.run.folder);
-  const auto say = [](const std::string& line) { print("{}\n", with_option_names(printable(line))); };
+  const auto say = [&](const std::string& line) {
+    if (ranks.rank() == 0) print("{}\n", with_option_names(printable(line)));
+  };
   for (const std::string& note : notes) say(note);
   if (!config.run.init.empty()) {
     Trainer trainer(config, *data.train, augmentation_for(config, *data.train), device);
     for (const std::string& line : load_weights(config, trainer.network())) say(line);
   }
-  dry_run(config, data, device, choices, say);
+  dry_run(config, data, device, shards, choices, say);
   return 0;
 }
 
@@ -282,18 +371,21 @@ void check_moved(const Config& config) {
 
 int main(int argc, char** argv) {
   let_waiting_threads_sleep(argv);
-  return run_program("la_train", [&] {
-    const Options options = parse_options(argc, argv);
+  return run_processes("la_train", [&](Collectives& ranks) {
+    Options options = parse_options(argc, argv);
     if (!options.answer.empty()) {
-      print("{}", options.answer);
+      if (ranks.rank() == 0) print("{}", options.answer);
       return 0;
     }
     const RunOptions& run = options.config.run;
-    if (run.threads > 0) set_num_threads(run.threads);
+    ranks.set_timeout(run.collective_timeout);
+    if (const std::string warning = choose_threads(ranks, run.threads); !warning.empty())
+      options.notes.push_back(warning);
     allow_tf32(run.tf32);
     autotune(run.autotune);
     catch_interrupts();
     check_moved(options.config);
-    return run.dry_run ? plan_only(options.config, options.notes) : train(options.config, options.notes);
+    return run.dry_run ? plan_only(options.config, options.notes, ranks)
+                       : train(options.config, options.notes, ranks);
   });
 }

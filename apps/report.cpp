@@ -32,7 +32,8 @@ std::string memory_text(size_t bytes) {
 std::vector<std::string> describe_run(const Config& config, const DataSource& data, Trainer& trainer,
                                       const std::vector<std::string>& choices) {
   std::vector<std::string> lines;
-  const auto n = static_cast<size_t>(data.train->size());
+  const Shards& shards = trainer.shards();
+  const auto own = static_cast<size_t>(shards.own_rows(data.train->size()).size());  // pictures of the bank
   lines.push_back(formatted("data       {}: {} for training{}", data.name, data.train->description(),
                             data.test ? ", " + data.test->description() + " for testing" : ""));
   for (const std::string& note : data.notes) lines.push_back("           " + note);
@@ -66,11 +67,16 @@ std::vector<std::string> describe_run(const Config& config, const DataSource& da
   lines.push_back(formatted("memory     pictures {}, bank {}, cluster labels {}, activations about {}",
                             memory_text(data.train->memory_bytes()),
                             memory_text(trainer.bank().vectors().bytes()),
-                            memory_text(n * sizeof(int32_t) * static_cast<size_t>(config.la.clusterings)),
+                            memory_text(own * sizeof(int32_t) * static_cast<size_t>(config.la.clusterings)),
                             activations_text(layers, config)));
   lines.push_back(formatted("device     {}, {}, {}, seed {}", describe(trainer.device()),
                             counted(num_threads(), "thread"), name_of(config.run.precision),
                             config.run.seed));
+  if (!shards.ranks().alone() || shards.count() > 1)
+    lines.push_back(
+        formatted("processes  {} with {}, {} of them on {}; what is said of memory and device is the first's",
+                  shards.ranks().size(), counted(shards.count(), "shard"), shards.ranks().ranks_of_host(),
+                  shards.ranks().host().empty() ? "this host" : shards.ranks().host()));
   if (const std::string problem = cuda_problem(); config.run.device == "auto" && !problem.empty())
     lines.push_back("           no GPU is used: " + problem);
   if (data.train->size() < few_pictures && config.run.init.empty())

@@ -124,6 +124,13 @@ const Tensor& Variable::grad() const {
   return node_->gradient;
 }
 
+void Variable::set_grad(const Tensor& gradient) {
+  check(requires_grad() && gradient.shape() == shape(),
+        "set_grad: a gradient of shape {} for a variable of shape {}{}", gradient.shape(), shape(),
+        requires_grad() ? "" : ", which requires none");
+  node_->gradient = gradient;
+}
+
 void Variable::clear_grad() {
   if (node_) node_->gradient = {};
 }
@@ -151,8 +158,14 @@ Variable record(const char* name, Tensor y, std::vector<Variable> inputs, Backwa
 }
 
 void backward(const Variable& loss) {
-  check(loss.requires_grad(), "backward: the loss does not depend on anything that requires a gradient");
   check(loss.value().numel() == 1, "backward: the loss must have one element, its shape is {}", loss.shape());
+  backward(loss, Tensor::full(loss.shape(), 1.0f, loss.dtype(), loss.value().device()));
+}
+
+void backward(const Variable& loss, const Tensor& dy) {
+  check(loss.requires_grad(), "backward: the loss does not depend on anything that requires a gradient");
+  check(dy.shape() == loss.shape() && dy.dtype() == loss.dtype(),
+        "backward: a gradient of shape {} for a result of shape {}", dy.shape(), loss.shape());
   check(loss.node_->has_function(), "backward: the loss has been differentiated before, or is a leaf");
 
   if (kept_values) kept_values->verify("something before backward()");
@@ -162,7 +175,7 @@ void backward(const Variable& loss) {
           "backward: what {} gave has been differentiated before, by another loss; add the losses, and call "
           "backward once",
           node->name);
-  loss.node_->accumulate(Tensor::full(loss.shape(), 1.0f, loss.dtype(), loss.value().device()));
+  loss.node_->accumulate(dy);
   for (; !order.empty(); order.pop_back()) {
     Variable::Node& node = *order.back();
     if (node.has_function() && node.gradient.defined()) node.run();

@@ -36,6 +36,8 @@ class Variable {
   /// What backward() has accumulated in this leaf; undefined before, and after clear_grad().
   const Tensor& grad() const;
   void clear_grad();
+  /// Puts another gradient in place of it, such as the sum over several processes.
+  void set_grad(const Tensor& gradient);
 
  private:
   struct Node;  // an entry of the tape
@@ -43,7 +45,7 @@ class Variable {
   std::shared_ptr<Node> node_;
 
   friend Variable record(const char*, Tensor, std::vector<Variable>, BackwardFunction, CallOptions);
-  friend void backward(const Variable&);
+  friend void backward(const Variable&, const Tensor&);
 };
 
 /// The result `y` of a function of `inputs` whose gradients `function` computes. Nothing is remembered if no
@@ -56,6 +58,8 @@ Variable record(const char* name, Tensor y, std::vector<Variable> inputs, Backwa
 /// each closure is freed, with the activations that it holds, as soon as it has run: a loss can be
 /// differentiated once, and losses that share what they were made from must be added first.
 void backward(const Variable& loss);
+/// The same of any result y: the gradient of the sum of dy * y, where dy has the shape and type of y.
+void backward(const Variable& y, const Tensor& dy);
 
 /// For tests: while one is in scope on this thread, a function that changes a value which another, recorded
 /// in that time, was given or has given, and may keep for its backward pass, is an Error that names both.

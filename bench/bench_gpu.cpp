@@ -165,8 +165,8 @@ void measure_la_step() {
   const double seconds = seconds_of(
       [&] {
         step.run([&] {
-          const TopK near = background_neighbors(bank, v.value(), own, background);
-          const Tensor close = close_by_clusters(labels, own, near);
+          const Background near = background_neighbors(bank, v.value(), own, background);
+          const CloseMasks close = close_by_clusters(bank, labels, own, near);
           Variable fresh = v;
           fresh.clear_grad();
           backward(local_aggregation_loss(fresh, bank, near, close, 0.07f));

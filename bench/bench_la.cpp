@@ -90,16 +90,17 @@ void time_step(const Tensor& bank, const Tensor& v, const Tensor& own) {
   Times times;
   for (int repeat = 0; repeat < 30; ++repeat) {
     TopK near;
-    Tensor close;
-    RowLosses losses;
+    Tensor close, weights;
     times.measure("nearest_rows", [&] { near = ops::nearest_rows(v, bank, background, own); });
-    times.measure("same_cluster_mask", [&] { close = ops::same_cluster_mask(labels, own, near.indices); });
-    times.measure("softmax_ratio_loss",
-                  [&] { losses = ops::softmax_ratio_loss(near.values, close, factor); });
-    times.measure("gather_sum", [&] { ops::gather_sum(losses.gradient, near.indices, bank); });
+    times.measure("same_cluster_mask", [&] {
+      close = ops::same_cluster_mask(labels, ops::gather_rows(labels, own), near.indices);
+    });
+    times.measure("log_sums", [&] {
+      weights = ops::log_sums_gradient(near.values, close, factor, ops::log_sums(near.values, close, factor));
+    });
+    times.measure("gather_sum", [&] { ops::gather_sum(weights, near.indices, bank); });
     times.measure("ema_update_rows", [&] { ops::ema_update_rows(bank, own, v, 0.5f); });
-    times.sum("la_step",
-              {"nearest_rows", "same_cluster_mask", "softmax_ratio_loss", "gather_sum", "ema_update_rows"});
+    times.sum("la_step", {"nearest_rows", "same_cluster_mask", "log_sums", "gather_sum", "ema_update_rows"});
     times.measure("bank_product", [&] { ops::matmul_into(product, v, bank, {.transpose_b = true}); });
   }
   times.print();

@@ -12,10 +12,11 @@ class UploadingLoader final : public DeviceLoader {
       : DeviceLoader(data, options.device),
         loader_(data, augmentation, options),
         uploader_(make_uploader(options.device)),
-        indices_({options.batch}, DType::i32, options.device) {
+        indices_({options.own_places().size()}, DType::i32, options.device) {
     const int64_t size = augmentation.size;
     if (!options.device.is_cpu())
-      images_ = Tensor({options.batch, size, size, data.channels()}, options.dtype, options.device);
+      images_ =
+          Tensor({options.own_places().size(), size, size, data.channels()}, options.dtype, options.device);
   }
 
   int64_t steps_per_epoch() const override { return loader_.steps_per_epoch(); }
@@ -52,10 +53,13 @@ class ResidentLoader final : public DeviceLoader {
         seed_(options.seed),
         seed_of_views_(options.seed_of_views()),
         dtype_(options.dtype),
-        indices_({options.batch}, DType::i32, options.device),
-        plans_({options.batch, static_cast<int64_t>(sizeof(ViewPlan))}, DType::u8, options.device) {}
+        batch_(options.batch),
+        first_place_(options.own_places().begin),
+        indices_({options.own_places().size()}, DType::i32, options.device),
+        plans_({options.own_places().size(), static_cast<int64_t>(sizeof(ViewPlan))}, DType::u8,
+               options.device) {}
 
-  int64_t steps_per_epoch() const override { return data_.size(0) / indices_.numel(); }
+  int64_t steps_per_epoch() const override { return data_.size(0) / batch_; }
   void start_epoch(int64_t epoch, int64_t first_step) override {
     epoch_ = epoch;
     step_ = first_step;
@@ -66,7 +70,7 @@ class ResidentLoader final : public DeviceLoader {
   void next() override {
     check(step_ < steps_per_epoch() && !order_.empty(),
           "the loader has no further batch; start_epoch comes first");
-    const int32_t* chosen = order_.data() + step_++ * indices_.numel();
+    const int32_t* chosen = order_.data() + step_++ * batch_ + first_place_;
     std::vector<ViewPlan> plans;
     for (int64_t i = 0; i < indices_.numel(); ++i)
       plans.push_back(plan_augmentation(augmentation_, static_cast<int>(data_.size(1)),
@@ -85,6 +89,7 @@ class ResidentLoader final : public DeviceLoader {
   ViewFormat format_;
   uint64_t seed_, seed_of_views_;
   DType dtype_;
+  int64_t batch_, first_place_;
   int64_t epoch_ = 0, step_ = 0;
   std::vector<int32_t> order_;  // of the epoch
   Tensor indices_, plans_;      // of the step

@@ -20,7 +20,7 @@ class DeviceLoader {
   /// Makes indices() and images() those of the next step, in order. On a GPU this enqueues the copies and
   /// does not wait for them.
   virtual void next() = 0;
-  /// Which pictures of the data set they are: i32 [B], the same tensor at every step.
+  /// Which pictures of the data set they are, those at the own places of the batch: i32 [B], the same tensor at every step.
   virtual Tensor indices() const = 0;
   /// Their labels, i32 [B]; an Error if the data set has none.
   Tensor labels() const;

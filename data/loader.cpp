@@ -99,20 +99,34 @@ void Loader::work() {
 }
 
 Batch Loader::prepare(int64_t step) const {
-  const int64_t size = augmentation_.size, count = options_.batch;
-  Batch batch{Tensor::for_upload({count, size, size, data_.channels()}, options_.dtype, options_.device),
-              Tensor({count}, DType::i32)};
-  const std::span<int32_t> indices(batch.indices.data<int32_t>(), static_cast<size_t>(count));
-  std::copy_n(order_.begin() + step * count, count, indices.begin());
-  dispatch_float(options_.dtype, [&]<class T>(T) { write_views(step, indices, batch.images.data<T>()); });
+  const int64_t size = augmentation_.size;
+  const RowRange own = options_.own_places();
+  Batch batch{Tensor::for_upload({own.size(), size, size, data_.channels()}, options_.dtype, options_.device),
+              Tensor({own.size()}, DType::i32)};
+  const auto first = order_.begin() + step * options_.batch;
+  std::vector<int32_t> pictures(first, first + options_.batch);
+  dispatch_float(options_.dtype, [&]<class T>(T) { write_views(step, pictures, batch.images.data<T>()); });
+  std::copy_n(pictures.begin() + own.begin, own.size(), batch.indices.data<int32_t>());
   return batch;
 }
 
+// Who stands in for a bad picture depends on the bad ones before it in the batch. Where these are of other processes, they are
+// looked at too, as soon as there is a bad one here.
 template <class T>
-void Loader::write_views(int64_t step, std::span<int32_t> indices, T* view) const {
-  const int64_t values = int64_t{augmentation_.size} * augmentation_.size * data_.channels();
-  for (size_t b = 0; b < indices.size(); ++b, view += values)
-    if (!write_view(indices[b], view)) replace_bad(step, b, indices, view);
+void Loader::write_views(int64_t step, std::span<int32_t> pictures, T* view) const {
+  const RowRange own = options_.own_places();
+  bool knows_those_before = own.begin == 0;
+  for (int64_t place = own.begin; place < own.end; ++place, view += values_of_view()) {
+    if (write_view(pictures[static_cast<size_t>(place)], view)) continue;
+    if (!knows_those_before) {
+      std::vector<T> elsewhere(static_cast<size_t>(values_of_view()));
+      for (size_t other = 0; other < static_cast<size_t>(own.begin); ++other)
+        if (!write_view(pictures[other], elsewhere.data()))
+          replace_bad(step, other, pictures, elsewhere.data());
+      knows_those_before = true;
+    }
+    replace_bad(step, static_cast<size_t>(place), pictures, view);
+  }
 }
 
 template <class T>
@@ -126,16 +140,16 @@ bool Loader::write_view(int32_t index, T* view) const {
 /// Which picture stands in depends only on the order of the epoch: the first of those after the batch that
 /// can be read.
 template <class T>
-void Loader::replace_bad(int64_t step, size_t place, std::span<int32_t> indices, T* view) const {
+void Loader::replace_bad(int64_t step, size_t place, std::span<int32_t> pictures, T* view) const {
   const int64_t n = data_.size();
   for (int64_t i = 0; i < n; ++i) {
     const int32_t other = order_[static_cast<size_t>(((step + 1) * options_.batch + i) % n)];
-    if (std::find(indices.begin(), indices.end(), other) != indices.end() || !write_view(other, view))
+    if (std::find(pictures.begin(), pictures.end(), other) != pictures.end() || !write_view(other, view))
       continue;
-    indices[place] = other;
+    pictures[place] = other;
     return;
   }
-  fail("no picture is left to take the place of {}", data_.name(indices[place]));
+  fail("no picture is left to take the place of {}", data_.name(pictures[place]));
 }
 
 Batch Loader::next() {

@@ -1,6 +1,7 @@
 // The loader: shuffles, augments and batches pictures ahead of their use. What a picture becomes depends only
 // on (seed, epoch, index), not on the number of threads or on where an epoch was resumed. In place of a
-// picture that cannot be read another one is taken.
+// picture that cannot be read another one is taken. Of several processes, each reads the pictures of its own
+// places in a batch.
 #pragma once
 
 #include <condition_variable>
@@ -8,12 +9,14 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <thread>
 #include <vector>
 
 #include "data/augmentation.h"
 #include "data/dataset.h"
+#include "tensor/shards.h"
 
 namespace la {
 
@@ -21,21 +24,26 @@ namespace la {
 std::vector<int32_t> epoch_order(int64_t n, uint64_t seed, int64_t epoch);
 
 struct LoaderOptions {
-  int64_t batch;
-  int threads;  // how many prepare batches; some three batches more than threads are kept in memory
+  int64_t batch;  // pictures of a step
+  int threads;    // how many prepare batches; some three batches more than threads are kept in memory
   uint64_t seed;
   DType dtype = DType::f32;  // of the images: f32 or bf16
   Device device = {};        // to which the images will be copied
   /// Loaders with the same seed show the same pictures in the same order; those with other numbers here, in
   /// other views.
   int view = 0;
+  /// The places of each batch whose pictures this process prepares; without any, all.
+  std::optional<RowRange> places = {};
 
+  RowRange own_places() const { return places.value_or(RowRange{0, batch}); }
   uint64_t seed_of_views() const { return seed + static_cast<uint64_t>(view) * 0x9e3779b97f4a7c15; }
 };
 
+/// The pictures at the own places of a batch.
 struct Batch {
-  Tensor images;   // [B, S, S, C], in host memory (Tensor::for_upload)
-  Tensor indices;  // i32 [B]: which picture of the data set each is; no two are alike
+  Tensor images;  // [B, S, S, C], in host memory (Tensor::for_upload)
+  Tensor
+      indices;  // i32 [B]: which picture of the data set each is; no two are alike, at other places neither
 };
 
 class Loader {
@@ -64,11 +72,14 @@ class Loader {
 
   Batch prepare(int64_t step) const;
   template <class T>
-  void write_views(int64_t step, std::span<int32_t> indices, T* view) const;
+  void write_views(int64_t step, std::span<int32_t> pictures, T* view) const;
   template <class T>
   bool write_view(int32_t index, T* view) const;
   template <class T>
-  void replace_bad(int64_t step, size_t place, std::span<int32_t> indices, T* view) const;
+  void replace_bad(int64_t step, size_t place, std::span<int32_t> pictures, T* view) const;
+  int64_t values_of_view() const {
+    return int64_t{augmentation_.size} * augmentation_.size * data_.channels();
+  }
   void work();
   void stop();
 

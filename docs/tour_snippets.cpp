@@ -17,8 +17,8 @@ using namespace la;
 float aggregation_step(Module& network, Sgd& sgd, MemoryBank& bank, const Tensor& labels,
                        const Tensor& images, const Tensor& pictures, int64_t k, float tau) {
   const Variable v = l2_normalize(network(Variable(images)));
-  const TopK background = background_neighbors(bank, v.value(), pictures, k);
-  const Tensor close = close_by_clusters(labels, pictures, background);
+  const Background background = background_neighbors(bank, v.value(), pictures, k);
+  const CloseMasks close = close_by_clusters(bank, labels, pictures, background);
   const Variable loss = local_aggregation_loss(v, bank, background, close, tau);
   backward(loss);
   sgd.step();
@@ -59,13 +59,13 @@ TEST_CASE("the tour's gradient is what backward() computes") {
   const MemoryBank bank(50, 8, 0.5f, 1);
   const Tensor picture = Tensor::from(std::vector<int32_t>{7}, {1});
   const Variable v(ops::l2_normalize(ops::random_normal({1, 8}, {.seed = 2})).y, true);
-  const TopK background = background_neighbors(bank, v.value(), picture, 20);
-  const Tensor close = close_by_clusters(cluster_bank(bank, 2, 5), picture, background);
+  const Background background = background_neighbors(bank, v.value(), picture, 20);
+  const CloseMasks close = close_by_clusters(bank, cluster_bank(bank, 2, 5), picture, background);
   backward(local_aggregation_loss(v, bank, background, close, 0.2f));
 
-  const Tensor neighbors = ops::gather_rows(bank.vectors(), background.indices.reshape({20}));
-  const auto expected = gradient_by_hand(background.values.to_vector<float>(), close.to_vector<uint8_t>(),
-                                         neighbors.to_vector<float>(), 0.2f);
+  const Tensor neighbors = ops::gather_rows(bank.vectors(), background[0].indices.reshape({20}));
+  const auto expected = gradient_by_hand(background[0].values.to_vector<float>(),
+                                         close[0].to_vector<uint8_t>(), neighbors.to_vector<float>(), 0.2f);
   const auto found = v.grad().to_vector<float>();
   for (size_t d = 0; d < expected.size(); ++d) CHECK(std::abs(found[d] - expected[d]) < 1e-5);
 }

@@ -12,7 +12,7 @@
 #include "data/dataset.h"
 #include "layers/module.h"
 #include "tensor/progress_callback.h"
-#include "tensor/tensor.h"
+#include "tensor/shards.h"
 
 namespace la {
 
@@ -41,17 +41,19 @@ struct KnnOptions {
 };
 
 /// The share of `test` whose label wins the vote of their k nearest vectors of `train`. Vectors without a
-/// label take no part; a tie goes to the lowest label.
-double knn_accuracy(const LabeledVectors& train, const LabeledVectors& test, const KnnOptions& options);
+/// label take no part; a tie goes to the lowest label. Of several processes, each brings its own vectors, and all get the
+/// result.
+double knn_accuracy(const LabeledVectors& train, const LabeledVectors& test, const KnnOptions& options,
+                    Collectives& ranks = alone());
 /// The same for each vector of `test` that has a label, in their order.
 std::vector<bool> knn_is_right(const LabeledVectors& train, const LabeledVectors& test,
-                               const KnnOptions& options);
+                               const KnnOptions& options, Collectives& ranks = alone());
 
 /// The same where there are no test vectors: the label of each vector is predicted by the others
 /// (leave-one-out), from `guess`, which is another vector for each of the same things, such as their
 /// embeddings where `all` is the memory bank. Of more than 50,000 so many are tried, evenly spread.
 double leave_one_out_accuracy(const LabeledVectors& all, const LabeledVectors& guess,
-                              const KnnOptions& options);
+                              const KnnOptions& options, Collectives& ranks = alone());
 
 struct Accuracy {
   double knn200 = 0;                       // k = 200, embeddings of the training pictures recomputed
@@ -64,14 +66,16 @@ struct Accuracy {
 /// pictures, each against the others.
 class Evaluator {
  public:
-  /// `test` may be null; `view` says how a picture is shown to the network.
-  Evaluator(const Dataset* train, const Dataset* test, const AugmentationOptions& view, DType precision);
+  /// `test` may be null; `view` says how a picture is shown to the network. Of several processes, each embeds a part of the
+  /// pictures, and all make the same calls.
+  Evaluator(const Dataset* train, const Dataset* test, const AugmentationOptions& view, DType precision,
+            const Shards& shards = {});
 
   /// Whether there are labels to compare with; why_not() says what is missing.
   bool available() const { return why_not().empty(); }
   std::string why_not() const;
 
-  /// bank: of each training picture a vector, f32 [N, D].
+  /// bank: of each training picture of this process a vector, f32 [N, D].
   Accuracy evaluate(Module& network, const Tensor& bank, const ProgressCallback& progress = {}) const;
   /// The same for a network with an output for each label, and without a bank.
   Accuracy evaluate_classifier(Module& network, Device device, const ProgressCallback& progress = {}) const;
@@ -88,6 +92,8 @@ class Evaluator {
   std::string likeliest_protocol() const;
 
  private:
+  std::unique_ptr<const Dataset> own_labeled(const Dataset& all) const;
+  std::vector<int32_t> own_labels() const;
   LabeledVectors embedded(Module& network, const Dataset& pictures, Device device,
                           const ProgressCallback& progress) const;
   std::string protocol(const char* vectors) const;
@@ -97,6 +103,7 @@ class Evaluator {
 
   const Dataset* train_;
   const Dataset* test_;
+  Shards shards_;
   std::shared_ptr<const Dataset> labeled_train_,
       labeled_test_;  // their pictures that have a label; may be null
   AugmentationOptions view_;

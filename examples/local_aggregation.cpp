@@ -61,8 +61,8 @@ Variable instance_recognition(const Variable& v, const MemoryBank& bank, const T
 /// L = -log( P(C_i and B_i | v_i) / P(B_i | v_i) ).
 Variable local_aggregation(const Variable& v, const MemoryBank& bank, const Tensor& indices,
                            const Tensor& labels) {
-  const TopK background = background_neighbors(bank, v.value(), indices, k);
-  const Tensor close = close_by_clusters(labels, indices, background);
+  const Background background = background_neighbors(bank, v.value(), indices, k);
+  const CloseMasks close = close_by_clusters(bank, labels, indices, background);
   return local_aggregation_loss(v, bank, background, close, temperature);
 }
 

@@ -67,18 +67,21 @@ void remove_stale_temporaries(const std::string& folder) {
   for (const fs::path& path : stale) remove_file(path);
 }
 
-void write_finite(const std::string& path, std::vector<NamedTensor> tensors, const Metadata& metadata) {
-  for (NamedTensor& t : tensors)
-    if (t.tensor.defined()) t.tensor = t.tensor.to(Device::cpu());
+void write_finite(const std::string& path, const std::vector<NamedTensor>& tensors,
+                  const std::vector<TensorPieces>& pieces, const Metadata& metadata, Collectives& ranks) {
+  std::string problem;
   try {
     check_finite(path, tensors);
+    for (const TensorPieces& t : pieces)
+      for (const auto& [first, values] : t.pieces) check_finite(path, {{t.name, values}});
   } catch (const Error& error) {
-    fail(
+    problem = formatted(
         "{}: the training has diverged, and this is not saved; a lower `learning_rate` may help, and the "
         "checkpoint before can be resumed",
         error.what());
   }
-  write_safetensors(path, tensors, metadata);
+  ranks.agree("whether embeddings are finite", problem);
+  write_safetensors(path, tensors, pieces, metadata, ranks);
 }
 
 }  // namespace
@@ -91,9 +94,16 @@ void check_finite(const std::string& path, const std::vector<NamedTensor>& tenso
 }
 
 std::string save_checkpoint(const std::string& folder, int epoch, int64_t step,
-                            std::vector<NamedTensor> tensors, const Metadata& metadata) {
+                            const std::vector<NamedTensor>& tensors, const Metadata& metadata) {
+  return save_checkpoint(folder, epoch, step, tensors, {}, metadata, alone());
+}
+
+std::string save_checkpoint(const std::string& folder, int epoch, int64_t step,
+                            const std::vector<NamedTensor>& tensors, const std::vector<TensorPieces>& pieces,
+                            const Metadata& metadata, Collectives& ranks) {
   const std::string path = fs::path(folder) / file_name(prefix, epoch, step);
-  write_finite(path, std::move(tensors), metadata);
+  write_finite(path, tensors, pieces, metadata, ranks);
+  if (ranks.rank() != 0) return path;
 
   // A later one can only be one that newest_checkpoint has passed over as damaged.
   bool kept_one_before = false;
@@ -109,19 +119,20 @@ std::string save_checkpoint(const std::string& folder, int epoch, int64_t step,
   return path;
 }
 
-std::string save_model(const std::string& folder, int epoch, int64_t step, std::vector<NamedTensor> tensors,
-                       const Metadata& metadata) {
+std::string save_model(const std::string& folder, int epoch, int64_t step,
+                       const std::vector<NamedTensor>& tensors, const Metadata& metadata) {
   const std::string path = fs::path(folder) / file_name(model_prefix, epoch, step);
-  write_finite(path, std::move(tensors), metadata);
+  write_finite(path, tensors, {}, metadata, alone());
   return path;
 }
 
 std::optional<Checkpoint> newest_checkpoint(const std::string& folder,
-                                            const std::function<void(const std::string&)>& warn) {
+                                            const std::function<void(const std::string&)>& warn,
+                                            const KeepTensor& keep) {
   const std::vector<Found> found = checkpoints(folder);
   for (const Found& candidate : found) {
     try {
-      SafetensorsFile file = read_safetensors(candidate.path, Checksum::required);
+      SafetensorsFile file = read_safetensors(candidate.path, Checksum::required, keep);
       check_finite(candidate.path, file.tensors);
       return Checkpoint{candidate.epoch, candidate.step, std::move(file)};
     } catch (const Error& error) {
@@ -130,6 +141,32 @@ std::optional<Checkpoint> newest_checkpoint(const std::string& folder,
   }
   check(found.empty(), "none of the {} checkpoints in '{}' is intact", found.size(), folder);
   return {};
+}
+
+std::optional<Checkpoint> newest_checkpoint(const std::string& folder,
+                                            const std::function<void(const std::string&)>& warn,
+                                            const KeepTensor& keep, Collectives& ranks) {
+  if (ranks.alone()) return newest_checkpoint(folder, warn, keep);
+  std::optional<Checkpoint> newest;
+  std::string problem;
+  try {
+    if (ranks.rank() == 0) newest = newest_checkpoint(folder, warn, keep);
+  } catch (const Error& error) {
+    problem = error.what();
+  }
+  ranks.agree("problems with checkpoints", problem);
+  const std::string path = ranks.broadcast("the newest checkpoint", newest ? newest->file.path : "", 0);
+  if (path.empty()) return {};
+  try {
+    const std::optional<Found> found = parse(path);
+    check(found.has_value(), "'{}' is no name of a checkpoint", path);
+    if (!newest)
+      newest = Checkpoint{found->epoch, found->step, read_safetensors(path, Checksum::unread, keep)};
+  } catch (const Error& error) {
+    problem = error.what();
+  }
+  ranks.agree("problems with the checkpoint", problem);
+  return newest;
 }
 
 }  // namespace la

@@ -111,14 +111,18 @@ struct RunOptions {
   uint64_t seed = 0;
   Precision precision = Precision::f32;
   std::string device = "auto";
-  bool tf32 = false;              // on a GPU, f32 products with 10 bits of fraction
-  bool autotune = false;          // on a GPU, time the plans of convolutions and products
-  bool no_graph = false;          // on a GPU, launch each kernel of a step by itself
-  int threads = 0;                // 0: all cores
-  int loader_threads = 1;         // threads that prepare batches ahead
-  std::string init = {};          // a state dictionary in a safetensors file, to begin with
-  std::string init_without = {};  // names of its tensors, separated by commas, that begin so are left out
-  std::string folder = {};        // of the run; empty chooses runs/<data>-<network>-<number>
+  bool tf32 = false;      // on a GPU, f32 products with 10 bits of fraction
+  bool autotune = false;  // on a GPU, time the plans of convolutions and products
+  bool no_graph = false;  // on a GPU, launch each kernel of a step by itself
+  int threads = 0;        // 0: all cores, shared by the processes of a host
+  int64_t shards = 0;     // S, of each batch and of the bank; 0: one for each process
+  std::string collectives =
+      "auto";  // by what several processes exchange tensors: NCCL where they have GPUs, or MPI
+  double collective_timeout = 600;  // seconds that a process waits for the others
+  int loader_threads = 1;           // threads that prepare batches ahead
+  std::string init = {};            // a state dictionary in a safetensors file, to begin with
+  std::string init_without = {};    // names of its tensors, separated by commas, that begin so are left out
+  std::string folder = {};          // of the run; empty chooses runs/<data>-<network>-<number>
   bool resume = false;
   bool dry_run = false;  // print the plan, time a few steps, and end
   // Epochs between kNN evaluations; 0: only at the start, after the warm start and at the end.

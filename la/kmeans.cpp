@@ -51,30 +51,84 @@ double imbalance_of(const std::vector<int32_t>& counts, int64_t n) {
 
 }  // namespace
 
-KMeansResult kmeans(const Tensor& x, const KMeansOptions& options, const ProgressCallback& progress) {
-  const int64_t n = x.size(0), m = options.clusters;
+namespace {
+
+/// Each vector's nearest centroid, and the mean of the vectors of each: what every process knows of its own, added up.
+struct Step {
+  std::vector<Assignment> assignments;  // of the shards of this process
+  std::vector<int32_t> counts;          // of all vectors, [m]
+};
+
+Step assign(const ShardedRows& x, const Tensor& centroids) {
+  Step step;
+  const int64_t m = centroids.size(0);
+  const Tensor counts = Tensor::zeros({m}, DType::i32);
+  for (int64_t p = 0; p < x.shards.own(); ++p) {
+    step.assignments.push_back(ops::nearest_centroid(x.part(p), centroids));
+    const std::vector<int32_t> of_part =
+        ops::count_labels(step.assignments.back().labels, m).to_vector<int32_t>();
+    for (int64_t c = 0; c < m; ++c) counts.data<int32_t>()[c] += of_part[static_cast<size_t>(c)];
+  }
+  x.shards.ranks().all_reduce("sizes of clusters", counts, Reduction::sum);
+  step.counts = counts.to_vector<int32_t>();
+  return step;
+}
+
+/// The means of the clusters, f32 [m, D]; that of no vectors is 0.
+Tensor means(const ShardedRows& x, const Step& step) {
+  const auto m = std::ssize(step.counts);
+  std::vector<Tensor> sums;
+  for (int64_t p = 0; p < x.shards.own(); ++p)
+    sums.push_back(ops::sum_by_label(x.part(p), step.assignments[static_cast<size_t>(p)].labels, m));
+  const Tensor sum = x.shards.sum("sums of clusters", sums);
+  std::vector<float> divisors;
+  for (const int32_t count : step.counts) divisors.push_back(static_cast<float>(std::max(count, 1)));
+  return ops::divide(sum, ops::broadcast(Tensor::from(divisors, {m}, x.own.device()), 1, x.own.size(1)));
+}
+
+/// Rows of x, whoever has them.
+Tensor rows_of(const ShardedRows& x, const std::vector<int32_t>& rows) {
+  const Tensor all = Tensor::from(rows, {std::ssize(rows)}, x.own.device());
+  const Tensor chosen = ops::gather_rows(x.own, ops::rows_of_part(all, x.range().begin, x.range().end));
+  x.shards.ranks().all_reduce("first centroids", chosen,
+                              Reduction::sum);  // with zeros of those who do not have them
+  return chosen;
+}
+
+double inertia_of(const ShardedRows& x, const Step& step) {
+  std::vector<Tensor> sums;
+  for (const Assignment& a : step.assignments)
+    sums.push_back(a.distances.numel() == 0 ? Tensor::zeros({1}) : ops::sum(a.distances).to(Device::cpu()));
+  return x.shards.sum("inertia", sums).item();
+}
+
+}  // namespace
+
+KMeansResult kmeans(const ShardedRows& x, const KMeansOptions& options, const ProgressCallback& progress) {
+  const int64_t n = x.n, m = options.clusters;
   check(m >= 1 && m <= n, "k-means: {} clusters of {} vectors; expected 1 to {}", m, n, n);
   check(options.iterations >= 1, "k-means: expected at least 1 iteration, got {}", options.iterations);
 
   KMeansResult result;
-  result.centroids = ops::gather_rows(x, Tensor::from(choose_distinct(n, m, options.key), {m}, x.device()));
+  result.centroids = rows_of(x, choose_distinct(n, m, options.key));
   RandomKey split_key = options.key;
   split_key.seed ^= 0x9E3779B97F4A7C15ull;  // a sequence of its own beside that of the first centroids
   for (int iteration = 0; iteration < options.iterations; ++iteration) {
-    const Assignment assignment = ops::nearest_centroid(x, result.centroids);
-    const ClusterMeans clusters = ops::mean_by_label(x, assignment.labels, m);
-    result.centroids = options.spherical ? ops::l2_normalize(clusters.means).y : clusters.means;
-    result.splits += split_largest(result.centroids, clusters.counts.to_vector<int32_t>(), split_key);
+    const Step step = assign(x, result.centroids);
+    const Tensor centroids = means(x, step);
+    result.centroids = options.spherical ? ops::l2_normalize(centroids).y : centroids;
+    result.splits += split_largest(result.centroids, step.counts, split_key);
     split_key.seed += 1;
     if (progress) progress("k-means iterations", iteration + 1, options.iterations);
   }
 
-  const Assignment assignment = ops::nearest_centroid(x, result.centroids);
-  const std::vector<int32_t> counts = ops::mean_by_label(x, assignment.labels, m).counts.to_vector<int32_t>();
-  result.labels = assignment.labels;
-  result.inertia = static_cast<double>(ops::mean(assignment.distances).item()) * static_cast<double>(n);
-  result.empty = std::count(counts.begin(), counts.end(), 0);
-  result.imbalance = imbalance_of(counts, n);
+  const Step last = assign(x, result.centroids);
+  std::vector<Tensor> labels;
+  for (const Assignment& a : last.assignments) labels.push_back(a.labels);
+  result.labels = labels.size() == 1 ? labels[0] : ops::concatenate(labels, 0);
+  result.inertia = inertia_of(x, last);
+  result.empty = std::count(last.counts.begin(), last.counts.end(), 0);
+  result.imbalance = imbalance_of(last.counts, n);
   return result;
 }
 

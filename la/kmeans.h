@@ -7,7 +7,7 @@
 
 #include "tensor/progress_callback.h"
 #include "tensor/random.h"
-#include "tensor/tensor.h"
+#include "tensor/shards.h"
 
 namespace la {
 
@@ -19,7 +19,7 @@ struct KMeansOptions {
 };
 
 struct KMeansResult {
-  Tensor labels;         // i32 [N], in {0, ..., m - 1}
+  Tensor labels;         // i32 [N], in {0, ..., m - 1}; of this process's vectors
   Tensor centroids;      // f32 [m, D]
   double inertia = 0;    // sum of the squared distances to the own centroid
   int64_t splits = 0;    // how often an empty cluster was refilled by splitting the largest
@@ -28,7 +28,9 @@ struct KMeansResult {
 };
 
 /// Clusters the rows of x [N, D], starting from m different rows chosen at random. The same key gives the
-/// same labels, whatever the number of threads. `progress` is told after each iteration.
-KMeansResult kmeans(const Tensor& x, const KMeansOptions& options, const ProgressCallback& progress = {});
+/// same labels, whatever the number of threads, and of processes for as many shards. `progress` is told after each
+/// iteration.
+KMeansResult kmeans(const ShardedRows& x, const KMeansOptions& options,
+                    const ProgressCallback& progress = {});
 
 }  // namespace la

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "tensor/ops.h"
+#include "tensor/sharded_selection.h"
 
 namespace la {
 namespace {
@@ -49,35 +50,62 @@ std::vector<int32_t> nearest_others(const Tensor& vectors, const ProgressCallbac
 
 }  // namespace
 
-TopK background_neighbors(const MemoryBank& bank, const Tensor& v, const Tensor& indices, int64_t k) {
-  return ops::nearest_rows(v, bank.vectors(), k, indices);
+Background background_neighbors(const MemoryBank& bank, const Tensor& v, const Tensor& indices, int64_t k) {
+  Background background;
+  std::vector<Tensor> itself;
+  for (int64_t p = 0; p < bank.shards().own(); ++p) {
+    const Tensor vectors = bank.rows().part(p);
+    itself.push_back(bank.part_rows_of(indices, p));
+    const int64_t most = std::min(k, vectors.size(0));
+    background.push_back(most > 0 ? ops::nearest_rows(v, vectors, most, itself.back())
+                                  : TopK{Tensor({v.size(0), 0}, DType::f32, v.device()),
+                                         Tensor({v.size(0), 0}, DType::i32, v.device())});
+  }
+  if (bank.shards().count() == 1) return background;
+  const std::vector<Tensor> nearest = mark_largest(bank.shards(), background, itself, k);
+  for (size_t p = 0; p < background.size(); ++p)
+    background[p].values = ops::keep_marked(background[p].values, nearest[p]);
+  return background;
 }
 
-TopK whole_bank(const MemoryBank& bank, const Tensor& v, const Tensor& every_row) {
-  return {ops::matmul(v, bank.vectors(), {.transpose_b = true}), every_row};
+Background whole_bank(const MemoryBank& bank, const Tensor& v, const std::vector<Tensor>& every_row) {
+  Background background;
+  for (size_t p = 0; p < every_row.size(); ++p)
+    background.push_back(
+        {ops::matmul(v, bank.rows().part(static_cast<int64_t>(p)), {.transpose_b = true}), every_row[p]});
+  return background;
 }
 
-Tensor rows_of_whole_bank(const MemoryBank& bank, int64_t pictures) {
-  std::vector<int32_t> rows(static_cast<size_t>(pictures * bank.size()));
-  for (size_t i = 0; i < rows.size(); ++i)
-    rows[i] = static_cast<int32_t>(i % static_cast<size_t>(bank.size()));
-  return Tensor::from(rows, {pictures, bank.size()}, bank.vectors().device());
+std::vector<Tensor> rows_of_whole_bank(const MemoryBank& bank, int64_t pictures) {
+  std::vector<Tensor> every_row;
+  for (int64_t p = 0; p < bank.shards().own(); ++p) {
+    const int64_t n = bank.rows().range(p).size();
+    std::vector<int32_t> rows(static_cast<size_t>(pictures * n));
+    for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int32_t>(i % static_cast<size_t>(n));
+    every_row.push_back(Tensor::from(rows, {pictures, n}, bank.vectors().device()));
+  }
+  return every_row;
 }
 
-Tensor close_by_clusters(const Tensor& labels, const Tensor& indices, const TopK& background) {
-  return ops::same_cluster_mask(labels, indices, background.indices);
+CloseMasks close_by_clusters(const MemoryBank& bank, const Tensor& labels, const Tensor& indices,
+                             const Background& background, SharedClusters shared) {
+  const Tensor own = ops::gather_rows(labels, bank.own_rows_of(indices));  // 0 where another process has them
+  bank.shards().ranks().all_reduce("labels of the batch", own, Reduction::sum);
+  CloseMasks close;
+  for (size_t p = 0; p < background.size(); ++p)
+    close.push_back(ops::same_cluster_mask(bank.rows().part_of(labels, static_cast<int64_t>(p)), own,
+                                           background[p].indices, shared));
+  return close;
 }
 
-Tensor close_by_clusters(const Tensor& labels, const Tensor& indices, const TopK& background,
-                         SharedClusters shared) {
-  return ops::same_cluster_mask(labels, indices, background.indices, shared);
-}
-
-Tensor close_by_distance(const TopK& background, int64_t count) {
-  return ops::columns_to_mask(ops::top_k(background.values, count).indices, background.values.size(1));
+CloseMasks close_by_distance(const MemoryBank& bank, const Background& background, int64_t count) {
+  return mark_largest(bank.shards(), background, {}, count);
 }
 
 Components nearest_neighbor_components(const MemoryBank& bank, const ProgressCallback& progress) {
+  check(bank.shards().ranks().alone(),
+        "`close_neighbors` components are found by one process alone, not by {}",
+        bank.shards().ranks().size());
   const std::vector<int32_t> links = nearest_others(bank.vectors(), progress);
   DisjointSets sets(bank.size());
   for (size_t i = 0; i < links.size(); ++i) sets.unite(static_cast<int32_t>(i), links[i]);

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "autograd/functions.h"
+#include "data/subset.h"
 #include "evaluation/knn.h"
 #include "la/losses.h"
 #include "la/neighbors.h"
@@ -67,9 +69,10 @@ AugmentationOptions augmentation_for(const Config& config, const Dataset& data) 
 }
 
 Trainer::Trainer(const Config& config, const Dataset& data, const AugmentationOptions& augmentation,
-                 Device device)
+                 Device device, const Shards& shards)
     : config_(config),
       data_(data),
+      shards_(shards),
       view_(augmentation),
       device_(device),
       loader_(make_device_loader(data, augmentation,
@@ -77,18 +80,25 @@ Trainer::Trainer(const Config& config, const Dataset& data, const AugmentationOp
                                   .threads = config.run.loader_threads,
                                   .seed = config.run.seed,
                                   .dtype = precision(),
-                                  .device = device})),
+                                  .device = device,
+                                  .places = shards.own_rows(config.optimizer.batch)})),
       network_(make_initialized(config, data, augmentation.size, device)),
+      sharded_(*network_, shards),
       sgd_(parameters_of(*network_, config.optimizer.decay_of), config.optimizer.sgd),
       schedule_(schedule_of(config.optimizer, steps_per_epoch())),
       bank_(config.optimizer.supervised ? 0 : data.size(), config.network.dim, config.la.bank_momentum,
-            config.run.seed, device),
-      work_(device, !config.run.no_graph),
+            config.run.seed, device, shards),
+      work_(device, !config.run.no_graph && shards.ranks().can_be_recorded()),
       total_steps_({1}, DType::i64, device),
       step_of_epoch_({1}, DType::i32, device),
-      losses_({steps_per_epoch()}, DType::f32, device) {
+      losses_({steps_per_epoch()}, DType::f32, device),
+      pictures_({config.optimizer.batch}, DType::i32, device) {
   if (config.la.nce_constant == NceConstant::original) nce_constant_ = original_nce_constant(data.size());
   if (config.la.whole_background) every_row_ = rows_of_whole_bank(bank_, config.optimizer.batch);
+}
+
+Tensor Trainer::pictures_of_batch() const {
+  return shards_.gather("numbers of pictures", loader_->indices(), config_.optimizer.batch);
 }
 
 void Trainer::fill_bank(const ProgressCallback& progress) {
@@ -96,7 +106,9 @@ void Trainer::fill_bank(const ProgressCallback& progress) {
   loader_->start_epoch(0, 0);
   for (int64_t step = 0; step < steps_per_epoch(); ++step) {
     loader_->next();
-    bank_.assign(loader_->indices(), l2_normalize((*network_)(Variable(loader_->images()))).value());
+    const Tensor v = embeddings(forward());
+    sharded_.average_statistics();
+    bank_.assign(pictures_of_batch(), shards_.gather("embeddings", v, config_.optimizer.batch));
     if (progress)
       progress("pictures embedded", (step + 1) * config_.optimizer.batch,
                steps_per_epoch() * config_.optimizer.batch);
@@ -125,10 +137,9 @@ bool Trainer::clusters_due() const {
 BankClusters Trainer::cluster_bank(const ProgressCallback& progress) {
   if (!clusters_due()) return {};
   const ProfileRange range("clustering");
-  if (config_.la.bank_refresh)
-    bank_.assign_all(embed(*network_, data_, view_, precision(), device_, progress));
+  if (config_.la.bank_refresh) refresh_bank(progress);
   if (!cluster_labels_.defined())
-    cluster_labels_ = Tensor({bank_.size(), config_.la.clusterings}, DType::i32, device_);
+    cluster_labels_ = Tensor({bank_.vectors().size(0), config_.la.clusterings}, DType::i32, device_);
   BankClusters result;
   if (config_.la.close_neighbors == CloseNeighborKind::components) {
     const Components components = nearest_neighbor_components(bank_, progress);
@@ -139,6 +150,21 @@ BankClusters Trainer::cluster_bank(const ProgressCallback& progress) {
   }
   clustered_at_ = total_steps();
   return result;
+}
+
+/// Shard by shard, so that what a picture's embedding is does not depend on the number of processes.
+void Trainer::refresh_bank(const ProgressCallback& progress) {
+  constexpr int64_t block = 65536;  // embeddings that are there beside the bank
+  for (int64_t p = 0; p < shards_.own(); ++p) {
+    const RowRange rows = bank_.rows().range(p);
+    for (int64_t begin = 0; begin < rows.size(); begin += block) {
+      std::vector<int64_t> pictures(static_cast<size_t>(std::min(block, rows.size() - begin)));
+      std::iota(pictures.begin(), pictures.end(), rows.begin + begin);
+      const Subset some(data_, pictures);
+      ops::copy_into(bank_.rows().part(p).rows(begin, begin + some.size()),
+                     embed(*network_, some, view_, precision(), device_, progress));
+    }
+  }
 }
 
 void Trainer::cluster_by_kmeans(BankClusters& result, const ProgressCallback& progress) {
@@ -154,7 +180,7 @@ void Trainer::cluster_by_kmeans(BankClusters& result, const ProgressCallback& pr
     KMeansOptions options = la.kmeans;
     options.clusters = la.clusters.size() == 1 ? la.clusters[0] : la.clusters[h];
     options.key = {config_.run.seed, RandomStream::clustering, time * clusterings + h};
-    result.clusterings.push_back(kmeans(bank_.vectors(), options, progress_of_all));
+    result.clusterings.push_back(kmeans(bank_.rows(), options, progress_of_all));
     ops::set_column(cluster_labels_, static_cast<int64_t>(h), result.clusterings.back().labels);
   }
 }
@@ -165,6 +191,7 @@ bool Trainer::train_step(StepReport& report) {
   const double waited = loader_->seconds_waited();
   loader_->next();
   report.waiting_seconds = loader_->seconds_waited() - waited;
+  ops::copy_into(pictures_, pictures_of_batch());
   report.learning_rate = learning_rate();
   sgd_.set_learning_rate(report.learning_rate);
   total_steps_.copy_from_host(std::array{total_steps()}.data());
@@ -190,60 +217,102 @@ bool Trainer::train_step(StepReport& report) {
 
 // All that the device does in a step. It may be recorded, so it depends on the step only through tensors.
 void Trainer::compute_step() {
-  const Variable loss = phase() == Phase::supervised ? supervised_loss() : compare_with_bank(embed_views());
-  {
-    const ProfileRange range("backward");
-    backward(loss);
-  }
+  if (phase() == Phase::supervised)
+    learn_labels();
+  else
+    learn_from_bank();
   const ProfileRange range("update");
   sgd_.step();
 }
 
+/// Of this process's rows of a batch, those of each of its shards.
+std::vector<Tensor> Trainer::rows_of_shards(const Tensor& own) const {
+  std::vector<Tensor> parts;
+  const int64_t batch = config_.optimizer.batch, first = shards_.own_rows(batch).begin;
+  for (int64_t s = shards_.first(); s < shards_.last(); ++s)
+    parts.push_back(own.rows(shards_.rows(batch, s).begin - first, shards_.rows(batch, s).end - first));
+  return parts;
+}
+
 /// The baseline: the network's output, before it is normalized, as logits of the labels.
-Variable Trainer::supervised_loss() {
-  const ProfileRange range("forward");
-  const Variable loss = cross_entropy((*network_)(Variable(loader_->images())), loader_->labels());
-  ops::scatter_rows(losses_, step_of_epoch_, loss.value());
-  return loss;
+void Trainer::learn_labels() {
+  const int64_t batch = config_.optimizer.batch;
+  const auto logits = sharded_.forward(loader_->images(), batch,
+                                       [this](const Variable& images) { return (*network_)(images); });
+  const std::vector<Tensor> labels = rows_of_shards(loader_->labels());
+  std::vector<Tensor> losses, gradients;
+  for (size_t p = 0; p < logits.size(); ++p) {
+    losses.push_back(Tensor::zeros({1}, DType::f32, device_));
+    gradients.emplace_back();
+    if (!logits[p].defined()) continue;
+    const Variable x(logits[p].value(), true);
+    const float share = static_cast<float>(labels[p].size(0)) / static_cast<float>(batch);
+    const Variable loss = scale(cross_entropy(x, labels[p]), share);
+    backward(loss);
+    losses.back() = loss.value();
+    gradients.back() = x.grad();
+  }
+  ops::scatter_rows(losses_, step_of_epoch_, shards_.sum("losses", losses));
+  const ProfileRange range("backward");
+  sharded_.backward(logits, gradients);
 }
 
-/// The embeddings of the step's pictures.
-Variable Trainer::embed_views() {
-  const ProfileRange range("forward");
-  return l2_normalize((*network_)(Variable(loader_->images())));
+/// The embeddings of this process's pictures are compared with the bank of all, and the gradients go back to them.
+void Trainer::learn_from_bank() {
+  const std::vector<Variable> v = forward();
+  const Variable own(embeddings(v), true);
+  backward(compare_with_bank(own));
+  const ProfileRange range("backward");
+  sharded_.backward(v, rows_of_shards(own.grad()));
 }
 
-/// The loss, which is kept; then the bank takes the embeddings in.
+/// The embeddings of the step's pictures, for each shard of this process.
+std::vector<Variable> Trainer::forward() {
+  const ProfileRange range("forward");
+  return sharded_.forward(loader_->images(), config_.optimizer.batch,
+                          [this](const Variable& images) { return l2_normalize((*network_)(images)); });
+}
+
+/// All of them as one tensor, f32 [own, D].
+Tensor Trainer::embeddings(const std::vector<Variable>& of_shards) const {
+  std::vector<Tensor> parts;
+  for (const Variable& v : of_shards)
+    if (v.defined()) parts.push_back(v.value());
+  if (parts.empty()) return Tensor({0, config_.network.dim}, DType::f32, device_);
+  return parts.size() == 1 ? parts[0] : ops::concatenate(parts, 0);
+}
+
+/// The loss, which is kept; then the bank takes the embeddings of the whole batch in.
 Variable Trainer::compare_with_bank(const Variable& v) {
   const ProfileRange range("local aggregation");
   const double begin = now();
-  const Variable loss = phase() == Phase::ir ? instance_loss(v) : aggregation_loss(v);
+  const Tensor all = shards_.gather("embeddings", v.value(), config_.optimizer.batch);
+  const Variable loss = phase() == Phase::ir ? instance_loss(v, all) : aggregation_loss(v, all);
   ops::scatter_rows(losses_, step_of_epoch_, loss.value());
-  bank_.update(loader_->indices(), v.value());
+  bank_.update(pictures_, all);
   if (device_.is_cpu()) la_seconds_ = now() - begin;
   return loss;
 }
 
-Variable Trainer::instance_loss(const Variable& v) {
-  const Tensor indices = loader_->indices();
+Variable Trainer::instance_loss(const Variable& v, const Tensor& all) {
   if (config_.la.ir_loss == IrLoss::softmax)
-    return instance_softmax_loss(v, bank_, indices, config_.la.temperature);
+    return instance_softmax_loss(v, all, bank_, pictures_, config_.la.temperature);
   const Tensor candidates =
-      nce_candidates(indices, config_.la.noise, bank_.size(), config_.run.seed, total_steps_);
+      nce_candidates(pictures_, config_.la.noise, bank_.size(), config_.run.seed, total_steps_);
   if (nce_constant_ == 0)
-    nce_constant_ = estimate_nce_constant(v.value(), bank_, candidates, config_.la.temperature);
-  return instance_nce_loss(v, bank_, candidates, nce_constant_, config_.la.temperature);
+    nce_constant_ = estimate_nce_constant(all, bank_, candidates, config_.la.temperature);
+  return instance_nce_loss(v, all, bank_, candidates, nce_constant_, config_.la.temperature);
 }
 
-Variable Trainer::aggregation_loss(const Variable& v) const {
+Variable Trainer::aggregation_loss(const Variable& v, const Tensor& all) const {
   const LaOptions& la = config_.la;
-  const Tensor indices = loader_->indices();
-  const TopK background = la.whole_background
-                              ? whole_bank(bank_, v.value(), every_row_)
-                              : background_neighbors(bank_, v.value(), indices, la.background);
-  const Tensor close = la.close_neighbors == CloseNeighborKind::knn
-                           ? close_by_distance(background, la.close_count)
-                           : close_by_clusters(cluster_labels_, indices, background, la.combine_clusterings);
+  const Background background = la.whole_background
+                                    ? whole_bank(bank_, all, every_row_)
+                                    : background_neighbors(bank_, all, pictures_, la.background);
+  const CloseMasks close =
+      la.close_neighbors == CloseNeighborKind::knn
+          ? close_by_distance(bank_, background, la.close_count)
+          : close_by_clusters(bank_, cluster_labels_, pictures_, background, la.combine_clusterings);
   const Variable loss = local_aggregation_loss(v, bank_, background, close, la.temperature);
   // Of counts, the loss is that of the sum of H ratios; of their mean it is larger by log H.
   const bool counts = la.combine_clusterings == SharedClusters::count;

@@ -19,6 +19,7 @@
 #include "la/kmeans.h"
 #include "la/memory_bank.h"
 #include "layers/module.h"
+#include "layers/sharded_step.h"
 #include "tensor/captured_step.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/progress_callback.h"
@@ -49,17 +50,22 @@ struct BankClusters {
 /// names, and everything else under names that begin with "la.".
 struct TrainerState {
   std::vector<NamedTensor> tensors;
+  /// Of the bank and the labels of clusters, what this process has.
+  std::vector<TensorPieces> pieces;
   Metadata metadata;
 };
 
 class Trainer {
  public:
   /// The configuration's H, m and k have been chosen and validated. `data` must outlive the trainer, and have
-  /// labels, from 0 to dim - 1, if the training is supervised.
-  Trainer(const Config& config, const Dataset& data, const AugmentationOptions& augmentation, Device device);
+  /// labels, from 0 to dim - 1, if the training is supervised. `shards` says how batches and the bank are cut, and which of
+  /// the shards this process computes; all processes make the same calls.
+  Trainer(const Config& config, const Dataset& data, const AugmentationOptions& augmentation, Device device,
+          const Shards& shards = {});
 
   Module& network() { return *network_; }
   const MemoryBank& bank() const { return bank_; }  // empty if the training is supervised
+  const Shards& shards() const { return shards_; }
   DType precision() const { return activation_type(config_.run.precision); }
   Device device() const { return device_; }
   /// How pictures are augmented, and shown to the network.
@@ -110,34 +116,45 @@ class Trainer {
   TrainerState network_state();
   /// All of it. An Error if a loss was not finite.
   TrainerState state();
-  /// Goes on from a state that was saved; an Error that names what is missing or doesn't fit.
+  /// Goes on from a state that was saved; an Error that names what is missing or doesn't fit. Of the bank and the labels it
+  /// reads its own rows from the file; it is the same file for any number of processes.
   void restore(const SafetensorsFile& checkpoint);
+  /// Which tensors of a checkpoint restore() wants in memory.
+  static bool is_restored_from_memory(const std::string& name);
 
  private:
   void cluster_by_kmeans(BankClusters& result, const ProgressCallback& progress);
+  void refresh_bank(const ProgressCallback& progress);
   void compute_step();
-  Variable supervised_loss();
-  Variable embed_views();
+  void learn_labels();
+  void learn_from_bank();
+  Tensor pictures_of_batch() const;
+  std::vector<Variable> forward();
+  Tensor embeddings(const std::vector<Variable>& of_shards) const;
   Variable compare_with_bank(const Variable& v);
-  Variable instance_loss(const Variable& v);
-  Variable aggregation_loss(const Variable& v) const;
+  Variable instance_loss(const Variable& v, const Tensor& all);
+  Variable aggregation_loss(const Variable& v, const Tensor& all) const;
+  std::vector<Tensor> rows_of_shards(const Tensor& own) const;
   std::vector<float> new_losses() const;
   void read_losses();
+  void restore_bank(const SafetensorsFile& checkpoint);
   float learning_rate() const;
 
   Config config_;
   const Dataset& data_;
+  Shards shards_;
   AugmentationOptions view_;
   Device device_;
   std::unique_ptr<DeviceLoader> loader_;
   std::unique_ptr<Module> network_;
+  ShardedStep sharded_;
   Sgd sgd_;
   Schedule schedule_;
   MemoryBank bank_;
-  Tensor cluster_labels_;      // i32 [N, H]; undefined before the first clustering
-  int64_t clustered_at_ = -1;  // the step before which they were made; unknown once restored
-  Tensor every_row_;           // rows_of_whole_bank, where that is the background
-  double nce_constant_ = 0;    // Z; 0 until it is estimated
+  Tensor cluster_labels_;  // i32 [N, H], of this process's pictures; undefined before the first clustering
+  int64_t clustered_at_ = -1;      // the step before which they were made; unknown once restored
+  std::vector<Tensor> every_row_;  // rows_of_whole_bank, where that is the background
+  double nce_constant_ = 0;        // Z; 0 until it is estimated
   int epoch_ = 0;
   int64_t step_ = 0;
 
@@ -147,6 +164,7 @@ class Trainer {
   Tensor total_steps_;    // i64 [1]
   Tensor step_of_epoch_;  // i32 [1]
   Tensor losses_;         // f32 [steps of an epoch]
+  Tensor pictures_;       // i32 [B], of the step
   double la_seconds_ = 0;
 
   // The losses of the epoch that have been read from the device.

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "la/model.h"
 #include "la/trainer.h"
 #include "layers/state_dict.h"
@@ -9,13 +11,20 @@ namespace {
 
 constexpr const char* labels_name = "la.cluster_labels";
 
-/// The transposed matrix, in host memory.
-Tensor transposed(const Tensor& matrix) {
-  const Tensor from = matrix.to(Device::cpu()), to({from.size(1), from.size(0)}, DType::i32);
-  for (int64_t i = 0; i < from.size(0); ++i)
-    for (int64_t j = 0; j < from.size(1); ++j)
-      to.data<int32_t>()[j * from.size(0) + i] = from.data<int32_t>()[i * from.size(1) + j];
-  return to;
+/// One column of a matrix i32 [N, H] in host memory.
+Tensor column_of(const Tensor& matrix, int64_t column) {
+  const Tensor values({matrix.size(0)}, DType::i32);
+  for (int64_t i = 0; i < matrix.size(0); ++i)
+    values.data<int32_t>()[i] = matrix.data<int32_t>()[i * matrix.size(1) + column];
+  return values;
+}
+
+/// Elements first, first + 1, ... of a tensor of the checkpoint, which may not have been kept in memory.
+void read_rows(const SafetensorsFile& checkpoint, const char* name, int64_t first, const Tensor& to) {
+  if (checkpoint.contains(name))
+    ops::copy_into(to.reshape({-1}), checkpoint.at(name).reshape({-1}).rows(first, first + to.numel()));
+  else
+    read_elements(checkpoint.path, name, first, to);
 }
 
 std::string velocity_name(const Module::Parameter& parameter) { return "la.velocity." + parameter.name; }
@@ -23,7 +32,7 @@ std::string velocity_name(const Module::Parameter& parameter) { return "la.veloc
 }  // namespace
 
 TrainerState Trainer::network_state() {
-  return {state_dict(*network_), describe_model(config_, data_.channels(), view_)};
+  return {state_dict(*network_), {}, describe_model(config_, data_.channels(), view_)};
 }
 
 TrainerState Trainer::state() {
@@ -33,15 +42,54 @@ TrainerState Trainer::state() {
   for (size_t i = 0; i < parameters.size(); ++i)
     state.tensors.push_back(
         {velocity_name(parameters[i]), to_torch_layout(parameters[i], sgd_.velocities()[i])});
-  if (bank_.size() > 0) state.tensors.push_back({bank_name, ops::copy(bank_.vectors().to(Device::cpu()))});
-  if (cluster_labels_.defined())
-    state.tensors.push_back({labels_name, transposed(cluster_labels_)});  // one clustering after the other
+  const int64_t first = bank_.rows().range().begin, dim = config_.network.dim;
+  if (bank_.size() > 0)
+    state.pieces.push_back({bank_name, {bank_.size(), dim}, DType::f32, {{first * dim, bank_.vectors()}}});
+  if (cluster_labels_.defined()) {  // one clustering after the other
+    const Tensor labels = cluster_labels_.to(Device::cpu());
+    TensorPieces pieces{labels_name, {labels.size(1), bank_.size()}, DType::i32, {}};
+    for (int64_t h = 0; h < labels.size(1); ++h)
+      pieces.pieces.push_back({h * bank_.size() + first, column_of(labels, h)});
+    state.pieces.push_back(pieces);
+  }
   state.metadata.insert({{"epoch", formatted("{}", epoch_)},
                          {"step", formatted("{}", step_)},
                          {"loss_sum", formatted("{}", loss_sum_)},
                          {"loss_steps", formatted("{}", losses_read_)},
                          {"nce_constant", formatted("{}", nce_constant_)}});
   return state;
+}
+
+bool Trainer::is_restored_from_memory(const std::string& name) {
+  return name != bank_name && name != labels_name;
+}
+
+void Trainer::restore_bank(const SafetensorsFile& checkpoint) {
+  if (bank_.size() == 0) return;
+  const auto has = [&](const char* name, const Shape& expected) {
+    const auto found = checkpoint.shapes.find(name);
+    if (found == checkpoint.shapes.end()) return false;
+    check(found->second == expected, "'{}' has shape {}, expected {}", name, found->second, expected);
+    return true;
+  };
+  check(has(bank_name, {bank_.size(), config_.network.dim}), "'{}' is missing", bank_name);
+  const RowRange rows = bank_.rows().range();
+  constexpr int64_t block = 65536;  // rows that are there twice for a moment
+  for (int64_t begin = 0; begin < rows.size(); begin += block) {
+    const int64_t end = std::min(begin + block, rows.size());
+    const Tensor some({end - begin, config_.network.dim});
+    read_rows(checkpoint, bank_name, (rows.begin + begin) * config_.network.dim, some);
+    check(is_finite(some), "'{}' has values that are not finite: an older checkpoint may be whole",
+          bank_name);
+    ops::copy_into(bank_.vectors().rows(begin, end), some.to(device_));
+  }
+  if (!has(labels_name, {config_.la.clusterings, bank_.size()})) return;  // before the first clustering
+  cluster_labels_ = Tensor({rows.size(), config_.la.clusterings}, DType::i32, device_);
+  for (int64_t h = 0; h < config_.la.clusterings; ++h) {
+    const Tensor labels({rows.size()}, DType::i32);
+    read_rows(checkpoint, labels_name, h * bank_.size() + rows.begin, labels);
+    ops::set_column(cluster_labels_, h, labels.to(device_));
+  }
 }
 
 void Trainer::restore(const SafetensorsFile& checkpoint) {
@@ -51,14 +99,9 @@ void Trainer::restore(const SafetensorsFile& checkpoint) {
     const auto parameters = network_->parameters();
     for (size_t i = 0; i < parameters.size(); ++i)
       load_tensor(tensors, velocity_name(parameters[i]), parameters[i], sgd_.velocities()[i]);
-    if (bank_.size() > 0) load_tensor(tensors, bank_name, bank_.vectors());
-    if (tensors.contains(labels_name)) {
-      const Tensor labels({config_.la.clusterings, bank_.size()}, DType::i32);
-      load_tensor(tensors, labels_name, labels);
-      cluster_labels_ = transposed(labels).to(device_);
-    }
+    restore_bank(checkpoint);
   } catch (const Error& error) {
-    fail("{}: is of another run: {}", checkpoint.path, error.what());
+    fail("{}: cannot be gone on from: {}", checkpoint.path, error.what());
   }
   epoch_ = checkpoint.number<int>("epoch");
   step_ = checkpoint.number<int64_t>("step");

@@ -6,7 +6,8 @@
 LA_FUNCTION(fill, (float value, const Tensor& y))  // any dtype
 LA_FUNCTION(cast, (const Tensor& x, const Tensor& y))
 LA_FUNCTION(random_uniform, (float low, float high, const RandomKey& key, const Tensor& y))
-LA_FUNCTION(random_normal, (const RandomKey& key, const Tensor& y))
+LA_FUNCTION(random_normal,
+            (const RandomKey& key, int64_t first, const Tensor& y))  // elements from `first` on
 /// `step` may be undefined: then it is 0.
 LA_FUNCTION(random_below, (int64_t n, const RandomKey& key, const Tensor& step, const Tensor& y))
 
@@ -112,9 +113,20 @@ LA_FUNCTION(columns_to_mask, (const Tensor& columns, const Tensor& mask))
 LA_FUNCTION(same_cluster_mask, (const Tensor& labels, const Tensor& own, const Tensor& indices,
                                 SharedClusters shared, const Tensor& mask))
 
-// Losses over rows. The gradient of softmax_cross_entropy is the array of the scores.
-LA_FUNCTION(softmax_ratio_loss,
-            (const Tensor& scores, const Tensor& mask, float factor, const RowLosses& out))
+// Parts of tables. `always` may be undefined; `chosen` is i32 [R, 2].
+LA_FUNCTION(rows_of_part, (const Tensor& rows, int64_t begin, int64_t end, const Tensor& y))
+LA_FUNCTION(count_digits,
+            (const TopK& part, const Tensor& always, int place, const Tensor& chosen, const Tensor& counts))
+LA_FUNCTION(choose_digit, (const Tensor& counts, int place, int64_t k, const Tensor& chosen))
+LA_FUNCTION(mark_largest, (const TopK& part, const Tensor& always, const Tensor& chosen, const Tensor& ties,
+                           int64_t p, const Tensor& mask))
+LA_FUNCTION(keep_marked, (const Tensor& scores, const Tensor& mask, const Tensor& y))
+
+// Losses over rows. The mask may be undefined, and y may be the scores; so is the gradient of
+// softmax_cross_entropy.
+LA_FUNCTION(log_sums, (const Tensor& scores, const Tensor& mask, float factor, const LogSums& out))
+LA_FUNCTION(log_sums_gradient,
+            (const Tensor& scores, const Tensor& mask, float factor, const LogSums& sums, const Tensor& y))
 LA_FUNCTION(softmax_cross_entropy,
             (const Tensor& scores, const Tensor& target, float factor, const RowLosses& out))
 LA_FUNCTION(logistic_loss, (const Tensor& scores, float factor, float offset, const RowLosses& out))
@@ -123,6 +135,7 @@ LA_FUNCTION(logistic_loss, (const Tensor& scores, float factor, float offset, co
 LA_FUNCTION(nearest_centroid, (const Tensor& x, const Tensor& centroids, const Assignment& out))
 LA_FUNCTION(sum_by_label, (const Tensor& x, const Tensor& labels, const Tensor& y))
 LA_FUNCTION(mean_by_label, (const Tensor& x, const Tensor& labels, const ClusterMeans& out))
+LA_FUNCTION(count_labels, (const Tensor& labels, const Tensor& counts))
 
 // Pictures.
 LA_FUNCTION(make_views, (const Tensor& pictures, const Tensor& rows, const Tensor& plans,

@@ -97,10 +97,19 @@ struct MaxPoolResult {
   Tensor argmax;  // u8, shape of y: position of the maximum inside its window, row by row
 };
 
+/// In a list of rows of a table that is a part of a larger one: a row of another part.
+constexpr int32_t absent_row = -1;
+
 /// The k largest of each row.
 struct TopK {
   Tensor values;   // f32 [R, k]
   Tensor indices;  // i32 [R, k]
+};
+
+/// Logarithms of sums over each row; -infinity is that of nothing.
+struct LogSums {
+  Tensor all;     // f32 [R]
+  Tensor marked;  // f32 [R]; undefined without marks
 };
 
 struct RowLosses {

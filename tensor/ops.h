@@ -27,6 +27,8 @@ Tensor cast(const Tensor& x, DType dtype);
 Tensor random_uniform(const Shape& shape, float low, float high, const RandomKey& key, Device device = {});
 /// f32, mean 0, standard deviation 1.
 Tensor random_normal(const Shape& shape, const RandomKey& key, Device device = {});
+/// Elements first, first + 1, ... of a larger one: x, f32.
+void random_normal_into(const Tensor& x, const RandomKey& key, int64_t first);
 /// i32, uniform in {0, ..., n - 1}.
 Tensor random_below(const Shape& shape, int64_t n, const RandomKey& key, Device device = {});
 /// The same for the key whose index is greater by `step`, i64 of one element, on whose device the result is:
@@ -176,6 +178,12 @@ BatchNormGradients batch_norm_inference_backward(const Tensor& dy, const Tensor&
 
 // ---- Tables: gather, scatter, the memory bank -------------------------------------------------------------
 
+// A table may be a part of a larger one. Rows of other parts are called absent_row in the lists that these
+// functions take: they are gathered as zeros, scattered nowhere, have a score of -infinity and add nothing.
+
+/// rows i32 of a table, of which rows begin to end (exclusive) are a part: their numbers in the part, or
+/// absent_row.
+Tensor rows_of_part(const Tensor& rows, int64_t begin, int64_t end);
 /// table [N, D] (f32 or i32), rows i32 [R] -> [R, D]; a 1-D table [N] -> [R].
 Tensor gather_rows(const Tensor& table, const Tensor& rows);
 /// table[rows[i]] <- source[i]; the rows are distinct.
@@ -200,25 +208,48 @@ Tensor gather_sum(const Tensor& coefficients, const Tensor& indices, const Tenso
 TopK top_k(const Tensor& scores, int64_t k);
 /// The k rows of table [N, D] with the largest inner product with each query [R, D], exactly, in ascending
 /// order of index; ties as in top_k. `include` (i32 [R], may be undefined) names one row of the table for
-/// each query that belongs to the result in any case: where it is not among the k nearest it takes the place
-/// of the farthest.
+/// each query that belongs to the result in any case, or absent_row: where it is not among the k nearest it
+/// takes the place of the farthest.
 TopK nearest_rows(const Tensor& queries, const Tensor& table, int64_t k, const Tensor& include = {});
 /// mask u8 [R, width]: 1 at the columns named in columns i32 [R, K], else 0.
 Tensor columns_to_mask(const Tensor& columns, int64_t width);
 /// mask u8 [R, K]: 1 where, in at least one of the H labelings (labels i32 [N, H]), row indices_ij of the
-/// table has the same label as row own_i; or in all of them; or in how many (of at most 255).
+/// table has the label own_i (i32 [R, H]); or in all of them; or in how many (of at most 255).
 Tensor same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices,
                          SharedClusters shared = SharedClusters::any);
 
+// The k largest of rows whose scores lie in several parts, f32 [R, K] each, by a radix select: of the scores as
+// whole numbers of the same order, the k-th largest is found digit by digit, 8 bits at a time from the highest
+// on. For place 0, 1, 2, 3: count_digits of each part, the sum of the counts, choose_digit; then
+// count_digits once more, for the ties. tensor/sharded_selection.h does that.
+
+/// counts <- counts + how many of the scores that have the digits chosen so far have each digit at that place, i32
+/// [R, 256]; at place 4, how many equal the k-th largest, i32 [R, 1]. The score of row always_i (i32 [R], may be
+/// undefined; or absent_row), where indices_ij is that, counts as larger than any other. A NaN may be anywhere.
+void count_digits(const Tensor& counts, const TopK& part, const Tensor& always, int place,
+                  const Tensor& chosen);
+/// Adds a digit to `chosen`, i32 [R, 2]: the digits so far, and how many are left to be taken among those that
+/// have them. Place 0 begins it.
+void choose_digit(const Tensor& counts, int place, int64_t k, const Tensor& chosen);
+/// mask u8 [R, K]: which scores of part p are among the k largest; of equal ones, those in parts before this one
+/// and before in their row. ties: i32 [P, R], how many each part has.
+Tensor mark_largest(const TopK& part, const Tensor& always, const Tensor& chosen, const Tensor& ties,
+                    int64_t p);
+/// scores [R, K] where mask u8 [R, K] is not 0, else -infinity.
+Tensor keep_marked(const Tensor& scores, const Tensor& mask);
+
 // ---- Losses over rows of scores (f32) ---------------------------------------------------------------------
 
-/// loss_i = log sum_j exp(factor s_ij) - log sum_j mask_ij exp(factor s_ij), for a mask of 0 and 1, or of other
-/// whole weights. Every row has a marked column.
-RowLosses softmax_ratio_loss(const Tensor& scores, const Tensor& mask, float factor);
+/// log sum_j exp(factor s_ij), and log sum_j mask_ij exp(factor s_ij) for a mask u8 of 0 and 1, or of other
+/// whole weights, which may be undefined. A score of -infinity counts for nothing.
+LogSums log_sums(const Tensor& scores, const Tensor& mask, float factor);
+/// The derivative of all - marked: factor (exp(factor s_ij - all_i) - mask_ij exp(factor s_ij - marked_i)), where
+/// the sums may be over more columns than are here. Without a mask, that of `all`, and it overwrites `scores`.
+Tensor log_sums_gradient(const Tensor& scores, const Tensor& mask, float factor, const LogSums& sums);
 /// loss_i = log sum_j exp(factor s_ij) - factor s_{i, target_i}. The gradient overwrites `scores`.
 RowLosses softmax_cross_entropy(const Tensor& scores, const Tensor& target, float factor);
 /// Logistic regression of column 0 against all others, with logits factor * s_ij + offset:
-/// loss_i = -log sigmoid(l_i0) - sum_{j > 0} log(1 - sigmoid(l_ij)).
+/// loss_i = -log sigmoid(l_i0) - sum_{j > 0} log(1 - sigmoid(l_ij)). A score of -infinity counts for nothing.
 RowLosses logistic_loss(const Tensor& scores, float factor, float offset);
 
 // ---- Detection: boxes are f32 rows x1, y1, x2, y2 ---------------------------------------------------------
@@ -256,6 +287,8 @@ Assignment nearest_centroid(const Tensor& x, const Tensor& centroids);
 /// Mean and number of the rows of x [N, D] with each label in {0, ..., m - 1}; the mean of no rows is 0. The
 /// result is the same for any number of threads.
 ClusterMeans mean_by_label(const Tensor& x, const Tensor& labels, int64_t m);
+/// How many of the labels i32 [N] each of {0, ..., m - 1} is: i32 [m].
+Tensor count_labels(const Tensor& labels, int64_t m);
 
 // ---- Pictures ---------------------------------------------------------------------------------------------
 

@@ -74,6 +74,15 @@ RowLosses row_losses(const Tensor& scores, const Tensor& gradient) {
 
 }  // namespace
 
+Tensor rows_of_part(const Tensor& rows, int64_t begin, int64_t end) {
+  check_dtype("rows_of_part", "rows", rows, DType::i32);
+  check(begin >= 0 && begin <= end, "rows_of_part: rows {} to {}", begin, end);
+  check_table_size("rows_of_part", end);
+  const Tensor y(rows.shape(), DType::i32, rows.device());
+  backend(rows.device()).rows_of_part(rows, begin, end, y);
+  return y;
+}
+
 Tensor gather_rows(const Tensor& table, const Tensor& rows) {
   expect_table("gather_rows", table);
   expect("gather_rows", "rows", rows, DType::i32, {any}, table);
@@ -165,7 +174,7 @@ Tensor same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& 
                          SharedClusters shared) {
   expect("same_cluster_mask", "labels", labels, DType::i32, {any, any}, labels);
   expect("same_cluster_mask", "indices", indices, DType::i32, {any, any}, labels);
-  expect("same_cluster_mask", "own", own, DType::i32, {indices.size(0)}, labels);
+  expect("same_cluster_mask", "own", own, DType::i32, {indices.size(0), labels.size(1)}, labels);
   check(shared != SharedClusters::count || labels.size(1) <= 255,
         "same_cluster_mask: {} labelings are counted, expected at most 255", labels.size(1));
   const Tensor mask(indices.shape(), DType::u8, labels.device());
@@ -173,12 +182,32 @@ Tensor same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& 
   return mask;
 }
 
-RowLosses softmax_ratio_loss(const Tensor& scores, const Tensor& mask, float factor) {
-  expect_matrix("softmax_ratio_loss", "scores", scores, any, any, scores);
-  expect("softmax_ratio_loss", "mask", mask, DType::u8, {scores.size(0), scores.size(1)}, scores);
-  const RowLosses out = row_losses(scores, Tensor(scores.shape(), DType::f32, scores.device()));
-  backend(scores.device()).softmax_ratio_loss(scores, mask, factor, out);
+namespace {
+
+void expect_mask(const char* op, const Tensor& scores, const Tensor& mask) {
+  expect_matrix(op, "scores", scores, any, any, scores);
+  if (mask.defined()) expect(op, "mask", mask, DType::u8, {scores.size(0), scores.size(1)}, scores);
+}
+
+Tensor row_numbers(const Tensor& scores) { return Tensor({scores.size(0)}, DType::f32, scores.device()); }
+
+}  // namespace
+
+LogSums log_sums(const Tensor& scores, const Tensor& mask, float factor) {
+  expect_mask("log_sums", scores, mask);
+  const LogSums out{row_numbers(scores), mask.defined() ? row_numbers(scores) : Tensor()};
+  backend(scores.device()).log_sums(scores, mask, factor, out);
   return out;
+}
+
+Tensor log_sums_gradient(const Tensor& scores, const Tensor& mask, float factor, const LogSums& sums) {
+  constexpr auto op = "log_sums_gradient";
+  expect_mask(op, scores, mask);
+  expect(op, "all", sums.all, DType::f32, {scores.size(0)}, scores);
+  if (mask.defined()) expect(op, "marked", sums.marked, DType::f32, {scores.size(0)}, scores);
+  const Tensor y = mask.defined() ? Tensor(scores.shape(), DType::f32, scores.device()) : scores;
+  backend(scores.device()).log_sums_gradient(scores, mask, factor, sums, y);
+  return y;
 }
 
 RowLosses softmax_cross_entropy(const Tensor& scores, const Tensor& target, float factor) {
@@ -212,6 +241,14 @@ Tensor sum_by_label(const Tensor& x, const Tensor& labels, int64_t m) {
   const Tensor y({m, x.size(1)}, DType::f32, x.device());
   backend(x.device()).sum_by_label(x, labels, y);
   return y;
+}
+
+Tensor count_labels(const Tensor& labels, int64_t m) {
+  expect("count_labels", "labels", labels, DType::i32, {any}, labels);
+  check(m >= 1, "count_labels: the number of labels is {}, expected at least 1", m);
+  const Tensor counts({m}, DType::i32, labels.device());
+  backend(labels.device()).count_labels(labels, counts);
+  return counts;
 }
 
 ClusterMeans mean_by_label(const Tensor& x, const Tensor& labels, int64_t m) {

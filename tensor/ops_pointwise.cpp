@@ -55,8 +55,14 @@ Tensor random_uniform(const Shape& shape, float low, float high, const RandomKey
 
 Tensor random_normal(const Shape& shape, const RandomKey& key, Device device) {
   Tensor y(shape, DType::f32, device);
-  backend(device).random_normal(key, y);
+  backend(device).random_normal(key, 0, y);
   return y;
+}
+
+void random_normal_into(const Tensor& x, const RandomKey& key, int64_t first) {
+  check_dtype("random_normal", "x", x, DType::f32);
+  check(first >= 0, "random_normal: elements from {} on", first);
+  backend(x.device()).random_normal(key, first, x);
 }
 
 Tensor random_below(const Shape& shape, int64_t n, const RandomKey& key, Device device) {

@@ -3,8 +3,13 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
+#include <memory>
+
+#include "tests/processes.h"
 
 namespace {
+
+std::unique_ptr<la::Collectives> started_together;
 
 /// Ends the output with one plain line that counts the cases.
 struct Tally : doctest::IReporter {
@@ -29,4 +34,14 @@ REGISTER_LISTENER("tally", 1, Tally);
 
 }  // namespace
 
-int main(int argc, char** argv) { return doctest::Context(argc, argv).run(); }
+la::Collectives& la::processes() { return *started_together; }
+
+int main(int argc, char** argv) {
+  started_together = la::join_processes();
+  started_together->set_timeout(100);  // of a case that one process has left before its end
+  const int status = doctest::Context(argc, argv).run();
+  if (status != 0 && !started_together->alone())
+    started_together->abort(status);  // the others may wait for this one
+  started_together.reset();
+  return status;
+}

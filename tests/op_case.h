@@ -73,6 +73,7 @@ void add_loss_cases(OpCases& cases);
 void add_optimizer_cases(OpCases& cases);
 void add_image_cases(OpCases& cases);
 void add_detection_cases(OpCases& cases);
+void add_part_cases(OpCases& cases);
 OpCases all_op_cases();
 
 /// The devices of this build and machine; LA_TEST_DEVICE=cpu or cuda in the environment leaves one of them.

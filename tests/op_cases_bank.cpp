@@ -148,7 +148,7 @@ OpCase same_cluster_mask_case(int64_t labelings, const TableSizes& s, int64_t cl
           .options = shared == SharedClusters::any   ? ""
                      : shared == SharedClusters::all ? "all"
                                                      : "count",
-          .inputs = {below({s.table, labelings}, clusters), below({s.queries}, s.table),
+          .inputs = {below({s.table, labelings}, clusters), below({s.queries, labelings}, clusters),
                      below({s.queries, s.k}, s.table)},
           .run = [=](const Tensors& in) -> Tensors {
             return {ops::same_cluster_mask(in[0], in[1], in[2], shared)};
@@ -175,6 +175,40 @@ OpCase loss_case(const char* op, std::vector<Input> inputs, float factor,
           .gradient = {[loss](const Arrays& in) { return loss(in)[0]; }, {-1, 0}, -1}};
 }
 
+/// Both sums, and the gradient of their difference, which is the third of the reference's results.
+OpCase log_sums_case(const Input& scores, const Input& marks, float factor) {
+  return {.op = "log_sums",
+          .options = formatted("factor={}", factor),
+          .inputs = {scores, marks},
+          .run = [=](const Tensors& in) -> Tensors {
+            const LogSums sums = ops::log_sums(in[0], in[1], factor);
+            return {sums.all, sums.marked, ops::subtract(sums.all, sums.marked),
+                    ops::log_sums_gradient(in[0], in[1], factor, sums)};
+          },
+          .reference = [=](const Arrays& in) { return reference::log_sums(in[0], in[1], factor); },
+          .gradient = {[=](const Arrays& in) { return reference::log_sums(in[0], in[1], factor)[2]; },
+                       {-1, -1, -1, 0},
+                       -1}};
+}
+
+/// The same as gradient alone, and of the first sum without marks, which overwrites the scores.
+OpCase log_sums_gradient_case(const Input& scores, float factor) {
+  return {.op = "log_sums_gradient",
+          .options = formatted("factor={}", factor),
+          .inputs = {scores, constant(scores.shape, 0, DType::u8)},
+          .run = [=](const Tensors& in) -> Tensors {
+            const Tensor y = ops::copy(in[0]);
+            return {ops::log_sums_gradient(y, {}, factor, ops::log_sums(y, {}, factor))};
+          },
+          .reference = [=](const Arrays& in) -> Arrays {
+            Array first_marked = in[1];
+            for (int64_t i = 0; i < first_marked.rows(); ++i) first_marked.at(i, 0) = 1;
+            Array y = reference::log_sums(in[0], first_marked, factor)[3];
+            for (int64_t i = 0; i < y.rows(); ++i) y.at(i, 0) = y.at(i, 0) + Bounded(factor);
+            return {y};
+          }};
+}
+
 void add_losses(const Input& scores, float factor, OpCases& cases) {
   const int64_t rows = scores.shape[0], n = scores.shape[1];
   // The first column is marked, so that every row has a marked one.
@@ -184,11 +218,8 @@ void add_losses(const Input& scores, float factor, OpCases& cases) {
   const Input weights{scores.shape, DType::u8, [n](int64_t i, RandomGenerator& random) {
                         return i % n == 0 ? 2 : random.below(10) == 0 ? 1 + random.below(5) : 0;
                       }};
-  for (const Input& marks : {mask, weights})
-    cases.push_back(loss_case(
-        "softmax_ratio_loss", {scores, marks}, factor,
-        [=](const Tensors& in) { return ops::softmax_ratio_loss(in[0], in[1], factor); },
-        [=](const Arrays& in) { return reference::softmax_ratio_loss(in[0], in[1], factor); }));
+  for (const Input& marks : {mask, weights}) cases.push_back(log_sums_case(scores, marks, factor));
+  cases.push_back(log_sums_gradient_case(scores, factor));
   cases.push_back(loss_case(
       "softmax_cross_entropy", {scores, below({rows}, n)}, factor,
       [=](const Tensors& in) { return ops::softmax_cross_entropy(in[0], in[1], factor); },

@@ -154,7 +154,7 @@ Arrays nearest_rows(const Array& queries, const Array& table, int64_t k,
 Array same_cluster_mask(const Array& labels, const Array& own, const Array& indices, SharedClusters shared);
 
 // Losses over rows of scores: loss, gradient.
-Arrays softmax_ratio_loss(const Array& scores, const Array& mask, float factor);
+Arrays log_sums(const Array& scores, const Array& mask, float factor);
 Arrays softmax_cross_entropy(const Array& scores, const Array& target, float factor);
 Arrays logistic_loss(const Array& scores, float factor, float offset);
 

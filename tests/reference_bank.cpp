@@ -109,8 +109,7 @@ Array same_cluster_mask(const Array& labels, const Array& own, const Array& indi
     for (int64_t j = 0; j < mask.columns(); ++j) {
       int64_t count = 0;
       for (int64_t h = 0; h < labels.columns(); ++h)
-        count +=
-            labels.at(indices.index(i * mask.columns() + j), h).value == labels.at(own.index(i), h).value;
+        count += labels.at(indices.index(i * mask.columns() + j), h).value == own.at(i, h).value;
       const bool any = count > 0, all = count == labels.columns();
       mask.at(i, j) = static_cast<double>(shared == SharedClusters::any   ? any
                                           : shared == SharedClusters::all ? all
@@ -119,13 +118,15 @@ Array same_cluster_mask(const Array& labels, const Array& own, const Array& indi
   return mask;
 }
 
-// d loss / d s_j = factor (P_j - Q_j), P and Q the softmax over all and over the marked columns, each of these as
+// The logarithms of both sums, their difference and its gradient: d / d s_j = factor (P_j - Q_j), P and Q the softmax over all and over the marked columns, each of these as
 // many times as its mark says.
-Arrays softmax_ratio_loss(const Array& scores, const Array& mask, float factor) {
-  Array loss({scores.rows()}), gradient(scores.shape);
+Arrays log_sums(const Array& scores, const Array& mask, float factor) {
+  Array sum_all({scores.rows()}), sum_marked({scores.rows()}), loss({scores.rows()}), gradient(scores.shape);
   for (int64_t i = 0; i < scores.rows(); ++i) {
     const LogSum all(logits(scores, i, factor)), marked(logits(scores, i, factor, &mask));
-    loss[i] = all.log_sum() - marked.log_sum();
+    sum_all[i] = all.log_sum();
+    sum_marked[i] = marked.log_sum();
+    loss[i] = sum_all[i] - sum_marked[i];
     for (int64_t j = 0; j < scores.columns(); ++j) {
       const Bounded logit = Bounded(factor) * scores.at(i, j);
       const Bounded weight = mask.at(i, j);
@@ -133,7 +134,7 @@ Arrays softmax_ratio_loss(const Array& scores, const Array& mask, float factor) 
       gradient.at(i, j) = Bounded(factor) * (all.probability(logit) - q);
     }
   }
-  return {loss, gradient};
+  return {sum_all, sum_marked, loss, gradient};
 }
 
 // d loss / d s_j = factor (P_j - [j = target]).

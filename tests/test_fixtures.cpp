@@ -104,7 +104,7 @@ void check_losses(Device device) {
   const auto on_device = [&](const char* name) { return fixture[name].to(device); };
   MemoryBank bank(fixture["bank"].size(0), fixture["bank"].size(1), 0.5f, 0, device);
   bank.assign_all(on_device("bank"));
-  const TopK background{on_device("similarities"), on_device("background")};
+  const Background background{{on_device("similarities"), on_device("background")}};
 
   const auto check = [&](const std::string& name, const std::function<Variable(const Variable&)>& loss) {
     const Variable v(on_device("v"), true);
@@ -114,7 +114,7 @@ void check_losses(Device device) {
     fixture.check_equal(name + ".dv", v.grad());
   };
   check("local_aggregation", [&](const Variable& v) {
-    return local_aggregation_loss(v, bank, background, on_device("close"), tau);
+    return local_aggregation_loss(v, bank, background, {on_device("close")}, tau);
   });
   check("instance_softmax",
         [&](const Variable& v) { return instance_softmax_loss(v, bank, on_device("pictures"), tau); });

@@ -93,7 +93,7 @@ TEST_CASE("background neighbors are the k nearest and contain the picture itself
 
   for (const int64_t k : {1, 20, 299, 300}) {
     CAPTURE(k);
-    const TopK background = background_neighbors(bank, v, pictures, k);
+    const TopK background = background_neighbors(bank, v, pictures, k)[0];
     const auto indices = background.indices.to_vector<int32_t>();
     const auto values = background.values.to_vector<float>();
     for (size_t row = 0; row < 6; ++row) {
@@ -119,18 +119,20 @@ TEST_CASE("background neighbors are the k nearest and contain the picture itself
 TEST_CASE("close neighbors share a cluster in any of the clusterings") {
   // Of each picture its cluster in the first and in the second clustering.
   const Tensor labels = Tensor::from(std::vector<int32_t>{0, 0, 0, 1, 1, 1, 1, 0, 2, 2, 2, 0}, {6, 2});
-  const TopK background{Tensor::zeros({2, 4}),
-                        Tensor::from(std::vector<int32_t>{0, 1, 3, 4, 1, 2, 4, 5}, {2, 4})};
-  const Tensor close = close_by_clusters(labels, i32({0, 4}), background);
+  const Background background{
+      {Tensor::zeros({2, 4}), Tensor::from(std::vector<int32_t>{0, 1, 3, 4, 1, 2, 4, 5}, {2, 4})}};
+  const Tensor close = close_by_clusters(bank_of(unit_rows(6, 4, 1)), labels, i32({0, 4}), background)[0];
   // Picture 0: itself, 1 (first), 3 (second), not 4. Picture 4: not 1, not 2, itself, 5 (first).
   CHECK(close.to_vector<uint8_t>() == std::vector<uint8_t>{1, 1, 1, 0, 0, 0, 1, 1});
 }
 
 TEST_CASE("close neighbors may have to share every cluster, or count by how many they share") {
   const Tensor labels = Tensor::from(std::vector<int32_t>{0, 0, 0, 1, 1, 1, 0, 0}, {4, 2});
-  const TopK background{Tensor::zeros({1, 4}), Tensor::from(std::vector<int32_t>{0, 1, 2, 3}, {1, 4})};
+  const Background background{
+      {Tensor::zeros({1, 4}), Tensor::from(std::vector<int32_t>{0, 1, 2, 3}, {1, 4})}};
   const auto close = [&](SharedClusters shared) {
-    return close_by_clusters(labels, i32({0}), background, shared).to_vector<uint8_t>();
+    return close_by_clusters(bank_of(unit_rows(4, 4, 1)), labels, i32({0}), background, shared)[0]
+        .to_vector<uint8_t>();
   };
   CHECK(close(SharedClusters::all) == std::vector<uint8_t>{1, 0, 0, 1});
   CHECK(close(SharedClusters::count) == std::vector<uint8_t>{2, 1, 0, 2});
@@ -189,9 +191,9 @@ TEST_CASE("with the whole bank as background the LA loss is -log P(C | v)") {
   const MemoryBank bank = bank_of(vectors);
   const Tensor v = unit_rows(3, 12, 15), pictures = i32({4, 40, 69});
   const Tensor labels = ops::random_below({70, 2}, 5, {.seed = 16});
-  const TopK all = whole_bank(bank, v, rows_of_whole_bank(bank, 3));
-  const TopK nearest = background_neighbors(bank, v, pictures, 70);  // all of them too, by selection
-  CHECK(all.indices.to_vector<int32_t>() == nearest.indices.to_vector<int32_t>());
+  const Background all = whole_bank(bank, v, rows_of_whole_bank(bank, 3));
+  const Background nearest = background_neighbors(bank, v, pictures, 70);  // all of them too, by selection
+  CHECK(all[0].indices.to_vector<int32_t>() == nearest[0].indices.to_vector<int32_t>());
 
   const auto host_v = v.to_vector<float>(), host_bank = vectors.to_vector<float>();
   const auto host_labels = labels.to_vector<int32_t>();
@@ -209,7 +211,8 @@ TEST_CASE("with the whole bank as background the LA loss is -log P(C | v)") {
     expected -= std::log(close / sum) / 3;
   }
   const Variable x(v, true);
-  const Variable loss = local_aggregation_loss(x, bank, all, close_by_clusters(labels, pictures, all), tau);
+  const Variable loss =
+      local_aggregation_loss(x, bank, all, close_by_clusters(bank, labels, pictures, all), tau);
   CHECK(loss.value().item() == doctest::Approx(expected).epsilon(1e-5));
   backward(loss);
 
@@ -218,7 +221,8 @@ TEST_CASE("with the whole bank as background the LA loss is -log P(C | v)") {
   longer.resize(71 * 12);
   const MemoryBank larger = bank_of(Tensor::from(longer, {71, 12}));
   const Variable y(v, true);
-  backward(local_aggregation_loss(y, larger, nearest, close_by_clusters(labels, pictures, nearest), tau));
+  backward(
+      local_aggregation_loss(y, larger, nearest, close_by_clusters(bank, labels, pictures, nearest), tau));
   const auto by_product = x.grad().to_vector<float>(), by_rows = y.grad().to_vector<float>();
   for (size_t i = 0; i < by_product.size(); ++i) CHECK(std::abs(by_product[i] - by_rows[i]) < 1e-5);
 }
@@ -228,27 +232,29 @@ TEST_CASE("the mean of the ratios of several clusterings is the loss of counted 
   const Tensor v = unit_rows(2, 12, 18), pictures = i32({5, 33});
   constexpr int64_t h = 3;
   const Tensor labels = ops::random_below({60, h}, 4, {.seed = 19});
-  const TopK background = background_neighbors(bank, v, pictures, 25);
+  const Background background = background_neighbors(bank, v, pictures, 25);
   std::vector<double> ratios(2);  // of each picture, the sum over the clusterings
   for (int64_t i = 0; i < h; ++i) {
     std::vector<int32_t> column;
     for (int64_t j = 0; j < 60; ++j)
       column.push_back(labels.to_vector<int32_t>()[static_cast<size_t>(j * h + i)]);
     const Tensor one = Tensor::from(column, {60, 1});
-    const RowLosses rows =
-        ops::softmax_ratio_loss(background.values, close_by_clusters(one, pictures, background), 1 / tau);
-    for (size_t row = 0; row < 2; ++row) ratios[row] += std::exp(-rows.loss.to_vector<float>()[row]);
+    const LogSums sums =
+        ops::log_sums(background[0].values, close_by_clusters(bank, one, pictures, background)[0], 1 / tau);
+    for (size_t row = 0; row < 2; ++row)
+      ratios[row] += std::exp(sums.marked.to_vector<float>()[row] - sums.all.to_vector<float>()[row]);
   }
   const double expected = -(std::log(ratios[0] / h) + std::log(ratios[1] / h)) / 2;
-  const Tensor counts = close_by_clusters(labels, pictures, background, SharedClusters::count);
+  const CloseMasks counts = close_by_clusters(bank, labels, pictures, background, SharedClusters::count);
   const Variable loss = local_aggregation_loss(Variable(v, true), bank, background, counts, tau);
   CHECK(loss.value().item() + std::log(static_cast<double>(h)) == doctest::Approx(expected).epsilon(1e-5));
 }
 
 TEST_CASE("close neighbors by distance are the nearest of the background") {
-  const TopK background{Tensor::from(std::vector<float>{0.1f, 0.9f, 0.5f, 0.7f}, {1, 4}),
-                        Tensor::from(std::vector<int32_t>{2, 3, 5, 9}, {1, 4})};
-  CHECK(close_by_distance(background, 2).to_vector<uint8_t>() == std::vector<uint8_t>{0, 1, 0, 1});
+  const Background background{{Tensor::from(std::vector<float>{0.1f, 0.9f, 0.5f, 0.7f}, {1, 4}),
+                               Tensor::from(std::vector<int32_t>{2, 3, 5, 9}, {1, 4})}};
+  CHECK(close_by_distance(bank_of(unit_rows(10, 4, 1)), background, 2)[0].to_vector<uint8_t>() ==
+        std::vector<uint8_t>{0, 1, 0, 1});
 }
 
 TEST_CASE("the LA loss is -log(P(C and B | v) / P(B | v)), with its gradient") {
@@ -256,12 +262,12 @@ TEST_CASE("the LA loss is -log(P(C and B | v) / P(B | v)), with its gradient") {
   const MemoryBank bank = bank_of(vectors);
   const Tensor v = unit_rows(3, 12, 9), pictures = i32({4, 40, 79});
   const Tensor labels = ops::random_below({80, 2}, 5, {.seed = 10});
-  const TopK background = background_neighbors(bank, v, pictures, 30);
-  const Tensor close = close_by_clusters(labels, pictures, background);
+  const Background background = background_neighbors(bank, v, pictures, 30);
+  const CloseMasks close = close_by_clusters(bank, labels, pictures, background);
 
   const auto host_v = v.to_vector<float>(), host_bank = vectors.to_vector<float>();
-  const auto indices = background.indices.to_vector<int32_t>();
-  const auto mask = close.to_vector<uint8_t>();
+  const auto indices = background[0].indices.to_vector<int32_t>();
+  const auto mask = close[0].to_vector<uint8_t>();
   double expected = 0;
   std::vector<double> gradient(3 * 12);
   for (size_t row = 0; row < 3; ++row) {

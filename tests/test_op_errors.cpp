@@ -361,18 +361,44 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
        [=] {
          ops::columns_to_mask(f32({2, 2}), 3);
        }},
-      {{"same_cluster_mask:", "[3]", "[2]"},
+      {{"same_cluster_mask:", "[3, 9]", "[2, 9]"},
        [=] {
-         ops::same_cluster_mask(i32({1, 9}), i32({3}), i32({2, 4}));
+         ops::same_cluster_mask(i32({1, 9}), i32({3, 9}), i32({2, 4}));
        }},
       {{"same_cluster_mask:", "256 labelings", "at most 255"},
        [=] {
-         ops::same_cluster_mask(i32({2, 256}), i32({1}), i32({1, 2}), SharedClusters::count);
+         ops::same_cluster_mask(i32({2, 256}), i32({1, 256}), i32({1, 2}), SharedClusters::count);
        }},
-      {{"softmax_ratio_loss:", "[2, 4]", "[2, 5]"},
+      {{"log_sums:", "[2, 4]", "[2, 5]"},
        [=] {
-         ops::softmax_ratio_loss(scores, Tensor::zeros({2, 4}, DType::u8), 1);
+         ops::log_sums(scores, Tensor::zeros({2, 4}, DType::u8), 1);
        }},
+      {{"log_sums_gradient:", "[3]", "[2]"},
+       [=] {
+         ops::log_sums_gradient(scores, {}, 1, {f32({3}), {}});
+       }},
+      {{"rows_of_part:", "f32", "i32"}, [=] { ops::rows_of_part(scores, 0, 1); }},
+      {{"count_digits:", "[2, 4]", "[2, 5]"},
+       [=] {
+         ops::count_digits(i32({2, 256}), {scores, i32({2, 4})}, {}, 0, i32({2, 2}));
+       }},
+      {{"count_digits:", "place 5"},
+       [=] {
+         ops::count_digits(i32({2, 256}), {scores, i32({2, 5})}, {}, 5, i32({2, 2}));
+       }},
+      {{"choose_digit:", "[2, 255]", "[2, 256]"},
+       [=] {
+         ops::choose_digit(i32({2, 255}), 0, 1, i32({2, 2}));
+       }},
+      {{"mark_largest:", "part 3 of 2"},
+       [=] {
+         ops::mark_largest({scores, i32({2, 5})}, {}, i32({2, 2}), i32({2, 2}), 3);
+       }},
+      {{"keep_marked:", "[2, 4]", "[2, 5]"},
+       [=] {
+         ops::keep_marked(scores, Tensor::zeros({2, 4}, DType::u8));
+       }},
+      {{"count_labels:", "f32", "i32"}, [=] { ops::count_labels(f32({2}), 3); }},
       {{"softmax_cross_entropy:", "[3]", "[2]"}, [=] { ops::softmax_cross_entropy(scores, i32({3}), 1); }},
       {{"logistic_loss:", "bf16", "f32"},
        [=] {

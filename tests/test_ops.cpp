@@ -46,6 +46,7 @@ TEST_CASE("ops: losses over rows") { check_cases(add_loss_cases); }
 TEST_CASE("ops: optimizers") { check_cases(add_optimizer_cases); }
 TEST_CASE("ops: pictures") { check_cases(add_image_cases); }
 TEST_CASE("ops: detection") { check_cases(add_detection_cases); }
+TEST_CASE("ops: parts of tables") { check_cases(add_part_cases); }
 
 TEST_SUITE_END();
 

@@ -92,6 +92,9 @@ const std::map<std::string, std::string> other_values = {
     {"seed", "18446744073709551615"},
     {"threads", "2"},
     {"loader-threads", "3"},
+    {"shards", "8"},
+    {"collectives", "mpi"},
+    {"collective-timeout", "90.5"},
     {"eval-every", "5"},
     {"keep-every", "100 steps"},
 };

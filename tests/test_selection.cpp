@@ -183,17 +183,17 @@ TEST_CASE("top_k: from the largest down, ties to the lower index") {
 TEST_CASE("same_cluster_mask and columns_to_mask") {
   for (Device device : available_devices()) {
     const int64_t labelings = 3, n = 500, queries = 9, k = 77;
-    const auto labels = random_indices(labelings * n, 6, 10), own = random_indices(queries, n, 11),
-               indices = random_indices(queries * k, n, 12);
+    const auto labels = random_indices(labelings * n, 6, 10),
+               own = random_indices(queries * labelings, 6, 11), indices = random_indices(queries * k, n, 12);
     const auto mask = ops::same_cluster_mask(Tensor::from(labels, {n, labelings}, device),
-                                             Tensor::from(own, {queries}, device),
+                                             Tensor::from(own, {queries, labelings}, device),
                                              Tensor::from(indices, {queries, k}, device))
                           .to_vector<uint8_t>();
     for (int64_t i = 0; i < queries; ++i)
       for (int64_t j = 0; j < k; ++j) {
         bool same = false;
         for (int64_t h = 0; h < labelings; ++h)
-          same = same || labels[indices[i * k + j] * labelings + h] == labels[own[i] * labelings + h];
+          same = same || labels[indices[i * k + j] * labelings + h] == own[i * labelings + h];
         CHECK(mask[i * k + j] == (same ? 1 : 0));
       }
 

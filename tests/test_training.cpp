@@ -1,12 +1,6 @@
 // Training as a whole: it learns, and a run that is killed and resumed ends with the same bytes as one that
 // is not.
 #include <doctest/doctest.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/inotify.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
@@ -26,6 +20,7 @@
 #include "tensor/random.h"
 #include "tests/idx_files.h"
 #include "tests/op_case.h"
+#include "tests/started_program.h"
 #include "tests/temporary_folder.h"
 
 using namespace la;
@@ -95,50 +90,11 @@ std::string program() {
 
 /// Starts la_train on the pictures of `data`, with its run in `run`.
 pid_t start(const fs::path& data, const fs::path& run, bool resume) {
-  std::vector<std::string> words{
-      program(), "--data",       data, "--run",    run,  "--network",           "resnet20", "--dim",
-      "16",      "--batch",      "16", "--epochs", "4",  "--warm-start-epochs", "2",        "--clusters",
-      "8",       "--background", "40", "--noise",  "20", "--threads",           "2"};
-  if (resume) words = {program(), "--resume", "--run", run};
-  const pid_t child = fork();
-  if (child != 0) return child;
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  const int null = open("/dev/null", O_WRONLY);
-  dup2(null, 1);
-  execv(arguments[0], arguments.data());
-  _exit(127);
-}
-
-int wait_for(pid_t child) {
-  int status = 0;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  return status;
-}
-
-/// Lets `child` go on until `events` things have happened in the watched folder (a file made, written,
-/// renamed), which leaves it at any moment of its work, in the middle of a checkpoint too; then sends
-/// `signal`. Returns whether the child was still running.
-bool signal_after(pid_t child, int inotify, int events, int signal) {
-  const int process = static_cast<int>(syscall(SYS_pidfd_open, child, 0));
-  REQUIRE(process >= 0);
-  alignas(inotify_event) char buffer[4096];
-  bool running = true;
-  while (events > 0 && running) {
-    pollfd sources[] = {{inotify, POLLIN, 0}, {process, POLLIN, 0}};
-    REQUIRE(poll(sources, 2, -1) > 0);
-    running = sources[1].revents == 0;
-    if (sources[0].revents == 0) continue;
-    const ssize_t bytes = read(inotify, buffer, sizeof buffer);
-    REQUIRE(bytes > 0);
-    for (ssize_t at = 0; at < bytes; --events)
-      at += static_cast<ssize_t>(sizeof(inotify_event) +
-                                 reinterpret_cast<const inotify_event*>(buffer + at)->len);
-  }
-  close(process);
-  if (running) kill(child, signal);
-  return running;
+  if (resume) return start_program({program(), "--resume", "--run", run});
+  return start_program(
+      {program(), "--data",       data, "--run",    run,  "--network",           "resnet20", "--dim",
+       "16",      "--batch",      "16", "--epochs", "4",  "--warm-start-epochs", "2",        "--clusters",
+       "8",       "--background", "40", "--noise",  "20", "--threads",           "2"});
 }
 
 fs::path newest_file(const fs::path& run) {
@@ -218,10 +174,31 @@ void train(Trainer& trainer, int64_t steps = INT64_MAX) {
   }
 }
 
+/// All tensors of a state, those that are there in pieces too, of a process that has all of them.
+std::vector<NamedTensor> tensors_of(const TrainerState& state) {
+  std::vector<NamedTensor> tensors = state.tensors;
+  for (const TensorPieces& t : state.pieces) {
+    const Tensor whole(t.shape, t.dtype);
+    for (const auto& [first, values] : t.pieces)
+      ops::copy_into(whole.reshape({-1}).rows(first, first + values.numel()),
+                     values.to(Device::cpu()).reshape({-1}));
+    tensors.push_back({t.name, whole});
+  }
+  return tensors;
+}
+
+/// As a file of the state would be read.
+SafetensorsFile in_memory(const TrainerState& state) {
+  SafetensorsFile file{
+      .path = "a state in memory", .tensors = tensors_of(state), .shapes = {}, .metadata = state.metadata};
+  for (const NamedTensor& t : file.tensors) file.shapes[t.name] = t.tensor.shape();
+  return file;
+}
+
 /// All bytes of a state, by name.
 std::map<std::string, std::vector<uint8_t>> bytes_of(const TrainerState& state) {
   std::map<std::string, std::vector<uint8_t>> bytes;
-  for (const NamedTensor& t : state.tensors) {
+  for (const NamedTensor& t : tensors_of(state)) {
     const auto* begin = static_cast<const uint8_t*>(t.tensor.raw());
     bytes[t.name] = {begin, begin + t.tensor.bytes()};
   }
@@ -335,7 +312,7 @@ TEST_CASE("supervised training learns the labels, and is restored to the same by
     const auto first = tiny_trainer(config, data, device), second = tiny_trainer(config, data, device);
     train(*first, 17);
     const TrainerState state = first->state();
-    second->restore({.path = "a state in memory", .tensors = state.tensors, .metadata = state.metadata});
+    second->restore(in_memory(state));
     train(*second);
     CHECK(bytes_of(second->state()) == bytes_of(trainer->state()));
   }
@@ -421,7 +398,7 @@ TEST_CASE("the ablations of the close neighbors train, and are restored to the s
     train(*whole);
     train(*first, 13);
     const TrainerState state = first->state();
-    second->restore({.path = "a state in memory", .tensors = state.tensors, .metadata = state.metadata});
+    second->restore(in_memory(state));
     train(*second);
     const auto bytes = bytes_of(whole->state());
     CHECK(bytes_of(second->state()) == bytes);
@@ -443,7 +420,7 @@ TEST_CASE("a restored trainer goes on to the same bytes" * doctest::test_suite("
       train(*first, stop);
       const TrainerState state = first->state();
       const auto second = tiny_trainer(config, data, device);
-      second->restore({.path = "a state in memory", .tensors = state.tensors, .metadata = state.metadata});
+      second->restore(in_memory(state));
       CHECK(second->total_steps() == stop);
       train(*second);
       CHECK(bytes_of(second->state()) == bytes_of(undisturbed->state()));
@@ -478,18 +455,16 @@ TEST_CASE("a run that is killed at any moment and resumed ends with the same byt
   for (const int signal : {SIGKILL, SIGTERM, SIGKILL, SIGINT, SIGKILL, SIGKILL}) {
     const bool resume = fs::exists(disturbed / "config.toml");
     if (!resume) fs::remove_all(disturbed);  // killed before anything was there
-    const int inotify = inotify_init1(IN_CLOEXEC);
-    REQUIRE(inotify >= 0);
-    const fs::path watched = resume ? disturbed : fs::path(folder.path());
-    REQUIRE(inotify_add_watch(inotify, watched.c_str(), IN_CREATE | IN_MODIFY | IN_MOVED_TO) >= 0);
+    WatchedFolders watched;
+    watched.add(resume ? disturbed : fs::path(folder.path()));
     const pid_t child = start(folder.path(), disturbed, resume);
     if (!resume) {  // the folder must be there before it can be watched
-      REQUIRE(signal_after(child, inotify, 1, 0));
-      REQUIRE(inotify_add_watch(inotify, disturbed.c_str(), IN_CREATE | IN_MODIFY | IN_MOVED_TO) >= 0);
+      REQUIRE(watched.let_happen(child, 1));
+      watched.add(disturbed);
     }
-    const bool killed = signal_after(child, inotify, 5 + static_cast<int>(random.below(25)), signal);
+    const bool killed = watched.let_happen(child, 5 + static_cast<int>(random.below(25)));
+    if (killed) kill(child, signal);
     wait_for(child);
-    close(inotify);
     if (!killed) break;  // it was faster than the events
     ++kills;
   }

@@ -99,6 +99,16 @@ void add_run(OptionTable& t, RunOptions& o) {
   t.group("Machine");
   add_machine_options(t, o.device, o.threads);
   add_loader_threads(t, o.loader_threads);
+  t.add("shards", o.shards, between(0, 1 << 20),
+        "parts of each batch and of the bank, shared out to the processes; the same number gives the same "
+        "bytes for any number of processes; 0: one each")
+      .on_resume = free_on_resume;
+  t.add("collectives", o.collectives, {"auto", "mpi"},
+        "by what several processes exchange tensors; auto: by the fastest that there is for the device")
+      .on_resume = free_on_resume;
+  t.add("collective-timeout", o.collective_timeout, at_least(1),
+        "seconds that a process waits for the others")
+      .on_resume = free_on_resume;
   t.add("precision", o.precision,
         "arithmetic of the network; bank, loss and parameters stay f32; auto: bf16 where the device "
         "multiplies it");

@@ -96,10 +96,10 @@ void Progress::update(std::string_view line) {
   }
 }
 
-ProgressCallback Progress::callback() {
-  return [this, kind = std::string(), begin = clock_(), seen = clock_(), before = int64_t{0}](
+ProgressCallback Progress::callback(bool may_interrupt) {
+  return [this, may_interrupt, kind = std::string(), begin = clock_(), seen = clock_(), before = int64_t{0}](
              std::string_view what, int64_t done, int64_t all) mutable {
-    if (interrupted()) throw Interrupted();
+    if (may_interrupt && interrupted()) throw Interrupted();
     if (kind != what || done <= before) {  // other work, which has begun since the last call
       kind = what;
       begin = seen;

@@ -69,8 +69,8 @@ class Progress {
   /// The same for work whose state is any one line.
   void update(std::string_view line);
   /// Shows work as work_text does, one kind after the other, until the user interrupts it: then it
-  /// throws Interrupted.
-  ProgressCallback callback();
+  /// throws Interrupted, if it may.
+  ProgressCallback callback(bool may_interrupt = true);
   /// Shows the state at the end of an epoch in a line that stays.
   void epoch_end(const ProgressState& state);
   /// Shows a line that stays.

@@ -1,5 +1,7 @@
 #include "apps/run/run_report.h"
 
+#include <sstream>
+
 #include "apps/options/arguments.h"
 #include "apps/report.h"
 #include "tensor/allocator.h"
@@ -9,12 +11,12 @@
 
 namespace la {
 
-RunReport::RunReport(const Config& config, const RunFolder& folder, const DataSource& data, Trainer& trainer)
+RunReport::RunReport(const Config& config, const RunFolder* folder, const DataSource& data, Trainer& trainer)
     : config_(config),
       folder_(folder),
       data_(data),
       trainer_(trainer),
-      progress_(stdout, [this](std::string_view line) { folder_.log(line); }),
+      progress_(stdout, [this](std::string_view line) { folder_->log(line); }),
       start_(now()) {}
 
 const char* name_of(Phase phase) {
@@ -38,41 +40,67 @@ const char* key_of(Phase phase) {
 
 }  // namespace
 
-void RunReport::say(const std::string& line) { progress_.message(with_option_names(line)); }
+void RunReport::say(const std::string& line) {
+  if (folder_ != nullptr) progress_.message(with_option_names(line));
+}
 
 void RunReport::say(const std::vector<std::string>& lines) {
   for (const std::string& line : lines) say(line);
 }
 
+void RunReport::warn(const std::string& line) {
+  if (folder_ != nullptr)
+    say("warning: " + line);
+  else
+    untold_.push_back("warning: " + line);
+}
+
+ProgressCallback RunReport::progress() {
+  if (folder_ == nullptr) return {};
+  return progress_.callback(trainer_.shards().ranks().alone());
+}
+
 void RunReport::bad_pictures() {
   for (const Dataset* pictures : {data_.train.get(), data_.test.get()})
     if (pictures != nullptr)
-      for (const std::string& warning : pictures->take_warnings()) say("bad picture " + warning);
+      for (const std::string& warning : pictures->take_warnings())
+        untold_.push_back("bad picture " + warning);
+  Collectives& ranks = trainer_.shards().ranks();
+  const std::vector<std::string> of_ranks = ranks.all_gather("warnings", joined(untold_, "\n"));
+  untold_.clear();
+  for (size_t rank = 0; rank < of_ranks.size(); ++rank) {
+    std::istringstream lines(of_ranks[rank]);
+    for (std::string line; std::getline(lines, line);)
+      say(rank == 0 ? line : formatted("rank {}: {}", rank, line));
+  }
 }
 
 void RunReport::metrics(const Metrics& fields, Phase phase) const {
+  if (folder_ == nullptr) return;
   Metrics line{{"time", utc_time()},
                {"phase", std::string(key_of(phase))},
                {"epoch", trainer_.epoch()},
                {"step", trainer_.total_steps()}};
   line.insert(line.end(), fields.begin(), fields.end());
-  folder_.append_metrics(line);
+  folder_->append_metrics(line);
 }
 
 void RunReport::begin_epoch() { unreported_ = {.since = now()}; }
 
 void RunReport::clusters(const BankClusters& clusters, double seconds) {
+  if (folder_ == nullptr) return;
   unreported_.since += seconds;
   if (clusters.components > 0) {
     say(formatted("linked the bank's nearest neighbors in {:.1f} s: {}", seconds,
                   counted(clusters.components, "component")));
-    if (!folder_.has_metric("components", trainer_.epoch(), trainer_.total_steps()))  // before it was resumed
+    if (!folder_->has_metric("components", trainer_.epoch(),
+                             trainer_.total_steps()))  // before it was resumed
       metrics({{"clustering_seconds", seconds}, {"components", clusters.components}}, Phase::la);
     return;
   }
   const ClusteringReport report = summarize(clusters.clusterings, seconds);
   say(describe(report));
-  if (folder_.has_metric("inertia", trainer_.epoch(), trainer_.total_steps()))
+  if (folder_->has_metric("inertia", trainer_.epoch(), trainer_.total_steps()))
     return;  // before it was resumed
   metrics({{"clustering_seconds", report.seconds},
            {"inertia", report.inertia},
@@ -90,7 +118,10 @@ void RunReport::step(const StepReport& step) {
   const int64_t steps = step.epoch == trainer_.epoch() ? trainer_.steps_of_epoch() : step.number;
   const bool epoch_done = step.number == steps;
   const bool metrics_due = epoch_done || step.number % steps_between_metrics == 0;
-  if (!metrics_due && !progress_.due()) return;
+  // What the other processes warn of, at steps that all of them know.
+  const bool alone = trainer_.shards().ranks().alone();
+  if (metrics_due && !alone) bad_pictures();
+  if (folder_ == nullptr || (!metrics_due && !progress_.due())) return;
 
   const double loss = trainer_.epoch_loss();  // waits for the device, so that the time is that of the steps
   const double seconds = now() - unreported_.since;
@@ -99,7 +130,7 @@ void RunReport::step(const StepReport& step) {
   in_la_.add(unreported_.la_seconds, seconds);
   unreported_ = {.since = now()};
 
-  bad_pictures();
+  if (alone) bad_pictures();
   const int64_t steps_left = trainer_.steps_of_run() - trainer_.total_steps();
   const ProgressState state{
       .phase = name_of(step.phase),
@@ -145,6 +176,7 @@ void RunReport::accuracy(const Evaluator& evaluator, const Accuracy& accuracy, P
 }
 
 void RunReport::end() {
+  if (folder_ == nullptr) return;
   if (pixel_accuracy_ && knn200_ <= *pixel_accuracy_)
     say(formatted(
         "raw pixels tell the labels as well ({:.1f} %) as what was learnt ({:.1f} %): more pictures, more "
@@ -154,7 +186,7 @@ void RunReport::end() {
   if (!trainer_.device().is_cpu())
     memory += ", of the GPU " + memory_text(memory_stats(trainer_.device()).reserved);
   say(formatted("done in {}; {}; the embedding network is in {}", duration_text(now() - start_), memory,
-                folder_.path()));
+                folder_->path()));
 }
 
 }  // namespace la

@@ -17,20 +17,22 @@ const char* name_of(Phase phase);
 
 class RunReport {
  public:
-  /// All of them must outlive it.
-  RunReport(const Config& config, const RunFolder& folder, const DataSource& data, Trainer& trainer);
+  /// All of them must outlive it. Of several processes, the first tells it; it alone has a folder, the others have null, and
+  /// what they warn of reaches it now and then. All make the same calls.
+  RunReport(const Config& config, const RunFolder* folder, const DataSource& data, Trainer& trainer);
 
   /// A line that stays.
   void say(const std::string& line);
   void say(const std::vector<std::string>& lines);
-  void warn(const std::string& line) { say("warning: " + line); }
+  /// The same, of any process.
+  void warn(const std::string& line);
   /// The pictures that turned out to be bad since the last call.
   void bad_pictures();
   /// A line of metrics.jsonl: where the run is, and these.
   void metrics(const Metrics& fields, Phase phase = Phase::ir) const;
 
-  /// For long work between the steps.
-  ProgressCallback progress() { return progress_.callback(); }
+  /// For long work between the steps. One process alone can be interrupted in it.
+  ProgressCallback progress();
   /// From here on, time is that of steps.
   void begin_epoch();
   /// New clusters of the bank, and how long they took.
@@ -44,10 +46,11 @@ class RunReport {
 
  private:
   const Config& config_;
-  const RunFolder& folder_;
+  const RunFolder* folder_;
   const DataSource& data_;
   Trainer& trainer_;
   Progress progress_;
+  std::vector<std::string> untold_;        // warnings of a process that has no folder
   SmoothedRate images_, waiting_, in_la_;  // per second of training
   double start_;
   std::optional<double> pixel_accuracy_;  // nothing if it is not known, as after --resume

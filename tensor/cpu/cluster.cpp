@@ -128,6 +128,12 @@ void CpuBackend::nearest_centroid(const Tensor& x, const Tensor& centroids, cons
   });
 }
 
+void CpuBackend::count_labels(const Tensor& labels, const Tensor& counts) {
+  check_indices("count_labels", labels, counts.numel());
+  fill(0.0f, counts);
+  for (int64_t i = 0; i < labels.numel(); ++i) ++counts.data<int32_t>()[labels.data<int32_t>()[i]];
+}
+
 void CpuBackend::mean_by_label(const Tensor& x, const Tensor& labels, const ClusterMeans& out) {
   sum_rows_by_label("mean_by_label", x, labels, out.means, [&](int64_t c, float* sum, int32_t count) {
     out.counts.data<int32_t>()[c] = count;

@@ -2,6 +2,7 @@
 // much larger than the cache; one after the other they would come from memory once for each query. So the
 // table is walked in tiles that stay in the cache while every query does what it has to do there.
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "tensor/cpu/cpu_backend.h"
@@ -82,17 +83,17 @@ class TileWalk {
     int32_t* grouped_index = grouped_.data<int32_t>();
     int32_t* grouped_column = grouped_index + queries_ * width_;
     parallel_for(queries_, 1, [&](int64_t begin, int64_t end) {
-      std::vector<int32_t> place(static_cast<size_t>(tiles_ + 1));
+      std::vector<int32_t> place(static_cast<size_t>(tiles_ + 2));  // absent rows lie before the first tile
       for (int64_t i = begin; i < end; ++i) {
         const int32_t* from = indices + i * width_;
         int32_t* to = grouped_index + i * width_;
         int32_t* column = grouped_column + i * width_;
         std::fill(place.begin(), place.end(), 0);
-        for (int64_t j = 0; j < width_; ++j) ++place[static_cast<size_t>((from[j] >> shift_) + 1)];
-        for (int64_t t = 0; t < tiles_; ++t)
+        for (int64_t j = 0; j < width_; ++j) ++place[static_cast<size_t>((from[j] >> shift_) + 2)];
+        for (int64_t t = 0; t <= tiles_; ++t)
           place[static_cast<size_t>(t + 1)] += place[static_cast<size_t>(t)];
         for (int64_t j = 0; j < width_; ++j) {
-          const int32_t at = place[static_cast<size_t>(from[j] >> shift_)]++;
+          const int32_t at = place[static_cast<size_t>((from[j] >> shift_) + 1)]++;
           to[at] = from[j];
           column[at] = static_cast<int32_t>(j);
         }
@@ -140,8 +141,8 @@ void add_rows(const float* coefficients, const int32_t* indices, int64_t n, cons
 
 void CpuBackend::gather_dot(const Tensor& queries, const Tensor& table, const Tensor& indices,
                             const Tensor& y) {
-  check_indices("gather_dot", indices, table.size(0));
-  if (y.numel() == 0) return;
+  if (check_part_rows("gather_dot", indices, table.size(0))) fill(-std::numeric_limits<float>::infinity(), y);
+  if (y.numel() == 0 || table.size(0) == 0) return;
   const int64_t depth = table.size(1), width = indices.size(1);
   const float* query = queries.data<float>();
   const float* rows = table.data<float>();
@@ -161,10 +162,10 @@ void CpuBackend::gather_dot(const Tensor& queries, const Tensor& table, const Te
 // result does not depend on the number of threads.
 void CpuBackend::gather_sum(const Tensor& coefficients, const Tensor& indices, const Tensor& table,
                             const Tensor& y) {
-  check_indices("gather_sum", indices, table.size(0));
+  check_part_rows("gather_sum", indices, table.size(0));
   const int64_t queries = y.size(0), depth = y.size(1), width = indices.size(1);
   if (y.numel() == 0) return;
-  if (width == 0) return fill(0.0f, y);
+  if (width == 0 || table.size(0) == 0) return fill(0.0f, y);
   const TileWalk walk(indices, table);
   const Tensor factors = walk.arrange(coefficients);
   const Tensor partial({walk.parts(), queries, depth});

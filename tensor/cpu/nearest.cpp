@@ -193,6 +193,7 @@ class Search {
   /// Puts row include[i] into the result of query i, in place of the farthest, if it is not there.
   void force(const int32_t* include) const {
     for (int64_t i = 0; i < queries_.count; ++i) {
+      if (include[i] == absent_row) continue;
       float* values = values_ + i * k_;
       int32_t* indices = indices_ + i * k_;
       int32_t* place = std::lower_bound(indices, indices + k_, include[i]);
@@ -287,7 +288,7 @@ class Search {
 
 void CpuBackend::nearest_rows(const Tensor& queries, const Tensor& table, const Tensor& include,
                               const TopK& out) {
-  if (include.defined()) check_indices("nearest_rows", include, table.size(0));
+  if (include.defined()) check_part_rows("nearest_rows", include, table.size(0));
   Search search(queries, table, out);
   search.run();
   if (include.defined()) search.force(include.data<int32_t>());

@@ -43,12 +43,13 @@ void CpuBackend::random_uniform(float low, float high, const RandomKey& key, con
                 [=](int64_t e, uint32_t bits) { to[e] = low + (high - low) * uniform_from(bits); });
 }
 
-void CpuBackend::random_normal(const RandomKey& key, const Tensor& y) {
-  float* to = y.data<float>();
-  parallel_for((y.numel() + 1) / 2, elements_per_thread / 32, [=, &y](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
+void CpuBackend::random_normal(const RandomKey& key, int64_t first, const Tensor& y) {
+  float* to = y.data<float>() - first;
+  const int64_t last = first + y.numel(), first_block = first / 2;
+  parallel_for((last + 1) / 2 - first_block, elements_per_thread / 32, [=](int64_t begin, int64_t end) {
+    for (int64_t block = first_block + begin; block < first_block + end; ++block) {
       const Random4 random = philox(key, static_cast<uint32_t>(block));
-      for (int64_t e = 2 * block; e < std::min(2 * block + 2, y.numel()); ++e)
+      for (int64_t e = std::max(2 * block, first); e < std::min(2 * block + 2, last); ++e)
         to[e] = normal_from(random.value[2 * (e % 2)], random.value[2 * (e % 2) + 1]);
     }
   });

@@ -50,7 +50,7 @@ void mark_shared(const Tensor& labels, const Tensor& own, const Tensor& indices,
       std::fill(mark, mark + width, first);
       for (int64_t h = 0; h < labelings; ++h) {
         const int32_t* label = labels.data<int32_t>() + h;
-        const int32_t mine = label[own.data<int32_t>()[i] * labelings];
+        const int32_t mine = own.data<int32_t>()[i * labelings + h];
 #pragma omp simd
         for (int64_t j = 0; j < width; ++j)
           mark[j] = combine(mark[j], label[index[j] * labelings] == mine ? uint8_t{1} : uint8_t{0});
@@ -64,7 +64,6 @@ void mark_shared(const Tensor& labels, const Tensor& own, const Tensor& indices,
 void CpuBackend::same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices,
                                    SharedClusters shared, const Tensor& mask) {
   const int64_t n = labels.size(0);
-  check_indices("same_cluster_mask", own, n);
   check_indices("same_cluster_mask", indices, n);
   const auto mark = [&](uint8_t first, auto combine) {
     mark_shared(labels, own, indices, mask, first, combine);

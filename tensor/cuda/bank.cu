@@ -1,6 +1,7 @@
 // Tables on the GPU: gathering and scattering rows, updating the memory bank, products with chosen rows. An
 // index that is out of range is reported and its row left alone.
 #include <cmath>
+#include <limits>
 
 #include "tensor/cuda/cuda_backend.h"
 #include "tensor/cuda/kernel.h"
@@ -13,7 +14,7 @@ using namespace cuda;
 constexpr int threads = 256;
 constexpr int warps = threads / warp_size;
 
-/// Row numbers of a table with n rows.
+/// Row numbers of a table with n rows, or absent_row.
 struct Rows {
   const int32_t* index;
   int64_t n;
@@ -22,12 +23,12 @@ struct Rows {
   Rows(const char* message, const Tensor& indices, const Tensor& table)
       : index(indices.data<int32_t>()), n(table.size(0)), report(message) {}
 
-  /// The row that entry i names, or -1.
+  /// The row that entry i names, or -1 for one of another part, or that does not exist.
   __device__ int64_t operator[](int64_t i) const {
     const int64_t row = index[i];
-    if (row >= 0 && row < n) return row;
+    if (row >= absent_row && row < n) return row;
     report(row, n - 1);
-    return -1;
+    return absent_row;
   }
 };
 
@@ -43,9 +44,11 @@ __global__ void move_rows_kernel(Rows rows, int64_t count, int64_t columns, cons
   for (int64_t item = global_thread(); item < count * packs; item += global_threads()) {
     const int64_t i = item / packs, column = item % packs * width;
     const int64_t row = rows[i];
-    if (row < 0) continue;
-    Pack<Word, width>::load(from + (scatter ? i : row) * columns + column)
-        .store(to + (scatter ? row : i) * columns + column);
+    if (row >= 0)
+      Pack<Word, width>::load(from + (scatter ? i : row) * columns + column)
+          .store(to + (scatter ? row : i) * columns + column);
+    else if (!scatter)
+      Pack<Word, width>{}.store(to + i * columns + column);
   }
 }
 
@@ -109,7 +112,7 @@ __global__ void gather_dot_kernel(Rows indices, int64_t k, int64_t depth, const 
       for (int e = 0; e < width; ++e) sum += a.value[e] * b.value[e];
     }
     sum = warp_reduce(sum, Sum());
-    if (lane_id() == 0) y[i * k + j] = sum;
+    if (lane_id() == 0) y[i * k + j] = row < 0 ? -std::numeric_limits<float>::infinity() : sum;
   }
 }
 

@@ -172,6 +172,17 @@ Tensor sort_rows(Keys& keys) {
   return order;
 }
 
+__global__ void count_labels_kernel(int64_t n, int64_t m, const int32_t* labels, Reporter report,
+                                    int32_t* counts) {
+  for (int64_t i = global_thread(); i < n; i += global_threads()) {
+    const int32_t label = labels[i];
+    if (label < 0 || label >= m)
+      report(label, m - 1);
+    else
+      atomicAdd(&counts[label], 1);
+  }
+}
+
 /// y [m, D] and, of means, counts [m].
 void add_rows(const Tensor& x, const Tensor& labels, const char* wrong_label, const Tensor& y,
               int32_t* counts) {
@@ -193,6 +204,13 @@ void add_rows(const Tensor& x, const Tensor& labels, const char* wrong_label, co
 
 void CudaBackend::mean_by_label(const Tensor& x, const Tensor& labels, const ClusterMeans& out) {
   add_rows(x, labels, "mean_by_label: index {} is not in 0 to {}", out.means, out.counts.data<int32_t>());
+}
+
+void CudaBackend::count_labels(const Tensor& labels, const Tensor& counts) {
+  fill(0.0f, counts);
+  launch("count_labels", count_labels_kernel, {blocks_for(labels.numel(), threads), threads}, labels.numel(),
+         counts.numel(), labels.data<int32_t>(), Reporter("count_labels: index {} is not in 0 to {}"),
+         counts.data<int32_t>());
 }
 
 void CudaBackend::sum_by_label(const Tensor& x, const Tensor& labels, const Tensor& y) {

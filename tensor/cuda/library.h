@@ -4,35 +4,12 @@
 
 #include <cuda_runtime_api.h>
 
-#include <initializer_list>
-#include <string>
 #include <string_view>
 
 #include "tensor/error.h"
+#include "tensor/shared_library.h"
 
 namespace la::cuda {
-
-/// A shared library, loaded for as long as the process runs.
-class SharedLibrary {
- public:
-  /// Loads the first of `names` that there is, in the folder lib beside the program, where the system
-  /// looks by default, or in CUDA_HOME/lib64 (/usr/local/cuda/lib64 without CUDA_HOME); an Error that
-  /// says why it cannot.
-  SharedLibrary(std::string subject, std::initializer_list<const char*> names);
-
-  /// The function of that name; an Error if there is none. F is a function's type, such as
-  /// decltype(cudnnCreate).
-  template <class F>
-  F* symbol(const char* name) const {
-    return reinterpret_cast<F*>(address(name));
-  }
-
- private:
-  void* address(const char* name) const;
-
-  std::string subject_;
-  void* handle_ = nullptr;
-};
 
 const SharedLibrary& cudnn_library();
 const SharedLibrary& cublaslt_library();

@@ -1,6 +1,6 @@
 // Losses over rows of scores on the GPU: one block for each row, which reads it from memory once for its
-// maximum, and again for its sums and its gradient, while it lies in the cache (4096 scores are 16 KiB). The
-// formulas are those of the CPU (tensor/cpu/losses.cpp).
+// maximum, and again for its sums, while it lies in the cache (4096 scores are 16 KiB). The formulas are those of
+// the CPU (tensor/cpu/losses.cpp).
 #include <cmath>
 #include <limits>
 
@@ -21,43 +21,50 @@ __device__ void for_each_column(int64_t n, F f) {
   for (int64_t j = threadIdx.x; j < n; j += threads) f(j);
 }
 
-/// With l_j = factor s_j:  A = sum_j exp(l_j - max),  M = sum_{j marked} w_j exp(l_j - max marked), each with its
-/// own maximum, so that none underflows;  loss = (max + log A) - (max marked + log M),
-/// d loss / d s_j = factor (exp(l_j - max) / A - w_j exp(l_j - max marked) / M), where the weights w_j are the
-/// marks, usually 0 and 1.
-__global__ void softmax_ratio_loss_kernel(int64_t n, const float* scores, const uint8_t* mask, float factor,
-                                          Reporter report, float* loss, float* gradient) {
+/// With l_j = factor s_j:  log sum_j exp(l_j) = max + log sum_j exp(l_j - max), and the same of those that are marked, with
+/// the marks w_j as weights, usually 0 and 1; each with its own maximum, so that none underflows. Without a mask, the first
+/// alone.
+__global__ void log_sums_kernel(int64_t n, const float* scores, const uint8_t* mask, float factor, float* all,
+                                float* marked) {
   const int64_t row = int64_t{blockIdx.x} * n;
   const float* s = scores + row;
-  const uint8_t* marked = mask + row;
   float max_all = -infinity, max_marked = -infinity;
-  int some = 0;
   for_each_column(n, [&](int64_t j) {
     const float l = factor * s[j];
     max_all = Max()(max_all, l);
-    if (marked[j]) max_marked = Max()(max_marked, l);
-    some |= marked[j];
+    if (mask != nullptr && mask[row + j] != 0) max_marked = Max()(max_marked, l);
   });
   max_all = block_reduce(max_all, Max(), -infinity);
-  max_marked = block_reduce(max_marked, Max(), -infinity);
-  if (block_reduce(some, Max(), 0) == 0 && threadIdx.x == 0) report(blockIdx.x, 0);
+  if (mask != nullptr) max_marked = block_reduce(max_marked, Max(), -infinity);
 
   float sum_all = 0.0f, sum_marked = 0.0f;
   for_each_column(n, [&](int64_t j) {
     const float l = factor * s[j];
     sum_all += std::exp(l - max_all);
-    if (marked[j]) sum_marked += static_cast<float>(marked[j]) * std::exp(l - max_marked);
+    if (mask != nullptr && mask[row + j] != 0)
+      sum_marked += static_cast<float>(mask[row + j]) * std::exp(l - max_marked);
   });
   sum_all = block_reduce(sum_all, Sum(), 0.0f);
-  sum_marked = block_reduce(sum_marked, Sum(), 0.0f);
+  if (mask != nullptr) sum_marked = block_reduce(sum_marked, Sum(), 0.0f);
+  if (threadIdx.x != 0) return;
+  // Of nothing but -infinity, the sums are NaN.
+  all[blockIdx.x] = max_all == -infinity ? max_all : max_all + std::log(sum_all);
+  if (mask != nullptr)
+    marked[blockIdx.x] = max_marked == -infinity ? max_marked : max_marked + std::log(sum_marked);
+}
 
-  const float share_all = factor / sum_all, share_marked = factor / sum_marked;
-  for_each_column(n, [&](int64_t j) {
-    const float l = factor * s[j];
-    const float of_marked = marked[j] ? share_marked * std::exp(l - max_marked) : 0.0f;
-    gradient[row + j] = share_all * std::exp(l - max_all) - static_cast<float>(marked[j]) * of_marked;
-  });
-  if (threadIdx.x == 0) loss[blockIdx.x] = (max_all - max_marked) + std::log(sum_all) - std::log(sum_marked);
+/// y_j = factor (exp(l_j - all) - w_j exp(l_j - marked)), w_j the marks, or 0 without a mask; y may be the scores. One
+/// thread each; reads and writes once.
+__global__ void log_sums_gradient_kernel(int64_t count, int64_t n, const float* scores, const uint8_t* mask,
+                                         float factor, const float* all, const float* marked, float* y) {
+  for (int64_t i = global_thread(); i < count; i += global_threads()) {
+    const int64_t row = i / n;
+    const float l = factor * scores[i];
+    const float p = std::exp(l - all[row]);
+    const bool is_marked = mask != nullptr && mask[i] != 0;
+    const float q = is_marked ? static_cast<float>(mask[i]) * std::exp(l - marked[row]) : 0.0f;
+    y[i] = scores[i] == -infinity ? 0.0f : factor * (p - q);
+  }
 }
 
 /// d loss / d s_j = factor (exp(l_j) / sum exp(l) - [j = target]), written over the scores, which are read
@@ -90,8 +97,9 @@ __global__ void logistic_loss_kernel(int64_t n, const float* scores, float facto
     const float sign = j == 0 ? -1.0f : 1.0f;
     const float l = sign * (factor * scores[row + j] + offset);
     const float e = std::exp(-std::abs(l));
-    sum += (l > 0.0f ? l : 0.0f) + std::log1p(e);
-    gradient[row + j] = sign * factor * (l >= 0.0f ? 1.0f : e) / (1.0f + e);
+    const bool there = scores[row + j] != -infinity;
+    if (there) sum += (l > 0.0f ? l : 0.0f) + std::log1p(e);
+    gradient[row + j] = there ? sign * factor * (l >= 0.0f ? 1.0f : e) / (1.0f + e) : 0.0f;
   });
   sum = block_reduce(sum, Sum(), 0.0f);
   if (threadIdx.x == 0) loss[blockIdx.x] = sum;
@@ -103,12 +111,18 @@ LaunchShape block_for_each_row(const Tensor& scores) {
 
 }  // namespace
 
-void CudaBackend::softmax_ratio_loss(const Tensor& scores, const Tensor& mask, float factor,
-                                     const RowLosses& out) {
-  launch("softmax_ratio_loss", softmax_ratio_loss_kernel, block_for_each_row(scores), scores.size(1),
-         scores.data<float>(), mask.data<uint8_t>(), factor,
-         Reporter("softmax_ratio_loss: row {} has no marked column"), out.loss.data<float>(),
-         out.gradient.data<float>());
+void CudaBackend::log_sums(const Tensor& scores, const Tensor& mask, float factor, const LogSums& out) {
+  launch("log_sums", log_sums_kernel, block_for_each_row(scores), scores.size(1), scores.data<float>(),
+         mask.defined() ? mask.data<uint8_t>() : nullptr, factor, out.all.data<float>(),
+         mask.defined() ? out.marked.data<float>() : nullptr);
+}
+
+void CudaBackend::log_sums_gradient(const Tensor& scores, const Tensor& mask, float factor,
+                                    const LogSums& sums, const Tensor& y) {
+  launch("log_sums_gradient", log_sums_gradient_kernel, {blocks_for(scores.numel(), threads), threads},
+         scores.numel(), scores.size(1), scores.data<float>(),
+         mask.defined() ? mask.data<uint8_t>() : nullptr, factor, sums.all.data<float>(),
+         mask.defined() ? sums.marked.data<float>() : nullptr, y.data<float>());
 }
 
 void CudaBackend::softmax_cross_entropy(const Tensor& scores, const Tensor& target, float factor,

@@ -48,14 +48,14 @@ __global__ void estimate_errors_kernel(int64_t count, int64_t depth, float relat
   if (lane_id() == 0) errors[q] = rounding * relative * norm * *largest + underflow;
 }
 
-/// Puts row include[q] into the keys of query q, in place of the smallest key, if it is not there. One block
-/// for each query, which reads its keys once.
+/// Puts row include[q], unless it is of another part, into the keys of query q, in place of the smallest key, if it is not
+/// there. One block for each query, which reads its keys once.
 __global__ void force_kernel(int64_t n, int64_t k, Products products, const int32_t* include, Reporter report,
                              Key* keys) {
   Key* own = keys + blockIdx.x * k;
   const int64_t forced = include[blockIdx.x];
   const bool is_valid = forced >= 0 && forced < n;
-  if (!is_valid && threadIdx.x == 0) report(forced, n - 1);
+  if (!is_valid && forced != absent_row && threadIdx.x == 0) report(forced, n - 1);
   Key smallest = ~Key{0};
   int64_t place = 0;
   int found = is_valid ? 0 : 1;

@@ -30,12 +30,13 @@ void fill_randomly(const char* name, const RandomKey& key, const Tensor& y, Make
          y.data<T>(), make);
 }
 
-__global__ void random_normal_kernel(int64_t n, RandomKey key, float* y) {
-  for (int64_t block = global_thread(); 2 * block < n; block += global_threads()) {
+/// y = elements first to last (exclusive) of the sequence.
+__global__ void random_normal_kernel(int64_t first, int64_t last, RandomKey key, float* y) {
+  for (int64_t block = first / 2 + global_thread(); 2 * block < last; block += global_threads()) {
     const Random4 random = philox(key, static_cast<uint32_t>(block));
     for (int half = 0; half < 2; ++half)
-      if (const int64_t e = 2 * block + half; e < n)
-        y[e] = normal_from(random.value[2 * half], random.value[2 * half + 1]);
+      if (const int64_t e = 2 * block + half; e >= first && e < last)
+        y[e - first] = normal_from(random.value[2 * half], random.value[2 * half + 1]);
   }
 }
 
@@ -70,9 +71,9 @@ void CudaBackend::random_uniform(float low, float high, const RandomKey& key, co
   fill_randomly<float>("random_uniform", key, y, Uniform{low, high});
 }
 
-void CudaBackend::random_normal(const RandomKey& key, const Tensor& y) {
-  launch("random_normal", random_normal_kernel, {blocks_for(y.numel(), 2 * threads), threads}, y.numel(), key,
-         y.data<float>());
+void CudaBackend::random_normal(const RandomKey& key, int64_t first, const Tensor& y) {
+  launch("random_normal", random_normal_kernel, {blocks_for(y.numel(), 2 * threads), threads}, first,
+         first + y.numel(), key, y.data<float>());
 }
 
 void CudaBackend::random_below(int64_t n, const RandomKey& key, const Tensor& step, const Tensor& y) {

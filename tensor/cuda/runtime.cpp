@@ -5,10 +5,14 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <thread>
+#include <utility>
 
+#include "tensor/clock.h"
 #include "tensor/cuda/library.h"
 #include "tensor/error.h"
 #include "tensor/profile.h"
@@ -96,6 +100,29 @@ Fault* make_fault_copy() {
   return new (copy) Fault{};
 }
 
+std::function<void(double seconds)>& watch() {
+  static std::function<void(double seconds)> watching;
+  return watching;
+}
+
+/// Waits until `query` (of a stream or an event) no longer says that it is not ready; `wait` does the same at once, where nobody
+/// watches.
+template <class Query, class Wait>
+void wait_until_ready(const char* what, Query query, Wait wait) {
+  if (!watch()) return check_cuda(wait(), what);
+  for (const double begin = now(); true;) {
+    const cudaError_t status = query();
+    if (status != cudaErrorNotReady) return check_cuda(status, what);
+    watch()(now() - begin);
+    std::this_thread::sleep_for(std::chrono::microseconds(20));
+  }
+}
+
+void wait_for(cudaEvent_t event, const char* what) {
+  wait_until_ready(
+      what, [=] { return cudaEventQuery(event); }, [=] { return cudaEventSynchronize(event); });
+}
+
 struct Context {
   DeviceProperties properties = query_properties();
   cudaStream_t stream = make_stream();
@@ -130,7 +157,7 @@ class Staging {
     for (size_t done = 0; done < bytes; done += slot_bytes) {
       const size_t piece = std::min(slot_bytes, bytes - done);
       const Slot& slot = slots_[next_++ % slots_.size()];
-      check_cuda(cudaEventSynchronize(slot.copied), "waiting for a copy to the GPU");
+      wait_for(slot.copied, "waiting for a copy to the GPU");
       std::memcpy(slot.memory, from + done, piece);
       check_cuda(cudaMemcpyAsync(to + done, slot.memory, piece, cudaMemcpyHostToDevice, stream()),
                  "copying to the GPU");
@@ -229,7 +256,9 @@ void wait() {
   Fault* const fault = context().fault_copy;
   check_cuda(cudaMemcpyAsync(fault, fault_record(), sizeof(Fault), cudaMemcpyDeviceToHost, stream()),
              "waiting for the GPU");
-  check_cuda(cudaStreamSynchronize(stream()), "waiting for the GPU");
+  wait_until_ready(
+      "waiting for the GPU", [] { return cudaStreamQuery(stream()); },
+      [] { return cudaStreamSynchronize(stream()); });
   if (fault->is_set == 0) return;
   check_cuda(cudaMemsetAsync(fault_record(), 0, sizeof(Fault), stream()), "clearing the record of faults");
   throw Error(format_values(fault->text, {fault->first, fault->second}));
@@ -263,7 +292,9 @@ void Upload::release() { check_cuda(cudaEventRecord(events_->released, stream())
 
 void Upload::finish() noexcept { cudaEventSynchronize(events_->copied); }
 
-void Upload::wait() { check_cuda(cudaEventSynchronize(events_->copied), "waiting for an upload"); }
+void Upload::wait() { wait_for(events_->copied, "waiting for an upload"); }
+
+void watch_waiting(std::function<void(double seconds)> watching) { watch() = std::move(watching); }
 
 std::unique_ptr<Recording> record_graph(const std::function<void()>& work) {
   check_not_recording("recording a graph");

@@ -48,6 +48,9 @@ void copy_from_host(void* to, const void* from, size_t bytes);
 void copy_to_host(void* to, const void* from, size_t bytes);
 void copy_on_device(void* to, const void* from, size_t bytes);
 void wait();
+/// From here on, `watch` is told now and then for how many seconds the host has been waiting for the GPU; an Error that it
+/// throws ends the waiting. An empty one ends that.
+void watch_waiting(std::function<void(double seconds)> watch);
 
 /// A copy from page-locked memory to the device on a stream of its own, done again and again with the same
 /// two blocks of memory.

@@ -27,26 +27,25 @@ struct Labels {
   const int32_t* label;  // [n, labelings]
   int64_t n, labelings;
 
-  /// In how many labelings rows a and b have the same label; counts no further than `enough`.
-  __device__ int64_t shared_by(int64_t a, int64_t b, int64_t enough) const {
+  /// In how many labelings row b has the label of `own`; counts no further than `enough`.
+  __device__ int64_t shared_by(const int32_t* own, int64_t b, int64_t enough) const {
     int64_t count = 0;
-    for (int64_t h = 0; h < labelings && count < enough; ++h)
-      count += label[a * labelings + h] == label[b * labelings + h];
+    for (int64_t h = 0; h < labelings && count < enough; ++h) count += own[h] == label[b * labelings + h];
     return count;
   }
 };
 
-/// mask_ij says in which labelings row indices_ij has the label of row own_i; one thread each. Reads up to H
+/// mask_ij says in which labelings row indices_ij has the label own_i; one thread each. Reads up to H
 /// labels for each index, which lie side by side.
 __global__ void same_cluster_mask_kernel(int64_t count, int64_t width, Labels labels, const int32_t* own,
                                          const int32_t* indices, SharedClusters shared, Reporter report,
                                          uint8_t* mask) {
   const int64_t enough = shared == SharedClusters::any ? 1 : labels.labelings;
   for (int64_t i = global_thread(); i < count; i += global_threads()) {
-    const int64_t mine = own[i / width], other = indices[i];
-    const bool wrong_own = mine < 0 || mine >= labels.n, wrong = other < 0 || other >= labels.n;
-    if (wrong_own || wrong) report(wrong_own ? mine : other, labels.n - 1);
-    const int64_t times = wrong_own || wrong ? 0 : labels.shared_by(mine, other, enough);
+    const int64_t other = indices[i];
+    const bool wrong = other < 0 || other >= labels.n;
+    if (wrong) report(other, labels.n - 1);
+    const int64_t times = wrong ? 0 : labels.shared_by(own + i / width * labels.labelings, other, enough);
     mask[i] = static_cast<uint8_t>(shared == SharedClusters::count ? times : times == enough);
   }
 }

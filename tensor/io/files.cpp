@@ -94,13 +94,15 @@ void AtomicFile::write(const void* bytes, size_t count) {
   }
 }
 
-void AtomicFile::overwrite(int64_t offset, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written =
-        retry([&] { return ::pwrite(file_.descriptor(), text.data(), text.size(), offset); });
-    if (written < 0) fail_to("write");
-    text.remove_prefix(static_cast<size_t>(written));
+void write_at(const OpenFile& file, const std::string& path, int64_t offset, const void* bytes,
+              size_t count) {
+  const char* next = static_cast<const char*>(bytes);
+  while (count > 0) {
+    const ssize_t written = retry([&] { return ::pwrite(file.descriptor(), next, count, offset); });
+    check(written >= 0, "cannot write '{}': {}", path, std::strerror(errno));
+    next += written;
     offset += written;
+    count -= static_cast<size_t>(written);
   }
 }
 

@@ -31,6 +31,9 @@ class OpenFile {
   int descriptor_;
 };
 
+/// pwrite(2) of all bytes; an Error that names `path` and the system's reason.
+void write_at(const OpenFile& file, const std::string& path, int64_t offset, const void* bytes, size_t count);
+
 class AtomicFile {
  public:
   /// Every member throws an Error that names `path` and the system's reason.
@@ -42,8 +45,12 @@ class AtomicFile {
 
   void write(const void* bytes, size_t count);
   void write(std::string_view text) { write(text.data(), text.size()); }
-  /// Replaces bytes that are written already.
-  void overwrite(int64_t offset, std::string_view text);
+  /// At that place of the file, which may be beyond what is written already.
+  void write_at(int64_t offset, const void* bytes, size_t count) {
+    la::write_at(file_, path_, offset, bytes, count);
+  }
+  /// The name that the file has until commit(), under which others may write to it too; empty if it has none.
+  const std::string& temporary_path() const { return temporary_; }
   /// Makes the file durable and gives it its name, replacing an older file of that name.
   void commit();
 

@@ -74,7 +74,8 @@ void NpyWriter::append(const Tensor& rows) {
 }
 
 void NpyWriter::finish() {
-  file_.overwrite(0, header());
+  const std::string text = header();
+  file_.write_at(0, text.data(), text.size());
   file_.commit();
 }
 

@@ -1,6 +1,8 @@
 #include "tensor/io/safetensors.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -66,34 +68,49 @@ size_t checksum_position(std::string_view header) {
 
 // --- Writing ---
 
+/// A tensor of the file, which one process has as a whole, or several have in pieces.
+struct Stored {
+  std::string name;
+  Shape shape;
+  DType dtype;
+  std::vector<TensorPieces::Piece> pieces;  // of this process
+
+  size_t bytes() const { return static_cast<size_t>(shape.numel()) * size_of(dtype); }
+};
+
 /// Large elements first, then by name: keeps every tensor aligned to its element, and the
 /// bytes deterministic.
-std::vector<NamedTensor> in_file_order(const std::string& path, std::vector<NamedTensor> tensors) {
+std::vector<Stored> in_file_order(const std::string& path, const std::vector<NamedTensor>& tensors,
+                                  const std::vector<TensorPieces>& pieces, bool has_tensors) {
+  std::vector<Stored> all;
   for (const NamedTensor& t : tensors) {
     check(t.tensor.defined(), "cannot write '{}': tensor '{}' is undefined", path, t.name);
-    check(t.name != "__metadata__", "cannot write '{}': a tensor must not be called __metadata__", path);
+    all.push_back({t.name, t.tensor.shape(), t.tensor.dtype(), {}});
+    if (has_tensors) all.back().pieces = {{0, t.tensor}};
   }
-  const auto key = [](const NamedTensor& t) {
-    return std::tuple(-static_cast<int>(size_of(t.tensor.dtype())), std::string_view(t.name));
+  for (const TensorPieces& t : pieces) all.push_back({t.name, t.shape, t.dtype, t.pieces});
+  for (const Stored& t : all)
+    check(t.name != "__metadata__", "cannot write '{}': a tensor must not be called __metadata__", path);
+  const auto key = [](const Stored& t) {
+    return std::tuple(-static_cast<int>(size_of(t.dtype)), std::string_view(t.name));
   };
-  std::sort(tensors.begin(), tensors.end(),
-            [&](const NamedTensor& a, const NamedTensor& b) { return key(a) < key(b); });
+  std::sort(all.begin(), all.end(), [&](const Stored& a, const Stored& b) { return key(a) < key(b); });
   std::set<std::string_view> names;
-  for (const NamedTensor& t : tensors)
+  for (const Stored& t : all)
     check(names.insert(t.name).second, "cannot write '{}': two tensors are called '{}'", path, t.name);
-  return tensors;
+  return all;
 }
 
 /// The header, with zeros for the checksum, filled up with spaces so that the data begin at a multiple of 8.
-std::string header_text(const std::string& path, const std::vector<NamedTensor>& tensors, Metadata metadata) {
+std::string header_text(const std::string& path, const std::vector<Stored>& tensors, Metadata metadata) {
   check(metadata.emplace(checksum_key, checksum_zeros).second, "cannot write '{}': '{}' is a reserved key",
         path, checksum_key);
   ordered_json header = {{"__metadata__", metadata}};
   uint64_t begin = 0;
-  for (const NamedTensor& t : tensors) {
-    const uint64_t end = begin + t.tensor.bytes();
-    header[t.name] = {{"dtype", text_of(t.tensor.dtype())},
-                      {"shape", std::vector<int64_t>(t.tensor.shape().begin(), t.tensor.shape().end())},
+  for (const Stored& t : tensors) {
+    const uint64_t end = begin + t.bytes();
+    header[t.name] = {{"dtype", text_of(t.dtype)},
+                      {"shape", std::vector<int64_t>(t.shape.begin(), t.shape.end())},
                       {"data_offsets", {begin, end}}};
     begin = end;
   }
@@ -108,6 +125,75 @@ std::string header_text(const std::string& path, const std::vector<NamedTensor>&
         "cannot write '{}': its header would have {} bytes, at most {} are allowed", path, text.size(),
         max_header);
   return text;
+}
+
+/// The checksum up to the end of the header.
+uint32_t header_crc(uint64_t length, std::string header) {
+  const size_t position = checksum_position(header);
+  if (position != header.npos) header.replace(position, checksum_zeros.size(), checksum_zeros);
+  const uint32_t crc = crc32_of(&length, length_bytes);
+  return crc32_of(header.data(), header.size(), crc);
+}
+
+/// Bytes that one of the processes has written.
+struct Written {
+  int64_t offset, bytes;
+  uint32_t crc;
+};
+
+/// Writes the pieces that this process has, by write(offset, bytes, count); the data begin at `begin`.
+template <class Write>
+std::vector<Written> write_pieces(const std::vector<Stored>& tensors, int64_t begin, Write write) {
+  std::vector<Written> written;
+  for (const Stored& t : tensors) {
+    for (const auto& [first, values] : t.pieces) {
+      const Tensor host = values.to(Device::cpu());
+      const int64_t offset = begin + first * static_cast<int64_t>(size_of(t.dtype));
+      write(offset, host.raw(), host.bytes());
+      written.push_back({offset, static_cast<int64_t>(host.bytes()), crc32_of(host.raw(), host.bytes())});
+    }
+    begin += static_cast<int64_t>(t.bytes());
+  }
+  return written;
+}
+
+/// The checksum of the whole file from those of its parts, which must follow one another.
+uint32_t joined_crc(const std::string& path, std::vector<Written> parts, int64_t begin, int64_t end,
+                    uint32_t crc) {
+  std::sort(parts.begin(), parts.end(), [](const Written& a, const Written& b) {
+    return std::tie(a.offset, a.bytes) < std::tie(b.offset, b.bytes);
+  });
+  for (const Written& part : parts) {
+    check(part.offset == begin, "cannot write '{}': nobody has bytes {} to {}, or two have them", path, begin,
+          part.offset);
+    crc = static_cast<uint32_t>(crc32_combine(crc, part.crc, part.bytes));
+    begin += part.bytes;
+  }
+  check(begin == end, "cannot write '{}': nobody has bytes {} to {}", path, begin, end);
+  return crc;
+}
+
+/// The parts of all processes, told to all.
+std::vector<Written> gather(Collectives& ranks, const std::vector<Written>& own) {
+  std::vector<Written> all;
+  const std::string bytes(reinterpret_cast<const char*>(own.data()), own.size() * sizeof(Written));
+  for (const std::string& of_rank : ranks.all_gather("checksums", bytes)) {
+    all.resize(all.size() + of_rank.size() / sizeof(Written));
+    std::memcpy(all.data() + (all.size() - of_rank.size() / sizeof(Written)), of_rank.data(), of_rank.size());
+  }
+  return all;
+}
+
+/// Does the work of this process; what goes wrong in one is an Error of all.
+template <class Work>
+void together(Collectives& ranks, Work work) {
+  std::string problem;
+  try {
+    work();
+  } catch (const Error& error) {
+    problem = error.what();
+  }
+  ranks.agree("problems with a file", problem);
 }
 
 // --- Reading ---
@@ -133,6 +219,11 @@ class Reader {
   const std::string& path() const { return path_; }
   /// Bytes that are not read yet.
   uint64_t left() const { return left_; }
+
+  void skip(size_t count) {
+    check(fseeko(file_.get(), static_cast<off_t>(count), SEEK_CUR) == 0, "{}", std::strerror(errno));
+    left_ -= count;
+  }
 
   void read(void* bytes, size_t count) {
     if (count == 0) return;
@@ -255,42 +346,89 @@ std::string read_header(Reader& reader, uint64_t& length) {
   return text;
 }
 
-/// The checksum up to the end of the header.
-uint32_t header_crc(uint64_t length, std::string header) {
-  const size_t position = checksum_position(header);
-  if (position != header.npos) header.replace(position, checksum_zeros.size(), checksum_zeros);
-  const uint32_t crc = crc32_of(&length, length_bytes);
-  return crc32_of(header.data(), header.size(), crc);
-}
+/// The header of a file, and where the data of its tensors lie.
+struct Header {
+  Metadata metadata;
+  std::string checksum;  // as it is stated; empty if it is not
+  std::vector<Entry> entries;
+  uint64_t begin;  // of the data
+  uint32_t crc;    // up to there
+};
 
-SafetensorsFile read_verified(const std::string& path, Checksum checksum) {
-  Reader reader(path);
+Header parse_header(Reader& reader) {
   uint64_t length = 0;
   const std::string text = read_header(reader, length);
   const json header = parse_without_repeated_keys(text);
+  Header result;
+  if (header.contains("__metadata__")) result.metadata = parse_metadata(header["__metadata__"]);
+  if (const auto stated = result.metadata.extract(std::string(checksum_key)); !stated.empty())
+    result.checksum = stated.mapped();
+  result.entries = parse_entries(header, reader.left());
+  result.begin = length_bytes + length;
+  result.crc = header_crc(length, text);
+  return result;
+}
 
-  SafetensorsFile file{path, {}, {}};
-  if (header.contains("__metadata__")) file.metadata = parse_metadata(header["__metadata__"]);
-  const auto stated = file.metadata.extract(std::string(checksum_key));
-  check(!stated.empty() || checksum == Checksum::optional, "it carries no checksum");
+/// Reads bytes for their checksum alone.
+uint32_t read_through(Reader& reader, uint64_t bytes, uint32_t crc) {
+  std::vector<char> some(1 << 20);
+  while (bytes > 0) {
+    const size_t count = std::min<uint64_t>(bytes, some.size());
+    reader.read(some.data(), count);
+    crc = crc32_of(some.data(), count, crc);
+    bytes -= count;
+  }
+  return crc;
+}
 
-  uint32_t crc = header_crc(length, text);
-  for (const Entry& entry : parse_entries(header, reader.left())) {
+SafetensorsFile read_verified(const std::string& path, Checksum checksum, const KeepTensor& keep) {
+  Reader reader(path);
+  Header header = parse_header(reader);
+  check(!header.checksum.empty() || checksum != Checksum::required, "it carries no checksum");
+  const bool verify = !header.checksum.empty() && checksum != Checksum::unread;
+
+  SafetensorsFile file{path, {}, {}, std::move(header.metadata)};
+  uint32_t crc = header.crc;
+  for (const Entry& entry : header.entries) {
+    const uint64_t bytes = entry.end - entry.begin;
+    file.shapes.emplace(entry.name, entry.shape);
+    if (keep && !keep(entry.name)) {
+      if (verify)
+        crc = read_through(reader, bytes, crc);
+      else
+        reader.skip(bytes);
+      continue;
+    }
     const Tensor tensor(entry.shape, entry.type.dtype);
     const bool as_stored = entry.type.convert == nullptr;
-    const Tensor stored =
-        as_stored ? tensor : Tensor({static_cast<int64_t>(entry.end - entry.begin)}, DType::u8);
+    const Tensor stored = as_stored ? tensor : Tensor({static_cast<int64_t>(bytes)}, DType::u8);
     reader.read(stored.raw(), stored.bytes());
-    crc = crc32_of(stored.raw(), stored.bytes(), crc);
+    crc = verify ? crc32_of(stored.raw(), stored.bytes(), crc) : 0;
     if (!as_stored)
       entry.type.convert(stored.raw(), static_cast<size_t>(tensor.numel()), tensor.data<float>());
     file.tensors.push_back({entry.name, tensor});
   }
-  if (!stated.empty()) {
+  if (verify) {
     const std::string computed = formatted("{:08x}", crc);
-    check(stated.mapped() == computed, "its checksum is {}, but {} was written", computed, stated.mapped());
+    check(header.checksum == computed, "its checksum is {}, but {} was written", computed, header.checksum);
   }
   return file;
+}
+
+void read_elements_of(const std::string& path, const std::string& name, int64_t first, const Tensor& to) {
+  Reader reader(path);
+  const Header header = parse_header(reader);
+  for (const Entry& entry : header.entries) {
+    if (entry.name != name) continue;
+    check(entry.type.convert == nullptr && entry.type.dtype == to.dtype(), "'{}' is {}, expected {}", name,
+          entry.type.text, text_of(to.dtype()));
+    check(first >= 0 && first + to.numel() <= entry.shape.numel(),
+          "'{}' of shape {} has no elements {} to {}", name, entry.shape, first, first + to.numel());
+    reader.skip(entry.begin + static_cast<uint64_t>(first) * entry.type.bytes);
+    reader.read(to.raw(), to.bytes());
+    return;
+  }
+  fail("it has no tensor '{}'", name);
 }
 
 template <class T>
@@ -347,26 +485,73 @@ bool SafetensorsFile::contains(const std::string& name) const {
 
 void write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,
                        const Metadata& metadata) {
-  const std::vector<NamedTensor> ordered = in_file_order(path, tensors);
-  const std::string header = header_text(path, ordered, metadata);
-  const uint64_t length = header.size();
-
-  AtomicFile file(path);
-  file.write(&length, length_bytes);
-  file.write(header);
-  uint32_t crc = header_crc(length, header);
-  for (const NamedTensor& t : ordered) {
-    const Tensor host = t.tensor.to(Device::cpu());
-    file.write(host.raw(), host.bytes());
-    crc = crc32_of(host.raw(), host.bytes(), crc);
-  }
-  file.overwrite(static_cast<int64_t>(length_bytes + checksum_position(header)), formatted("{:08x}", crc));
-  file.commit();
+  write_safetensors(path, tensors, {}, metadata, alone());
 }
 
-SafetensorsFile read_safetensors(const std::string& path, Checksum checksum) {
+// Offsets are known beforehand: rank 0 makes the file with its header, and when that is there, each writes its pieces.
+void write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,
+                       const std::vector<TensorPieces>& pieces, const Metadata& metadata,
+                       Collectives& ranks) {
+  const bool first = ranks.rank() == 0;
+  std::vector<Stored> ordered;
+  std::string header;
+  std::unique_ptr<AtomicFile> file;
+  together(ranks, [&] {
+    ordered = in_file_order(path, tensors, pieces, first);
+    header = header_text(path, ordered, metadata);
+    if (!first) return;
+    file = std::make_unique<AtomicFile>(path);
+    const uint64_t length = header.size();
+    file->write_at(0, &length, length_bytes);
+    file->write_at(length_bytes, header.data(), header.size());
+  });
+  header = ranks.broadcast("header of a file", header, 0);
+  const std::string temporary = ranks.broadcast("name of a file", first ? file->temporary_path() : "", 0);
+  const auto begin = static_cast<int64_t>(length_bytes + header.size());
+
+  std::vector<Written> written;
+  together(ranks, [&] {
+    if (first) {
+      written = write_pieces(ordered, begin, [&](int64_t offset, const void* bytes, size_t count) {
+        file->write_at(offset, bytes, count);
+      });
+      return;
+    }
+    check(!temporary.empty(), "cannot write '{}': several processes need a file, not a device or a pipe",
+          path);
+    const OpenFile shared(temporary, O_WRONLY);
+    written = write_pieces(ordered, begin, [&](int64_t offset, const void* bytes, size_t count) {
+      write_at(shared, path, offset, bytes, count);
+    });
+    check(::fsync(shared.descriptor()) == 0, "cannot write '{}': {}", path, std::strerror(errno));
+  });
+
+  const std::vector<Written> parts = gather(ranks, written);
+  together(ranks, [&] {
+    if (!first) return;
+    int64_t end = begin;
+    for (const Stored& t : ordered) end += static_cast<int64_t>(t.bytes());
+    const uint32_t crc = joined_crc(path, parts, begin, end, header_crc(header.size(), header));
+    const std::string digits = formatted("{:08x}", crc);
+    file->write_at(static_cast<int64_t>(length_bytes + checksum_position(header)), digits.data(),
+                   digits.size());
+    file->commit();
+  });
+}
+
+SafetensorsFile read_safetensors(const std::string& path, Checksum checksum, const KeepTensor& keep) {
   try {
-    return read_verified(path, checksum);
+    return read_verified(path, checksum, keep);
+  } catch (const json::exception&) {
+    fail("cannot read '{}': its header is not valid JSON", path);
+  } catch (const Error& error) {
+    fail("cannot read '{}': {}", path, error.what());
+  }
+}
+
+void read_elements(const std::string& path, const std::string& name, int64_t first, const Tensor& to) {
+  try {
+    read_elements_of(path, name, first, to);
   } catch (const json::exception&) {
     fail("cannot read '{}': its header is not valid JSON", path);
   } catch (const Error& error) {

@@ -2,6 +2,7 @@
 // unless a graph records it. Convolutions and matrix products, which a GPU has from cuDNN and cuBLAS, are the
 // CPU backend's.
 #include "tensor/cuda/runtime.h"
+#include "tensor/cuda/nccl_collectives.h"
 
 #include <sys/mman.h>
 
@@ -227,4 +228,6 @@ void cudnn_convolution_backward_weight(const Tensor& dy, const Tensor& x, const 
 }
 
 }  // namespace cuda
+std::unique_ptr<Collectives> make_nccl_collectives(Collectives&) { fail("NCCL is not played on the host"); }
+
 }  // namespace la
