@@ -17,6 +17,7 @@
 #include "tensor/ops.h"
 #include "tests/processes.h"
 #include "tests/temporary_folder.h"
+#include "tests/tiny_training.h"
 
 using namespace la;
 
@@ -100,35 +101,17 @@ class Squares final : public Dataset {
 };
 
 Config tiny_config() {
-  Config config;
+  Config config = tiny_training();
   config.network.name = "resnet8-wide";
   config.augmentation.size = 12;
-  config.network.dim = 16;
   config.network.head = HeadKind::linear_bn;
   config.optimizer.batch = 26;  // twelve shards have 2 or 3
-  config.optimizer.epochs = 4;
-  config.optimizer.warm_start_epochs = 2;
-  config.optimizer.schedule.base = 0.1f;
-  config.la.clusters = {6};
-  config.la.clusterings = 2;
-  config.la.background = 12;
-  config.la.noise = 10;
-  config.la.kmeans.iterations = 3;
   return config;
 }
 
 std::unique_ptr<Trainer> trainer_of(Config config, const Dataset& data, const Shards& shards) {
   choose_defaults(config, data.size());
   return std::make_unique<Trainer>(config, data, augmentation_for(config, data), Device::cpu(), shards);
-}
-
-void train(Trainer& trainer, int64_t steps = INT64_MAX) {
-  while (!trainer.finished() && trainer.total_steps() < steps) {
-    trainer.begin_epoch();
-    StepReport step;
-    while (trainer.total_steps() < steps && trainer.train_step(step)) {
-    }
-  }
 }
 
 /// A folder that all processes see.

@@ -22,6 +22,7 @@
 #include "tests/op_case.h"
 #include "tests/started_program.h"
 #include "tests/temporary_folder.h"
+#include "tests/tiny_training.h"
 
 using namespace la;
 namespace fs = std::filesystem;
@@ -141,20 +142,10 @@ void check_learning(Device device) {
   CHECK(after.bank_knn200 > before.bank_knn200);
 }
 
-/// A short run with both phases and both kinds of random numbers of a step, in steps enough to be recorded.
+/// With both kinds of random numbers of a step.
 Config tiny_config(Precision precision) {
-  Config config;
+  Config config = tiny_training();
   config.run.precision = precision;
-  config.network.dim = 16;
-  config.optimizer.batch = 8;
-  config.optimizer.epochs = 4;
-  config.optimizer.warm_start_epochs = 2;
-  config.optimizer.schedule.base = 0.1f;
-  config.la.clusters = {6};
-  config.la.clusterings = 2;
-  config.la.background = 12;
-  config.la.noise = 10;
-  config.la.kmeans.iterations = 3;
   return config;
 }
 
@@ -162,16 +153,6 @@ std::unique_ptr<Trainer> tiny_trainer(const Config& config, const DataSource& da
   Config chosen = config;
   choose_defaults(chosen, data.train->size());
   return std::make_unique<Trainer>(chosen, *data.train, augmentation_for(chosen, *data.train), device);
-}
-
-/// Trains to the end of the run, or until `steps` steps are done in all.
-void train(Trainer& trainer, int64_t steps = INT64_MAX) {
-  while (!trainer.finished() && trainer.total_steps() < steps) {
-    trainer.begin_epoch();
-    StepReport step;
-    while (trainer.total_steps() < steps && trainer.train_step(step)) {
-    }
-  }
 }
 
 /// All tensors of a state, those that are there in pieces too, of a process that has all of them.
