@@ -76,9 +76,9 @@ std::string fingerprint(const char* name, const Dataset* data) {
 
 int run_processes(const char* name, const std::function<int(Collectives&)>& work) {
   std::unique_ptr<Collectives> ranks;
-  if (const int status = run_program(name, [&] { return (ranks = join_processes(), 0); }); status != 0)
+  if (const int status = report_errors(name, [&] { return (ranks = join_processes(), 0); }); status != 0)
     return status;
-  if (ranks->alone()) return run_program(name, [&] { return work(*ranks); });
+  if (ranks->alone()) return report_errors(name, [&] { return work(*ranks); });
   choose_gpu(*ranks);
   return run_together(name, *ranks, work);
 }

@@ -10,7 +10,7 @@
 
 namespace la {
 
-/// As run_program (apps/program.h), for work that several processes may do together. What goes wrong in one ends them all; the
+/// As report_errors (apps/program.h), for work that several processes may do together. What goes wrong in one ends them all; the
 /// line that says so names the rank and its host.
 int run_processes(const char* name, const std::function<int(Collectives&)>& work);
 

@@ -6,6 +6,7 @@
 
 #include "apps/options/arguments.h"
 #include "apps/run/interrupt.h"
+#include "tensor/collectives.h"
 #include "tensor/format.h"
 
 namespace la {
@@ -20,6 +21,14 @@ void let_waiting_threads_sleep(char** argv) {
 }
 
 int run_program(const char* name, const std::function<int()>& work) {
+  return report_errors(name, [&] {
+    if (started_with_others())
+      throw UsageError("is done by one process; start it without mpirun (la_train is for several)");
+    return work();
+  });
+}
+
+int report_errors(const char* name, const std::function<int()>& work) {
   try {
     return work();
   } catch (const UsageError& error) {

@@ -22,6 +22,8 @@ void let_waiting_threads_sleep(char** argv);
 
 /// The exit code of `work`; of an Error, which is printed in one line, 1, of a UsageError 2, and where the
 /// user interrupted it 128 and the signal.
+int report_errors(const char* name, const std::function<int()>& work);
+/// The same for a program of one process, which is in no use where several have been started together.
 int run_program(const char* name, const std::function<int()>& work);
 
 /// The device that the user asked for: "cpu", "cuda" or "auto", which takes a GPU if there is one. An Error

@@ -144,13 +144,16 @@ void choose_gpu(Collectives& processes) {
   setenv(visible, gpus[static_cast<size_t>(processes.rank_of_host()) % gpus.size()].c_str(), 1);
 }
 
-std::unique_ptr<Collectives> join_processes() {
+bool started_with_others() {
   // How many there are, as mpirun says it, or Slurm where it has given this one a rank.
   const bool by_slurm = std::getenv("PMIX_RANK") != nullptr || std::getenv("PMI_RANK") != nullptr;
   const char* count = std::getenv("OMPI_COMM_WORLD_SIZE");
   if (count == nullptr && by_slurm) count = std::getenv("SLURM_STEP_NUM_TASKS");
-  const bool others = count != nullptr && std::string_view(count) != "1";
-  return others ? make_mpi_collectives() : std::make_unique<Collectives>();
+  return count != nullptr && std::string_view(count) != "1";
+}
+
+std::unique_ptr<Collectives> join_processes() {
+  return started_with_others() ? make_mpi_collectives() : std::make_unique<Collectives>();
 }
 
 }  // namespace la

@@ -109,6 +109,8 @@ void choose_gpu(Collectives& processes);
 /// A process alone: for all that is not told of others.
 Collectives& alone();
 
+/// Whether mpirun or Slurm has started this process together with others.
+bool started_with_others();
 /// The processes that mpirun or Slurm has started together, this one among them; a process alone where it was started by
 /// itself. An Error if there are others but MPI cannot be used.
 std::unique_ptr<Collectives> join_processes();

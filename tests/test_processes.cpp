@@ -300,6 +300,14 @@ TEST_CASE("a training that diverges, and a full disk of one process, end all wit
             .status == 0);
 }
 
+TEST_CASE("a program of one process says so where several are started") {
+  if (!can_start()) return;
+  const Called called = run(line_of(
+      mpirun(2) + std::vector<std::string>{program().replace(program().size() - 5, 5, "embed"), "--help"}));
+  CHECK(called.status == 2);
+  CHECK(called.says("la_embed: is done by one process; start it without mpirun"));
+}
+
 TEST_CASE("a program needs no MPI where it is started by itself") {
   CHECK_FALSE(run("ldd " + program()).says("libmpi"));
 }
