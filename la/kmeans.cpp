@@ -49,10 +49,6 @@ double imbalance_of(const std::vector<int32_t>& counts, int64_t n) {
   return static_cast<double>(counts.size()) * sum / (static_cast<double>(n) * static_cast<double>(n));
 }
 
-}  // namespace
-
-namespace {
-
 /// Each vector's nearest centroid, and the mean of the vectors of each: what every process knows of its own, added up.
 struct Step {
   std::vector<Assignment> assignments;  // of the shards of this process

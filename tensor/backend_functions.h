@@ -109,7 +109,6 @@ LA_FUNCTION(gather_sum,
 LA_FUNCTION(top_k, (const Tensor& scores, const TopK& out))
 LA_FUNCTION(nearest_rows,
             (const Tensor& queries, const Tensor& table, const Tensor& include, const TopK& out))
-LA_FUNCTION(columns_to_mask, (const Tensor& columns, const Tensor& mask))
 LA_FUNCTION(same_cluster_mask, (const Tensor& labels, const Tensor& own, const Tensor& indices,
                                 SharedClusters shared, const Tensor& mask))
 
@@ -134,7 +133,6 @@ LA_FUNCTION(logistic_loss, (const Tensor& scores, float factor, float offset, co
 // k-means.
 LA_FUNCTION(nearest_centroid, (const Tensor& x, const Tensor& centroids, const Assignment& out))
 LA_FUNCTION(sum_by_label, (const Tensor& x, const Tensor& labels, const Tensor& y))
-LA_FUNCTION(mean_by_label, (const Tensor& x, const Tensor& labels, const ClusterMeans& out))
 LA_FUNCTION(count_labels, (const Tensor& labels, const Tensor& counts))
 
 // Pictures.

@@ -122,10 +122,8 @@ struct Assignment {
   Tensor distances;  // f32 [N], squared Euclidean distance to the centroid of that label
 };
 
-struct ClusterMeans {
-  Tensor means;   // f32 [m, D]
-  Tensor counts;  // i32 [m]
-};
+/// The digits by which rows are selected from several parts (count_digits): as many, of 8 bits each, as a number of 32 bits has.
+constexpr int digit_places = 4, digit_values = 256;
 
 /// A grid of cells over each region of interest of a feature map: a cell is the mean of bilinear samples. In
 /// pixels, whose centers are whole numbers, an axis of a box reaches from begin to end = spatial_scale * the

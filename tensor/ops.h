@@ -211,8 +211,6 @@ TopK top_k(const Tensor& scores, int64_t k);
 /// each query that belongs to the result in any case, or absent_row: where it is not among the k nearest it
 /// takes the place of the farthest.
 TopK nearest_rows(const Tensor& queries, const Tensor& table, int64_t k, const Tensor& include = {});
-/// mask u8 [R, width]: 1 at the columns named in columns i32 [R, K], else 0.
-Tensor columns_to_mask(const Tensor& columns, int64_t width);
 /// mask u8 [R, K]: 1 where, in at least one of the H labelings (labels i32 [N, H]), row indices_ij of the
 /// table has the label own_i (i32 [R, H]); or in all of them; or in how many (of at most 255).
 Tensor same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices,
@@ -284,9 +282,6 @@ Tensor smooth_l1_backward(const Tensor& dy, const Tensor& x, const Tensor& insid
 /// The nearest of m centroids [m, D] to each row of x [N, D], in Euclidean distance; of equal ones
 /// the lowest label.
 Assignment nearest_centroid(const Tensor& x, const Tensor& centroids);
-/// Mean and number of the rows of x [N, D] with each label in {0, ..., m - 1}; the mean of no rows is 0. The
-/// result is the same for any number of threads.
-ClusterMeans mean_by_label(const Tensor& x, const Tensor& labels, int64_t m);
 /// How many of the labels i32 [N] each of {0, ..., m - 1} is: i32 [m].
 Tensor count_labels(const Tensor& labels, int64_t m);
 

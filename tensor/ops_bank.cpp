@@ -162,14 +162,6 @@ TopK nearest_rows(const Tensor& queries, const Tensor& table, int64_t k, const T
   return out;
 }
 
-Tensor columns_to_mask(const Tensor& columns, int64_t width) {
-  expect("columns_to_mask", "columns", columns, DType::i32, {any, any}, columns);
-  check(width >= 0, "columns_to_mask: the width is {}, expected at least 0", width);
-  const Tensor mask({columns.size(0), width}, DType::u8, columns.device());
-  backend(columns.device()).columns_to_mask(columns, mask);
-  return mask;
-}
-
 Tensor same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices,
                          SharedClusters shared) {
   expect("same_cluster_mask", "labels", labels, DType::i32, {any, any}, labels);
@@ -249,13 +241,6 @@ Tensor count_labels(const Tensor& labels, int64_t m) {
   const Tensor counts({m}, DType::i32, labels.device());
   backend(labels.device()).count_labels(labels, counts);
   return counts;
-}
-
-ClusterMeans mean_by_label(const Tensor& x, const Tensor& labels, int64_t m) {
-  check_labels("mean_by_label", x, labels, m);
-  const ClusterMeans out{Tensor({m, x.size(1)}, DType::f32, x.device()), Tensor({m}, DType::i32, x.device())};
-  backend(x.device()).mean_by_label(x, labels, out);
-  return out;
 }
 
 }  // namespace la::ops

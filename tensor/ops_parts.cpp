@@ -6,8 +6,6 @@
 namespace la::ops {
 namespace {
 
-constexpr int places = 4;  // of digits in a number of 32 bits
-
 /// Scores [R, K] with the rows of the part that they are of, and of each row one that is always taken.
 void expect_part(const char* op, const TopK& part, const Tensor& always) {
   check_dtype(op, "values", part.values, DType::f32);
@@ -36,19 +34,21 @@ void count_digits(const Tensor& counts, const TopK& part, const Tensor& always, 
                   const Tensor& chosen) {
   constexpr auto op = "count_digits";
   expect_part(op, part, always);
-  check(place >= 0 && place <= places, "{}: place {} of a digit, expected 0 to {}", op, place, places);
+  check(place >= 0 && place <= digit_places, "{}: place {} of a digit, expected 0 to {}", op, place,
+        digit_places);
   const int64_t rows = part.values.size(0);
   expect_numbers(op, "chosen", chosen, {rows, 2}, part.values);
-  expect_numbers(op, "counts", counts, {rows, place == places ? 1 : 256}, part.values);
+  expect_numbers(op, "counts", counts, {rows, place == digit_places ? 1 : digit_values}, part.values);
   backend(part.values.device()).count_digits(part, always, place, chosen, counts);
 }
 
 void choose_digit(const Tensor& counts, int place, int64_t k, const Tensor& chosen) {
   constexpr auto op = "choose_digit";
-  check(place >= 0 && place < places, "{}: place {} of a digit, expected 0 to {}", op, place, places - 1);
+  check(place >= 0 && place < digit_places, "{}: place {} of a digit, expected 0 to {}", op, place,
+        digit_places - 1);
   check(k >= 1, "{}: k is {}, expected at least 1", op, k);
   check_dtype(op, "counts", counts, DType::i32);
-  expect_numbers(op, "counts", counts, {counts.size(0), 256}, counts);
+  expect_numbers(op, "counts", counts, {counts.size(0), digit_values}, counts);
   expect_numbers(op, "chosen", chosen, {counts.size(0), 2}, counts);
   backend(counts.device()).choose_digit(counts, place, k, chosen);
 }

@@ -14,10 +14,9 @@ std::vector<Tensor> mark_largest(const Shards& shards, std::span<const TopK> par
   const auto taken = [&](size_t s) { return always.empty() ? Tensor() : always[s]; };
   const auto zeros = [&](int64_t n, int64_t width) { return Tensor::zeros({n, width}, DType::i32, device); };
 
-  constexpr int places = 4, digits = 256;
   const Tensor chosen({rows, 2}, DType::i32, device);
-  for (int place = 0; place < places; ++place) {
-    const Tensor counts = zeros(rows, digits);
+  for (int place = 0; place < digit_places; ++place) {
+    const Tensor counts = zeros(rows, digit_values);
     for (size_t s = 0; s < parts.size(); ++s) ops::count_digits(counts, parts[s], taken(s), place, chosen);
     shards.ranks().all_reduce("histograms of similarities", counts, Reduction::sum);
     ops::choose_digit(counts, place, k, chosen);
@@ -26,7 +25,8 @@ std::vector<Tensor> mark_largest(const Shards& shards, std::span<const TopK> par
   const Tensor own_ties = zeros(shards.own(), rows);
   for (size_t s = 0; s < parts.size(); ++s) {
     const auto row = static_cast<int64_t>(s);
-    ops::count_digits(own_ties.rows(row, row + 1).reshape({rows, 1}), parts[s], taken(s), places, chosen);
+    ops::count_digits(own_ties.rows(row, row + 1).reshape({rows, 1}), parts[s], taken(s), digit_places,
+                      chosen);
   }
   const Tensor ties = shards.gather_shards("equal similarities", own_ties);
   std::vector<Tensor> masks;

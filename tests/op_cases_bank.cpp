@@ -130,18 +130,6 @@ OpCase nearest_rows_case(const TableSizes& s, bool include) {
   return c;
 }
 
-OpCase columns_to_mask_case(int64_t rows, int64_t k, int64_t width) {
-  return {.op = "columns_to_mask",
-          .options = formatted("width={}", width),
-          .inputs = {below({rows, k}, width)},
-          .run = [=](const Tensors& in) -> Tensors { return {ops::columns_to_mask(in[0], width)}; },
-          .reference = [=](const Arrays& in) -> Arrays {
-            Array mask({rows, width}, DType::u8);
-            for (int64_t i = 0; i < in[0].numel(); ++i) mask.at(i / k, in[0].index(i)) = 1;
-            return {mask};
-          }};
-}
-
 OpCase same_cluster_mask_case(int64_t labelings, const TableSizes& s, int64_t clusters,
                               SharedClusters shared = SharedClusters::any) {
   return {.op = "same_cluster_mask",
@@ -244,17 +232,6 @@ OpCase nearest_centroid_case(const Input& x, const Input& centroids) {
           .operations = 2.0 * static_cast<double>(x.shape[0] * centroids.shape[0] * x.shape[1])};
 }
 
-OpCase mean_by_label_case(int64_t n, int64_t depth, int64_t m, int64_t used) {
-  return {.op = "mean_by_label",
-          .options = formatted("m={}", m),
-          .inputs = {normal({n, depth}), below({n}, used)},
-          .run = [=](const Tensors& in) -> Tensors {
-            const ClusterMeans out = ops::mean_by_label(in[0], in[1], m);
-            return {out.means, out.counts};
-          },
-          .reference = [=](const Arrays& in) { return reference::mean_by_label(in[0], in[1], m); }};
-}
-
 /// As the gradient of gather_rows with respect to the table.
 OpCase sum_by_label_case(int64_t n, int64_t depth, int64_t m, int64_t used) {
   return {.op = "sum_by_label",
@@ -302,7 +279,6 @@ void add_table_cases(OpCases& cases) {
     cases.push_back(top_k_case(normal({rows, n}), k));
     cases.push_back(top_k_case(coarse({rows, n}), k));
     cases.push_back(top_k_case(constant({rows, n}, -1), k));
-    cases.push_back(columns_to_mask_case(rows, k, n));
   }
 
   // Rows and centroids of more than one block, and depths of one slice and of three.
@@ -317,7 +293,6 @@ void add_table_cases(OpCases& cases) {
                                           {30, 200, 2, 1},
                                           {2100, 3, 300, 290},
                                           {34000, 1, 3, 2}}) {
-    cases.push_back(mean_by_label_case(n, depth, m, used));
     cases.push_back(sum_by_label_case(n, depth, m, used));
   }
 
@@ -326,7 +301,7 @@ void add_table_cases(OpCases& cases) {
   for (const OpCase& c : {gather_dot_case(bank), gather_sum_case(bank), nearest_rows_case(bank, true),
                           same_cluster_mask_case(10, bank, 3000),
                           nearest_centroid_case(coarse({60000, 128}), coarse({1000, 128})),
-                          mean_by_label_case(60000, 128, 1000, 1000)})
+                          sum_by_label_case(60000, 128, 1000, 1000)})
     add_timed(c, cases);
 }
 

@@ -161,7 +161,6 @@ Arrays logistic_loss(const Array& scores, float factor, float offset);
 // k-means.
 Arrays nearest_centroid(const Array& x, const Array& centroids);  // labels, distances
 Array sum_by_label(const Array& x, const Array& labels, int64_t m);
-Arrays mean_by_label(const Array& x, const Array& labels, int64_t m);  // means, counts
 
 }  // namespace reference
 }  // namespace la

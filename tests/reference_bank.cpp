@@ -210,18 +210,4 @@ Array sum_by_label(const Array& x, const Array& labels, int64_t m) {
   return y;
 }
 
-Arrays mean_by_label(const Array& x, const Array& labels, int64_t m) {
-  Array means({m, x.columns()}), counts({m}, DType::i32);
-  std::vector<Sum> sums(means.values.size());
-  for (int64_t i = 0; i < x.rows(); ++i) {
-    counts[labels.index(i)].value += 1;
-    for (int64_t d = 0; d < x.columns(); ++d)
-      sums[static_cast<size_t>(labels.index(i) * x.columns() + d)].add(x.at(i, d));
-  }
-  for (int64_t i = 0; i < means.numel(); ++i)
-    if (const Bounded& count = counts[i / x.columns()]; count.value > 0)
-      means[i] = sums[static_cast<size_t>(i)].total() / count;
-  return {means, counts};
-}
-
 }  // namespace la::reference

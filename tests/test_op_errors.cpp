@@ -357,10 +357,6 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
        [=] {
          ops::make_views(Tensor({4, 5, 5, 3}, DType::u8), i32({2}), Tensor({3, 40}, DType::u8), {});
        }},
-      {{"columns_to_mask:", "f32", "i32"},
-       [=] {
-         ops::columns_to_mask(f32({2, 2}), 3);
-       }},
       {{"same_cluster_mask:", "[3, 9]", "[2, 9]"},
        [=] {
          ops::same_cluster_mask(i32({1, 9}), i32({3, 9}), i32({2, 4}));
@@ -409,7 +405,6 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
          ops::nearest_centroid(table, f32({3, 5}));
        }},
       {{"sum_by_label:", "[9]", "[10]"}, [=] { ops::sum_by_label(table, i32({9}), 3); }},
-      {{"mean_by_label:", "[9]", "[10]"}, [=] { ops::mean_by_label(table, i32({9}), 3); }},
   });
 }
 

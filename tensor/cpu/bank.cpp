@@ -18,10 +18,6 @@ int64_t row_bytes_of(const Tensor& table) {
   return (table.rank() == 1 ? 1 : table.size(1)) * static_cast<int64_t>(size_of(table.dtype()));
 }
 
-}  // namespace
-
-namespace {
-
 /// An Error unless all indices are in {lowest, ..., n - 1}.
 void check_between(const char* op, const Tensor& indices, int32_t lowest, int64_t n) {
   const int32_t* index = indices.data<int32_t>();

@@ -76,35 +76,6 @@ void find_best(const float* rows, int64_t n, int64_t depth, const Centroids& cen
   }
 }
 
-// The rows are first sorted by label (counting sort), so that each sum is made in registers by one thread, in
-// ascending order of the rows. Calls finish(c, sum, count) for each label, with the sum of its `count` rows.
-template <class Finish>
-void sum_rows_by_label(const char* op, const Tensor& x, const Tensor& labels, const Tensor& sums,
-                       Finish&& finish) {
-  const int64_t n = x.size(0), depth = x.size(1), m = sums.size(0);
-  check_indices(op, labels, m);
-  const int32_t* label = labels.data<int32_t>();
-  std::vector<int64_t> end(static_cast<size_t>(m + 1), 0);  // end[c + 1]: where label c ends in `order`
-  for (int64_t i = 0; i < n; ++i) ++end[static_cast<size_t>(label[i] + 1)];
-  std::partial_sum(end.begin(), end.end(), end.begin());
-  std::vector<int32_t> order(static_cast<size_t>(n));
-  std::vector<int64_t> next(end.begin(), end.end() - 1);
-  for (int64_t i = 0; i < n; ++i)
-    order[static_cast<size_t>(next[static_cast<size_t>(label[i])]++)] = static_cast<int32_t>(i);
-  parallel_for(m, 1, [&](int64_t from, int64_t to) {
-    for (int64_t c = from; c < to; ++c) {
-      const int64_t first = end[static_cast<size_t>(c)], last = end[static_cast<size_t>(c + 1)];
-      float* sum = sums.data<float>() + c * depth;
-      std::fill(sum, sum + depth, 0.0f);
-      for (int64_t j = first; j < last; ++j) {
-        const float* row = x.data<float>() + order[static_cast<size_t>(j)] * depth;
-        for (int64_t d = 0; d < depth; ++d) sum[d] += row[d];
-      }
-      finish(c, sum, static_cast<int32_t>(last - first));
-    }
-  });
-}
-
 }  // namespace
 
 // |x - c|^2 = |x|^2 - 2 (x . c - |c|^2 / 2): the nearest centroid has the largest x . c - |c|^2 / 2.
@@ -134,16 +105,30 @@ void CpuBackend::count_labels(const Tensor& labels, const Tensor& counts) {
   for (int64_t i = 0; i < labels.numel(); ++i) ++counts.data<int32_t>()[labels.data<int32_t>()[i]];
 }
 
-void CpuBackend::mean_by_label(const Tensor& x, const Tensor& labels, const ClusterMeans& out) {
-  sum_rows_by_label("mean_by_label", x, labels, out.means, [&](int64_t c, float* sum, int32_t count) {
-    out.counts.data<int32_t>()[c] = count;
-    const auto divisor = static_cast<float>(std::max(count, 1));  // no rows: mean 0
-    for (int64_t d = 0; d < x.size(1); ++d) sum[d] /= divisor;
+// The rows are first sorted by label (counting sort), so that each sum is made in registers by one thread, in
+// ascending order of the rows.
+void CpuBackend::sum_by_label(const Tensor& x, const Tensor& labels, const Tensor& sums) {
+  const int64_t n = x.size(0), depth = x.size(1), m = sums.size(0);
+  check_indices("sum_by_label", labels, m);
+  const int32_t* label = labels.data<int32_t>();
+  std::vector<int64_t> end(static_cast<size_t>(m + 1), 0);  // end[c + 1]: where label c ends in `order`
+  for (int64_t i = 0; i < n; ++i) ++end[static_cast<size_t>(label[i] + 1)];
+  std::partial_sum(end.begin(), end.end(), end.begin());
+  std::vector<int32_t> order(static_cast<size_t>(n));
+  std::vector<int64_t> next(end.begin(), end.end() - 1);
+  for (int64_t i = 0; i < n; ++i)
+    order[static_cast<size_t>(next[static_cast<size_t>(label[i])]++)] = static_cast<int32_t>(i);
+  parallel_for(m, 1, [&](int64_t from, int64_t to) {
+    for (int64_t c = from; c < to; ++c) {
+      const int64_t first = end[static_cast<size_t>(c)], last = end[static_cast<size_t>(c + 1)];
+      float* sum = sums.data<float>() + c * depth;
+      std::fill(sum, sum + depth, 0.0f);
+      for (int64_t j = first; j < last; ++j) {
+        const float* row = x.data<float>() + order[static_cast<size_t>(j)] * depth;
+        for (int64_t d = 0; d < depth; ++d) sum[d] += row[d];
+      }
+    }
   });
-}
-
-void CpuBackend::sum_by_label(const Tensor& x, const Tensor& labels, const Tensor& y) {
-  sum_rows_by_label("sum_by_label", x, labels, y, [](int64_t, float*, int32_t) {});
 }
 
 }  // namespace la

@@ -74,7 +74,7 @@ void CpuBackend::count_digits(const TopK& part, const Tensor& always, int place,
 
 void CpuBackend::choose_digit(const Tensor& counts, int place, int64_t k, const Tensor& chosen) {
   for (int64_t i = 0; i < counts.size(0); ++i) {
-    const int32_t* count = counts.data<int32_t>() + i * 256;
+    const int32_t* count = counts.data<int32_t>() + i * digit_values;
     uint32_t& digits = digits_of(chosen, i);
     int32_t& left = left_of(chosen, i);
     if (place == 0) {

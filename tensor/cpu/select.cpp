@@ -24,18 +24,6 @@ void CpuBackend::top_k(const Tensor& scores, const TopK& out) {
   });
 }
 
-void CpuBackend::columns_to_mask(const Tensor& columns, const Tensor& mask) {
-  const int64_t count = columns.size(1), width = mask.size(1);
-  check_indices("columns_to_mask", columns, width);
-  parallel_for(mask.size(0), 1, [&](int64_t begin, int64_t end) {
-    uint8_t* marks = mask.data<uint8_t>();
-    const int32_t* column = columns.data<int32_t>();
-    std::fill(marks + begin * width, marks + end * width, uint8_t{0});
-    for (int64_t i = begin; i < end; ++i)
-      for (int64_t j = 0; j < count; ++j) marks[i * width + column[i * count + j]] = 1;
-  });
-}
-
 namespace {
 
 /// mark <- combine(mark, whether they share the label) over the labelings, from `first` on.

@@ -11,7 +11,6 @@ namespace {
 using namespace cuda;
 
 constexpr int threads = 256;
-constexpr int digits = 256;  // of 8 bits
 
 __global__ void rows_of_part_kernel(int64_t n, const int32_t* rows, int32_t begin, int32_t end, int32_t* y) {
   for (int64_t i = global_thread(); i < n; i += global_threads())
@@ -53,22 +52,22 @@ struct Chosen {
 /// One block for each row, which reads its scores once and counts in shared memory.
 __global__ void count_digits_kernel(PartKeys keys, int place, Chosen chosen, int32_t* counts) {
   struct Counts {
-    int of_digit[digits];
+    int of_digit[digit_values];
   };
   Counts& shared = shared_memory<Counts>();
   const int64_t row = blockIdx.x;
-  for (int d = static_cast<int>(threadIdx.x); d < digits; d += threads) shared.of_digit[d] = 0;
+  for (int d = static_cast<int>(threadIdx.x); d < digit_values; d += threads) shared.of_digit[d] = 0;
   __syncthreads();
   const int shift = 24 - 8 * place;
   // Of 64 bits, for those of all digits before the first are a shift by 32.
   const uint64_t before = place == 0 ? 0 : chosen.digits_of(row);
   for (int64_t j = threadIdx.x; j < keys.n; j += threads) {
     const uint64_t number = keys(row, j);
-    if (number >> (shift + 8) == before) atomicAdd(&shared.of_digit[number >> shift & (digits - 1)], 1);
+    if (number >> (shift + 8) == before) atomicAdd(&shared.of_digit[number >> shift & (digit_values - 1)], 1);
   }
   __syncthreads();
-  for (int d = static_cast<int>(threadIdx.x); d < digits; d += threads)
-    counts[row * digits + d] += shared.of_digit[d];
+  for (int d = static_cast<int>(threadIdx.x); d < digit_values; d += threads)
+    counts[row * digit_values + d] += shared.of_digit[d];
 }
 
 /// counts[row] += how many scores equal the one chosen. One block for each row.
@@ -84,10 +83,10 @@ __global__ void count_ties_kernel(PartKeys keys, Chosen chosen, int32_t* counts)
 __global__ void choose_digit_kernel(int64_t rows, int place, int32_t k, const int32_t* counts,
                                     Chosen chosen) {
   for (int64_t row = global_thread(); row < rows; row += global_threads()) {
-    const int32_t* count = counts + row * digits;
+    const int32_t* count = counts + row * digit_values;
     const uint32_t before = place == 0 ? 0 : chosen.digits_of(row);
     int32_t left = place == 0 ? k : chosen.left(row);
-    uint32_t digit = digits - 1;
+    uint32_t digit = digit_values - 1;
     for (; digit > 0 && count[digit] < left; --digit) left -= count[digit];
     chosen.set(row, before << 8 | digit, left);
   }

@@ -11,18 +11,6 @@ using namespace cuda;
 
 constexpr int threads = 256;
 
-/// mask[i, columns_ij] <- 1. Writes only; no two threads write different values to one place.
-__global__ void columns_to_mask_kernel(int64_t n, int64_t count, int64_t width, const int32_t* columns,
-                                       Reporter report, uint8_t* mask) {
-  for (int64_t i = global_thread(); i < n; i += global_threads()) {
-    const int64_t column = columns[i];
-    if (column < 0 || column >= width)
-      report(column, width - 1);
-    else
-      mask[i / count * width + column] = 1;
-  }
-}
-
 struct Labels {
   const int32_t* label;  // [n, labelings]
   int64_t n, labelings;
@@ -62,13 +50,6 @@ void CudaBackend::top_k(const Tensor& scores, const TopK& out) {
     write_selection(keys, SelectionOrder::by_score,
                     {out.values.rows(begin, end), out.indices.rows(begin, end)});
   }
-}
-
-void CudaBackend::columns_to_mask(const Tensor& columns, const Tensor& mask) {
-  fill(0.0f, mask);
-  launch("columns_to_mask", columns_to_mask_kernel, {blocks_for(columns.numel(), threads), threads},
-         columns.numel(), columns.size(1), mask.size(1), columns.data<int32_t>(),
-         Reporter("columns_to_mask: index {} is not in 0 to {}"), mask.data<uint8_t>());
 }
 
 void CudaBackend::same_cluster_mask(const Tensor& labels, const Tensor& own, const Tensor& indices,

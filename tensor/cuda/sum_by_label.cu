@@ -1,6 +1,6 @@
-// The mean or the sum of the rows of each label on the GPU, the same in every run: they are sorted by label
-// (a radix sort, stable), so that the rows of a label stand together in ascending order, and then one block
-// adds up the rows of one label.
+// The sum of the rows of each label on the GPU, the same in every run: they are sorted by label (a radix sort,
+// stable), so that the rows of a label stand together in ascending order, and then one block adds up the rows
+// of one label. And how many there are of each.
 #include <algorithm>
 #include <bit>
 
@@ -113,13 +113,12 @@ __global__ void find_labels_kernel(Keys keys, int32_t* first) {
   }
 }
 
-/// y[c] = the mean of x over the rows order[first[c] ... first[c + 1] - 1], or 0 if there are none, and
-/// counts[c] = how many there are; without `counts`, y[c] = their sum. A block takes one label and 32 packs
+/// y[c] = the sum of x over the rows order[first[c] ... first[c + 1] - 1]. A block takes one label and 32 packs
 /// of columns (blockIdx.y); each warp adds every 8th row, and the sums of the warps are added in their order.
 /// Reads x once.
 template <int width>
 __global__ void add_rows_kernel(const float* x, int64_t depth, const int32_t* order, const int32_t* first,
-                                float* y, int32_t* counts) {
+                                float* y) {
   struct Sums {
     float of_warp[warps][warp_size * width];
   };
@@ -136,14 +135,11 @@ __global__ void add_rows_kernel(const float* x, int64_t depth, const int32_t* or
   Sums& shared = shared_memory<Sums>();
   sum.store(&shared.of_warp[warp_id()][lane_id() * width]);
   __syncthreads();
-  const bool is_mean = counts != nullptr;
-  const auto count = static_cast<int32_t>(end - begin);
-  if (is_mean && blockIdx.y == 0 && threadIdx.x == 0) counts[label] = count;
   for (int c = static_cast<int>(threadIdx.x); c < warp_size * width && first_column + c < depth;
        c += threads) {
     float total = 0.0f;
     for (int w = 0; w < warps; ++w) total += shared.of_warp[w][c];
-    y[label * depth + first_column + c] = is_mean && count > 0 ? total / static_cast<float>(count) : total;
+    y[label * depth + first_column + c] = total;
   }
 }
 
@@ -183,28 +179,7 @@ __global__ void count_labels_kernel(int64_t n, int64_t m, const int32_t* labels,
   }
 }
 
-/// y [m, D] and, of means, counts [m].
-void add_rows(const Tensor& x, const Tensor& labels, const char* wrong_label, const Tensor& y,
-              int32_t* counts) {
-  const int64_t m = y.size(0), depth = x.size(1);
-  Keys keys{labels.data<int32_t>(), x.size(0), m, Reporter(wrong_label)};
-  const Tensor order = sort_rows(keys);
-  const Tensor first({m + 1}, DType::i32, Device::cuda());
-  launch("find_labels", find_labels_kernel, {blocks_for(keys.n + 1, threads), threads}, keys,
-         first.data<int32_t>());
-  const float* rows = x.data<float>();
-  dispatch_width<float>(depth, aligned_for_vectors(rows), [&](auto width) {
-    const dim3 blocks(static_cast<unsigned>(m), blocks_for(std::max<int64_t>(depth, 1), warp_size * width()));
-    launch("add_rows", add_rows_kernel<width()>, {blocks, threads}, rows, depth, order.data<int32_t>(),
-           first.data<int32_t>(), y.data<float>(), counts);
-  });
-}
-
 }  // namespace
-
-void CudaBackend::mean_by_label(const Tensor& x, const Tensor& labels, const ClusterMeans& out) {
-  add_rows(x, labels, "mean_by_label: index {} is not in 0 to {}", out.means, out.counts.data<int32_t>());
-}
 
 void CudaBackend::count_labels(const Tensor& labels, const Tensor& counts) {
   fill(0.0f, counts);
@@ -214,7 +189,18 @@ void CudaBackend::count_labels(const Tensor& labels, const Tensor& counts) {
 }
 
 void CudaBackend::sum_by_label(const Tensor& x, const Tensor& labels, const Tensor& y) {
-  add_rows(x, labels, "sum_by_label: index {} is not in 0 to {}", y, nullptr);
+  const int64_t m = y.size(0), depth = x.size(1);
+  Keys keys{labels.data<int32_t>(), x.size(0), m, Reporter("sum_by_label: index {} is not in 0 to {}")};
+  const Tensor order = sort_rows(keys);
+  const Tensor first({m + 1}, DType::i32, Device::cuda());
+  launch("find_labels", find_labels_kernel, {blocks_for(keys.n + 1, threads), threads}, keys,
+         first.data<int32_t>());
+  const float* rows = x.data<float>();
+  dispatch_width<float>(depth, aligned_for_vectors(rows), [&](auto width) {
+    const dim3 blocks(static_cast<unsigned>(m), blocks_for(std::max<int64_t>(depth, 1), warp_size * width()));
+    launch("add_rows", add_rows_kernel<width()>, {blocks, threads}, rows, depth, order.data<int32_t>(),
+           first.data<int32_t>(), y.data<float>());
+  });
 }
 
 }  // namespace la
