@@ -232,19 +232,21 @@ Lines choose_for_pictures(Config& config, const Dataset& pictures) {
   return choices;
 }
 
-/// S: as many shards as were asked for, or one for each process. A run that goes on with a number of processes that does not
-/// divide its S gets another.
+/// S: as many shards as were asked for, or one for each process. A run that goes on with a number of processes that its S does
+/// not suit gets another: one that does not divide it, or, with batch norm over all of them, any other number.
 Shards choose_shards(Config& config, Collectives& ranks, Lines& choices) {
   int64_t& count = config.run.shards;
-  if (config.run.resume && count % ranks.size() != 0) {
-    choices.push_back(formatted(
-        "shards = {}: one for each process, for {} cannot be shared out to them; last bits will differ",
-        ranks.size(), count));
+  const bool suits = config.run.sync_batch_norm ? count == ranks.size() : count % ranks.size() == 0;
+  if (config.run.resume && !suits) {
+    choices.push_back(formatted("shards = {}: one for each process, in place of {}; last bits will differ",
+                                ranks.size(), count));
     count = 0;
   }
   if (count == 0) count = ranks.size();
   try {
-    return Shards(ranks, count);
+    const Shards shards(ranks, count);
+    validate(config, shards);
+    return shards;
   } catch (const Error& error) {
     throw UsageError(error.what());
   }

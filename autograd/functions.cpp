@@ -229,6 +229,34 @@ Variable batch_norm_inference(const Variable& x, const Variable& weight, const V
                 std::move(function), options);
 }
 
+// Given the statistics of all rows, it is batch_norm_inference. What its dx lacks, the gradient by way of the
+// statistics, is made of the sums over all rows that dweight and dbias are.
+Variable synchronized_batch_norm(const Variable& x, const Variable& weight, const Variable& bias,
+                                 const BatchNormState& state, const Variable& residual,
+                                 const BatchNormOptions& options, const Shards& shards) {
+  check(shards.count() == shards.ranks().size(),
+        "synchronized_batch_norm: {} shards of {} processes, expected one each", shards.count(),
+        shards.ranks().size());
+  const Tensor own = ops::batch_moments(x.value());
+  const Tensor moments =
+      ops::combine_moments(shards.gather_shards("batch statistics", own.reshape({1, own.numel()})),
+                           state.running_mean, state.running_variance, options.momentum);
+  const int64_t channels = x.shape()[-1];
+  const BatchNormState of_batch{state.weight, state.bias, moments.rows(0, channels),
+                                moments.rows(channels, 2 * channels)};
+  Tensor y = ops::batch_norm_inference(x.value(), of_batch, residual.value(), options);
+  auto function = [=, x = x.value(), has_residual = residual.defined()](const Tensor& dy,
+                                                                        const Tensor& more) -> Gradients {
+    const BatchNormGradients g =
+        ops::batch_norm_inference_backward(dy, x, y, of_batch, has_residual, options, more);
+    const Tensor own_sums[] = {g.dweight, g.dbias};
+    const Tensor sums = shards.sum("gradients of batch statistics", {ops::concatenate(own_sums, 0)});
+    ops::add_moments_gradient(g.dx, x, of_batch.weight, moments, sums, options.epsilon);
+    return {g.dx, g.dweight, g.dbias, g.dresidual};
+  };
+  return record("synchronized_batch_norm", y, {x, weight, bias, residual}, std::move(function));
+}
+
 Variable l2_normalize(const Variable& x) {
   Normalized result = ops::l2_normalize(x.value());
   return record("l2_normalize", result.y, {x},

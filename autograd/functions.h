@@ -5,6 +5,7 @@
 #include "autograd/variable.h"
 #include "tensor/op_types.h"
 #include "tensor/random.h"
+#include "tensor/shards.h"
 
 namespace la {
 
@@ -61,6 +62,12 @@ Variable batch_norm(const Variable& x, const Variable& weight, const Variable& b
 Variable batch_norm_inference(const Variable& x, const Variable& weight, const Variable& bias,
                               const BatchNormState& state, const Variable& residual,
                               const BatchNormOptions& options);
+/// batch_norm with the statistics of the rows of all processes (Peng et al. 2018, "MegDet"), of which this one has x:
+/// a row at least, and all together two. `shards` are one for each process; all call it, and go backward through it. Weight
+/// and bias get the gradients of this process's rows, whose sum over all processes is that of the batch.
+Variable synchronized_batch_norm(const Variable& x, const Variable& weight, const Variable& bias,
+                                 const BatchNormState& state, const Variable& residual,
+                                 const BatchNormOptions& options, const Shards& shards);
 /// Each row of x [R, D] divided by its length: the embedding v = f(x) / ||f(x)|| on the unit sphere.
 Variable l2_normalize(const Variable& x);
 

@@ -189,6 +189,19 @@ void validate(const Config& config, int64_t pictures) {
         options.noise, candidates, INT32_MAX);
 }
 
+void validate(const Config& config, const Shards& shards) {
+  if (!config.run.sync_batch_norm) return;
+  const int64_t batch = config.optimizer.batch;
+  const int processes = shards.ranks().size();
+  check(shards.count() == processes,
+        "`sync_batch_norm` needs one shard for each process: `shards` {} are not the number of processes, {}",
+        shards.count(), processes);
+  for (int64_t s = 0; s < shards.count(); ++s)
+    check(shards.rows(batch, s).size() > 0,
+          "`sync_batch_norm` needs pictures for each process: `batch` {} is less than two for each of {}",
+          batch, processes);
+}
+
 std::vector<std::string> choose_defaults(Config& config, int64_t pictures) {
   Lines lines;
   OptimizerOptions& optimizer = config.optimizer;

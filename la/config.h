@@ -16,6 +16,7 @@
 #include "tensor/device.h"
 #include "tensor/dtype.h"
 #include "tensor/op_types.h"
+#include "tensor/shards.h"
 
 namespace la {
 
@@ -111,11 +112,12 @@ struct RunOptions {
   uint64_t seed = 0;
   Precision precision = Precision::f32;
   std::string device = "auto";
-  bool tf32 = false;      // on a GPU, f32 products with 10 bits of fraction
-  bool autotune = false;  // on a GPU, time the plans of convolutions and products
-  bool no_graph = false;  // on a GPU, launch each kernel of a step by itself
-  int threads = 0;        // 0: all cores, shared by the processes of a host
-  int64_t shards = 0;     // S, of each batch and of the bank; 0: one for each process
+  bool tf32 = false;             // on a GPU, f32 products with 10 bits of fraction
+  bool autotune = false;         // on a GPU, time the plans of convolutions and products
+  bool no_graph = false;         // on a GPU, launch each kernel of a step by itself
+  int threads = 0;               // 0: all cores, shared by the processes of a host
+  int64_t shards = 0;            // S, of each batch and of the bank; 0: one for each process
+  bool sync_batch_norm = false;  // batch norm of a batch as a whole, not of each shard
   std::string collectives =
       "auto";  // by what several processes exchange tensors: NCCL where they have GPUs, or MPI
   double collective_timeout = 600;  // seconds that a process waits for the others
@@ -145,6 +147,8 @@ struct Config {
 void validate(const Config& config);
 /// Checks the values against `pictures`, the number N of training pictures; run choose_defaults first.
 void validate(const Config& config, int64_t pictures);
+/// Checks them against the processes: an Error on all of them.
+void validate(const Config& config, const Shards& shards);
 /// Fills in every value that is left to the program (k, H, m, close_count, noise, learning_rate_drops, and
 /// the epochs of a run whose steps are given) by scaling the paper's values for ImageNet to `pictures`, and returns one
 /// line of text for each, which says why.

@@ -11,6 +11,7 @@
 #include "evaluation/knn.h"
 #include "la/losses.h"
 #include "la/neighbors.h"
+#include "layers/layers.h"
 #include "layers/networks.h"
 #include "tensor/clock.h"
 #include "tensor/ops.h"
@@ -93,6 +94,10 @@ Trainer::Trainer(const Config& config, const Dataset& data, const AugmentationOp
       step_of_epoch_({1}, DType::i32, device),
       losses_({steps_per_epoch()}, DType::f32, device),
       pictures_({config.optimizer.batch}, DType::i32, device) {
+  validate(config, shards);
+  if (config.run.sync_batch_norm)
+    for (const auto& [name, module] : network_->descendants())
+      if (auto* const norm = dynamic_cast<BatchNorm2d*>(module)) norm->synchronize_statistics(shards_);
   if (config.la.nce_constant == NceConstant::original) nce_constant_ = original_nce_constant(data.size());
   if (config.la.whole_background) every_row_ = rows_of_whole_bank(bank_, config.optimizer.batch);
 }

@@ -51,8 +51,10 @@ BatchNorm2d::BatchNorm2d(int64_t channels, Options options)
 
 Variable BatchNorm2d::forward(const Variable& x, const Variable& residual) {
   const BatchNormState state{weight_.value(), bias_.value(), running_mean_, running_variance_};
-  return training() && !frozen_ ? batch_norm(x, weight_, bias_, state, residual, options_)
-                                : batch_norm_inference(x, weight_, bias_, state, residual, options_);
+  if (!training() || frozen_) return batch_norm_inference(x, weight_, bias_, state, residual, options_);
+  return shards_.count() == 1
+             ? batch_norm(x, weight_, bias_, state, residual, options_)
+             : synchronized_batch_norm(x, weight_, bias_, state, residual, options_, shards_);
 }
 
 Dropout::Dropout(float p, uint64_t seed) : p_(p), seed_(seed), calls_(Tensor::zeros({1}, DType::i64)) {

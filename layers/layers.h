@@ -64,10 +64,14 @@ class BatchNorm2d : public Module {
   /// In training too, the running statistics are used, and stay as they are; weight and bias are learned: for
   /// fine-tuning with few pictures a batch.
   void freeze_statistics(bool frozen = true) { frozen_ = frozen; }
+  /// In training, the statistics are those of the rows of all processes, which have a shard each, and some rows;
+  /// see synchronized_batch_norm.
+  void synchronize_statistics(const Shards& shards) { shards_ = shards; }
 
  private:
   BatchNormOptions options_;
   bool frozen_;
+  Shards shards_;
   Variable weight_, bias_;
   Tensor running_mean_, running_variance_;
 };

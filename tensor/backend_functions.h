@@ -78,6 +78,11 @@ LA_FUNCTION(batch_norm_backward,
 LA_FUNCTION(batch_norm_inference_backward,
             (const Tensor& dy, const Tensor& more, const Tensor& x, const Tensor& y,
              const BatchNormState& state, const BatchNormOptions& options, const BatchNormGradients& out))
+LA_FUNCTION(batch_moments, (const Tensor& x, const Tensor& moments))
+LA_FUNCTION(combine_moments, (const Tensor& parts, const Tensor& running_mean, const Tensor& running_variance,
+                              float momentum, const Tensor& moments))
+LA_FUNCTION(add_moments_gradient, (const Tensor& dx, const Tensor& x, const Tensor& weight,
+                                   const Tensor& moments, const Tensor& sums, float epsilon))
 
 // Detection.
 LA_FUNCTION(sample_regions, (const Tensor& x, const Tensor& boxes, const Tensor& pictures,

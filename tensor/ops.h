@@ -176,6 +176,21 @@ BatchNormGradients batch_norm_inference_backward(const Tensor& dy, const Tensor&
                                                  const BatchNormState& state, bool has_residual,
                                                  const BatchNormOptions& options, const Tensor& more = {});
 
+// Batch norm of rows that are cut into parts, such as those of several processes. Moments are f32 [2 C + 1]: the mean
+// of each of C columns, then its variance (biased), then the number of rows, which is exact up to 2^24.
+
+/// Of the columns of x [..., C] (float), which has a row at least.
+Tensor batch_moments(const Tensor& x);
+/// Of all rows, from the moments of their parts, f32 [parts, 2 C + 1], which are combined in their order (Chan, Golub,
+/// LeVeque 1979). As batch_norm, it updates running statistics, f32 [C], for which there must be two rows.
+Tensor combine_moments(const Tensor& parts, const Tensor& running_mean, const Tensor& running_variance,
+                       float momentum);
+/// dx, from batch_norm_inference_backward, for which mean and variance are constants, gets the rest of batch norm's
+/// gradient: dx <- dx - weight inverse_std (dbias + xhat dweight) / rows, with xhat = (x - mean) inverse_std. `moments`
+/// are those of all rows; `sums`, f32 [2 C], are dweight and then dbias, summed over all rows.
+void add_moments_gradient(const Tensor& dx, const Tensor& x, const Tensor& weight, const Tensor& moments,
+                          const Tensor& sums, float epsilon);
+
 // ---- Tables: gather, scatter, the memory bank -------------------------------------------------------------
 
 // A table may be a part of a larger one. Rows of other parts are called absent_row in the lists that these

@@ -244,4 +244,45 @@ BatchNormGradients batch_norm_inference_backward(const Tensor& dy, const Tensor&
   return out;
 }
 
+Tensor batch_moments(const Tensor& x) {
+  constexpr const char* op = "batch_moments";
+  check_float(op, "x", x);
+  check(x.rank() >= 2, "{}: x has shape {}, expected [..., C]", op, x.shape());
+  check(x.numel() > 0, "{}: x of shape {} has no rows, expected at least 1", op, x.shape());
+  Tensor moments({2 * x.size(-1) + 1}, DType::f32, x.device());
+  backend(x.device()).batch_moments(x, moments);
+  return moments;
+}
+
+Tensor combine_moments(const Tensor& parts, const Tensor& running_mean, const Tensor& running_variance,
+                       float momentum) {
+  constexpr const char* op = "combine_moments";
+  check_channels(op, "the running mean", running_mean, running_mean.numel());
+  check_channels(op, "the running variance", running_variance, running_mean.numel());
+  check_dtype(op, "the moments", parts, DType::f32);
+  check_rank(op, "the moments", parts, 2);
+  check(parts.size(0) > 0, "{}: moments of no parts", op);
+  check_shape(op, "the moments", parts, {parts.size(0), 2 * running_mean.numel() + 1});
+  check_same_device(op, parts, running_mean);
+  check_same_device(op, parts, running_variance);
+  Tensor moments({parts.size(1)}, DType::f32, parts.device());
+  backend(parts.device()).combine_moments(parts, running_mean, running_variance, momentum, moments);
+  return moments;
+}
+
+void add_moments_gradient(const Tensor& dx, const Tensor& x, const Tensor& weight, const Tensor& moments,
+                          const Tensor& sums, float epsilon) {
+  constexpr const char* op = "add_moments_gradient";
+  check_float(op, "x", x);
+  check(x.rank() >= 2, "{}: x has shape {}, expected [..., C]", op, x.shape());
+  check_alike(op, dx, x);
+  check_channels(op, "the weight", weight, x.size(-1));
+  check_dtype(op, "the moments", moments, DType::f32);
+  check_shape(op, "the moments", moments, {2 * x.size(-1) + 1});
+  check_dtype(op, "the sums", sums, DType::f32);
+  check_shape(op, "the sums", sums, {2 * x.size(-1)});
+  for (const Tensor& of_channels : {weight, moments, sums}) check_same_device(op, x, of_channels);
+  backend(x.device()).add_moments_gradient(dx, x, weight, moments, sums, epsilon);
+}
+
 }  // namespace la::ops

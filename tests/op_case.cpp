@@ -251,9 +251,10 @@ std::string OpCase::name() const {
 
 OpCases all_op_cases() {
   OpCases cases;
-  for (const auto add : {add_pointwise_cases, add_row_cases, add_dimension_cases, add_convolution_cases,
-                         add_pooling_cases, add_batch_norm_cases, add_table_cases, add_loss_cases,
-                         add_optimizer_cases, add_image_cases, add_detection_cases, add_part_cases})
+  for (const auto add :
+       {add_pointwise_cases, add_row_cases, add_dimension_cases, add_convolution_cases, add_pooling_cases,
+        add_batch_norm_cases, add_moment_cases, add_table_cases, add_loss_cases, add_optimizer_cases,
+        add_image_cases, add_detection_cases, add_part_cases})
     add(cases);
   return cases;
 }

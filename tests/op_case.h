@@ -68,6 +68,7 @@ void add_dimension_cases(OpCases& cases);
 void add_convolution_cases(OpCases& cases);
 void add_pooling_cases(OpCases& cases);
 void add_batch_norm_cases(OpCases& cases);
+void add_moment_cases(OpCases& cases);
 void add_table_cases(OpCases& cases);
 void add_loss_cases(OpCases& cases);
 void add_optimizer_cases(OpCases& cases);

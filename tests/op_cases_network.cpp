@@ -183,17 +183,6 @@ BatchNormState state_of(const Tensors& in) { return {in[1], in[2], in[3], in[4]}
 Tensor residual_of(const Tensors& in) { return in.size() > 6 ? in[6] : Tensor(); }
 Array residual_of(const Arrays& in) { return in.size() > 6 ? in[6] : Array(); }
 
-/// y, mean and inverse standard deviation of the batch, running mean and variance.
-Arrays batch_norm_reference(const Arrays& in, const BatchNormOptions& o) {
-  const auto s = reference::batch_statistics(in[0], o);
-  const Array y = reference::normalized(in[0], s.mean, s.inverse_std, in[1], in[2], residual_of(in), o.relu);
-  const auto n = static_cast<double>(in[0].rows());
-  const Bounded momentum(o.momentum), keep = Bounded(1) - momentum, unbiased = Bounded(n) / Bounded(n - 1);
-  const auto blend = [&](const Bounded& old, const Bounded& batch) { return keep * old + momentum * batch; };
-  const Array variance = map(s.variance, [&](const Bounded& v) { return v * unbiased; });
-  return {y, s.mean, s.inverse_std, map(in[3], s.mean, blend), map(in[4], variance, blend)};
-}
-
 OpCase batch_norm_case(const BatchNorm& b) {
   const BatchNormOptions o = b.options;
   return {.op = "batch_norm",
@@ -203,7 +192,7 @@ OpCase batch_norm_case(const BatchNorm& b) {
             const BatchNormResult out = ops::batch_norm(in[0], state_of(in), residual_of(in), o);
             return {out.y, out.mean, out.inverse_std, in[3], in[4]};
           },
-          .reference = [=](const Arrays& in) { return batch_norm_reference(in, o); }};
+          .reference = [=](const Arrays& in) { return reference::batch_norm(in, o); }};
 }
 
 /// relu((x - running mean) * inverse_std * weight + bias + residual).
@@ -244,7 +233,7 @@ OpCase batch_norm_backward_case(const BatchNorm& b) {
                  return reference::batch_norm_backward(dy, in[0], in[1], in[2], residual_of(in), o);
                }};
   if (b.more) return c;
-  c.gradient = {[=](const Arrays& in) { return batch_norm_reference(in, o)[0]; }, {0, 1, 2}, 5};
+  c.gradient = {[=](const Arrays& in) { return reference::batch_norm(in, o)[0]; }, {0, 1, 2}, 5};
   if (b.residual) c.gradient.inputs.push_back(6);
   return c;
 }

@@ -127,8 +127,16 @@ BatchStatistics batch_statistics(const Array& x, const BatchNormOptions& options
 /// relu((x - mean) * inverse_std * weight + bias + residual).
 Array normalized(const Array& x, const Array& mean, const Array& inverse_std, const Array& weight,
                  const Array& bias, const Array& residual, bool relu);
+/// y, mean and inverse standard deviation of the batch, running mean and variance; in: x, weight, bias, running mean and
+/// variance, dy, the residual if there is one.
+Arrays batch_norm(const Arrays& in, const BatchNormOptions& options);
+/// dx, dweight, dbias, dresidual. `in_two_steps`: weight * inverse_std * g is stored in dx before the rest is added.
 Arrays batch_norm_backward(const Array& dy, const Array& x, const Array& weight, const Array& bias,
-                           const Array& residual, const BatchNormOptions& options);
+                           const Array& residual, const BatchNormOptions& options, bool in_two_steps = false);
+/// Of each column, mean and variance, then the number of rows.
+Array batch_moments(const Array& x);
+/// The same from those of parts, [parts, 2 C + 1].
+Array combine_moments(const Array& parts);
 
 /// With the statistics constant, of g, the gradient past ReLU; in: x, weight, bias, running mean, variance ...
 Arrays frozen_gradients(const Array& g, const Arrays& in, const BatchNormOptions& options, bool has_residual);

@@ -223,10 +223,64 @@ Array normalized(const Array& x, const Array& mean, const Array& inverse_std, co
   return y;
 }
 
+Arrays batch_norm(const Arrays& in, const BatchNormOptions& o) {
+  const BatchStatistics s = batch_statistics(in[0], o);
+  const Array residual = in.size() > 6 ? in[6] : Array();
+  const Array y = normalized(in[0], s.mean, s.inverse_std, in[1], in[2], residual, o.relu);
+  const auto n = static_cast<double>(in[0].rows());
+  const Bounded momentum(o.momentum), keep = Bounded(1) - momentum, unbiased = Bounded(n) / Bounded(n - 1);
+  const auto blend = [&](const Bounded& old, const Bounded& batch) { return keep * old + momentum * batch; };
+  const Array variance = map(s.variance, [&](const Bounded& v) { return v * unbiased; });
+  return {y, s.mean, s.inverse_std, map(in[3], s.mean, blend), map(in[4], variance, blend)};
+}
+
+// The values are those of the definition; the bounds are those of sums of x - x_0, which do not grow with the mean.
+Array batch_moments(const Array& x) {
+  const int64_t n = x.rows(), channels = x.columns();
+  const Bounded count(static_cast<double>(n));
+  Array moments({2 * channels + 1});
+  for (int64_t c = 0; c < channels; ++c) {
+    Sum deviations, squares;
+    double sum = 0, square = 0;
+    for (int64_t r = 0; r < n; ++r) {
+      const Bounded d = x.at(r, c) - x.at(0, c);
+      deviations.add(d);
+      squares.add(d * d);
+      sum += x.at(r, c).value;
+    }
+    const double mean = sum / count.value;
+    for (int64_t r = 0; r < n; ++r) square += std::pow(x.at(r, c).value - mean, 2);
+    const Bounded offset = deviations.total() / count;
+    moments[c] = {mean, (x.at(0, c) + offset).error};
+    moments[channels + c] = {square / count.value, (squares.total() / count - offset * offset).error};
+  }
+  moments[2 * channels] = count;
+  return moments;
+}
+
+// In double precision, so that only the results are rounded to f32.
+Array combine_moments(const Array& parts) {
+  const int64_t channels = parts.columns() / 2;
+  Array moments({parts.columns()});
+  double rows = 0;
+  for (int64_t p = 0; p < parts.rows(); ++p) rows += parts.at(p, 2 * channels).value;
+  for (int64_t c = 0; c < channels; ++c) {
+    double mean = 0, variance = 0;
+    const auto share = [&](int64_t p) { return parts.at(p, 2 * channels).value / rows; };
+    for (int64_t p = 0; p < parts.rows(); ++p) mean += share(p) * parts.at(p, c).value;
+    for (int64_t p = 0; p < parts.rows(); ++p)
+      variance += share(p) * (parts.at(p, channels + c).value + std::pow(parts.at(p, c).value - mean, 2));
+    moments[c] = Bounded(mean).rounded();
+    moments[channels + c] = Bounded(variance).rounded();
+  }
+  moments[2 * channels] = Bounded(rows).rounded();
+  return moments;
+}
+
 // With xhat = (x - mean) * inverse_std and g the gradient at the sum:
 // dbias = sum g, dweight = sum g xhat, dx = weight * inverse_std * (g - dbias / n - xhat * dweight / n).
 Arrays batch_norm_backward(const Array& dy, const Array& x, const Array& weight, const Array& bias,
-                           const Array& residual, const BatchNormOptions& options) {
+                           const Array& residual, const BatchNormOptions& options, bool in_two_steps) {
   const BatchStatistics s = batch_statistics(x, options);
   const Array z = normalized(x, s.mean, s.inverse_std, weight, bias, residual, false);
   const Array g = options.relu ? map(dy, z, pass_positive) : dy;
@@ -241,9 +295,14 @@ Arrays batch_norm_backward(const Array& dy, const Array& x, const Array& weight,
     }
     dweight[c] = weight_sum.total();
     dbias[c] = bias_sum.total();
-    for (int64_t r = 0; r < x.rows(); ++r)
-      dx.at(r, c) =
-          weight[c] * s.inverse_std[c] * (g.at(r, c) - dbias[c] / count - xhat(r) * (dweight[c] / count));
+    for (int64_t r = 0; r < x.rows(); ++r) {
+      const Bounded a = weight[c] * s.inverse_std[c];
+      dx.at(r, c) = a * (g.at(r, c) - dbias[c] / count - xhat(r) * (dweight[c] / count));
+      // The first term's error is counted twice so.
+      if (in_two_steps)
+        dx.at(r, c).error +=
+            (a * g.at(r, c)).rounded(1, x.dtype == DType::bf16 ? bf16_roundoff : f32_roundoff).error;
+    }
   }
   if (residual.shape.rank() == 0) return {dx, dweight, dbias};
   return {dx, dweight, dbias, g};

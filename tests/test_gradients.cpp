@@ -36,6 +36,15 @@ Variable batch_norm_of(const Variables& in, const Variable& residual, bool use_r
   return batch_norm(in[0], in[1], in[2], state, residual, {.relu = use_relu});
 }
 
+/// The same as the one part of a batch.
+Variable synchronized_batch_norm_of(const Variables& in, const Variable& residual, bool use_relu) {
+  const Shape channels = in[1].shape();
+  const Device device = in[1].value().device();
+  const BatchNormState state{in[1].value(), in[2].value(), Tensor::zeros(channels, DType::f32, device),
+                             Tensor::full(channels, 1, DType::f32, device)};
+  return synchronized_batch_norm(in[0], in[1], in[2], state, residual, {.relu = use_relu}, Shards());
+}
+
 /// The same with frozen statistics, which are not those of x.
 Variable frozen_batch_norm_of(const Variables& in, const Variable& residual, bool use_relu) {
   const Shape channels = in[1].shape();
@@ -149,6 +158,20 @@ const FunctionCase all_cases[] = {
     {"batch_norm",
      {{7, 4}, {4}, {4}, {7, 4}},
      [](const Variables& in) { return batch_norm_of(in, in[3], false); }},
+    {"synchronized_batch_norm",
+     {{6, 4}, {4}, {4}},
+     [](const Variables& in) { return synchronized_batch_norm_of(in, {}, false); }},
+    {"synchronized_batch_norm",
+     {{7, 4}, {4}, {4}},
+     [](const Variables& in) { return synchronized_batch_norm_of(in, {}, true); },
+     1e-3f},
+    {"synchronized_batch_norm",
+     {{7, 4}, {4}, {4}, {7, 4}},
+     [](const Variables& in) {
+       const Variable y = synchronized_batch_norm_of(in, in[3], true);
+       return sigmoid(y) + y;
+     },
+     1e-3f},
     {"batch_norm_inference",
      {{6, 4}, {4}, {4}},
      [](const Variables& in) { return frozen_batch_norm_of(in, {}, false); }},

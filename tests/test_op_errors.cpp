@@ -313,6 +313,22 @@ TEST_CASE("a wrong shape or type is an error that names the op and both shapes: 
          const Tensor x = f32({4, 3});
          ops::batch_norm_backward(f32({5, 3}), x, ops::batch_norm(x, state, {}, {}), state, false, {});
        }},
+      {{"batch_moments:", "[0, 3]", "at least 1"},
+       [=] {
+         ops::batch_moments(f32({0, 3}));
+       }},
+      {{"combine_moments:", "[2, 6]", "[2, 7]"},
+       [=] {
+         ops::combine_moments(f32({2, 6}), f32({3}), f32({3}), 0.1f);
+       }},
+      {{"add_moments_gradient:", "[6]", "[7]"},
+       [=] {
+         ops::add_moments_gradient(f32({4, 3}), f32({4, 3}), f32({3}), f32({6}), f32({6}), 1e-5f);
+       }},
+      {{"add_moments_gradient:", "[5, 3]", "[4, 3]"},
+       [=] {
+         ops::add_moments_gradient(f32({5, 3}), f32({4, 3}), f32({3}), f32({7}), f32({6}), 1e-5f);
+       }},
   });
 }
 

@@ -41,6 +41,7 @@ TEST_CASE("ops: one dimension, softmax, layer normalization") { check_cases(add_
 TEST_CASE("ops: convolution") { check_cases(add_convolution_cases); }
 TEST_CASE("ops: pooling") { check_cases(add_pooling_cases); }
 TEST_CASE("ops: batch normalization") { check_cases(add_batch_norm_cases); }
+TEST_CASE("ops: batch normalization of parts") { check_cases(add_moment_cases); }
 TEST_CASE("ops: tables, selection, k-means") { check_cases(add_table_cases); }
 TEST_CASE("ops: losses over rows") { check_cases(add_loss_cases); }
 TEST_CASE("ops: optimizers") { check_cases(add_optimizer_cases); }

@@ -93,6 +93,7 @@ const std::map<std::string, std::string> other_values = {
     {"threads", "2"},
     {"loader-threads", "3"},
     {"shards", "8"},
+    {"sync-batch-norm", "true"},
     {"collectives", "mpi"},
     {"collective-timeout", "90.5"},
     {"eval-every", "5"},

@@ -73,8 +73,9 @@ void write_pictures(const std::string& folder, const std::string& prefix, int co
 /// A folder with pictures, and with runs.
 struct Runs {
   TemporaryFolder folder;
+  std::string shards;
 
-  Runs() {
+  explicit Runs(std::string number_of_shards = "12") : shards(std::move(number_of_shards)) {
     write_pictures(folder.path(), "train", 120);
     write_pictures(folder.path(), "t10k", 20);
   }
@@ -107,7 +108,7 @@ struct Runs {
             "--device",
             "cpu",
             "--shards",
-            "12"};
+            shards};
   }
 };
 
@@ -202,6 +203,54 @@ TEST_CASE("several processes write the files of one, and go on where others have
     CHECK(resumed.says("resumed from"));
     CHECK(checkpoint_of(runs.run(name)) == checkpoint_of(runs.run("one")));
   }
+}
+
+TEST_CASE("several processes synchronize batch norm, also where they go on") {
+  if (!can_start()) return;
+  const Runs runs("0");  // one for each process
+  const std::vector<std::string> sync{"--sync-batch-norm"};
+  REQUIRE(run(line_of(mpirun(2) + runs.options("whole") + sync)).status == 0);
+  const std::string whole = checkpoint_of(runs.run("whole"));
+  REQUIRE(run(line_of(mpirun(2) + runs.options("parts"))).status == 0);
+  CHECK(whole != checkpoint_of(runs.run("parts")));
+
+  const pid_t child = start_and_wait_for_checkpoints(runs, 2, "resumed", sync, "/dev/null");
+  const pid_t one = rank_of_run(runs.run("resumed"), 0);
+  REQUIRE(one > 0);
+  kill(one, SIGTERM);
+  CHECK(WEXITSTATUS(wait_for(child)) == 128 + SIGTERM);
+  fs::copy(runs.run("resumed"), runs.run("resumed-by-one"));
+  const auto resume = [&](int count, const std::string& name, const std::vector<std::string>& more = {}) {
+    return run(line_of(mpirun(count) +
+                       std::vector<std::string>{program(), "--resume", "--run", runs.run(name)} + more));
+  };
+  CHECK(resume(2, "resumed", {"--sync-batch-norm=false"}).says("sync-batch-norm"));
+  CHECK(resume(2, "resumed").status == 0);
+  CHECK(checkpoint_of(runs.run("resumed")) == whole);
+  const Called by_one = resume(1, "resumed-by-one");
+  CHECK(by_one.status == 0);
+  CHECK(by_one.says("shards = 1: one for each process"));
+
+  REQUIRE(run(line_of(runs.options("one"))).status == 0);
+  REQUIRE(run(line_of(runs.options("one-of-one") + sync)).status == 0);
+  CHECK(checkpoint_of(runs.run("one-of-one")) == checkpoint_of(runs.run("one")));
+}
+
+TEST_CASE("batch norm that cannot be synchronized is an error before the run begins") {
+  if (!can_start()) return;
+  const auto refused = [&](const std::string& shards, const std::vector<std::string>& more = {}) {
+    const Runs runs(shards);
+    const Called called =
+        run(line_of(mpirun(2) + runs.options("none") + std::vector<std::string>{"--sync-batch-norm"} + more));
+    CHECK(called.status != 0);
+    CHECK(lines_of_program(called.output) == 1);
+    CHECK_FALSE(fs::exists(runs.run("none")));
+    return called.output;
+  };
+  CHECK(refused("12").find("--sync-batch-norm needs one shard for each process: --shards 12") !=
+        std::string::npos);
+  CHECK(refused("0", {"--batch", "3"}).find("--sync-batch-norm needs pictures for each process") !=
+        std::string::npos);
 }
 
 TEST_CASE("a process that stops is missed by the others, which end") {

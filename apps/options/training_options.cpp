@@ -103,6 +103,9 @@ void add_run(OptionTable& t, RunOptions& o) {
         "parts of each batch and of the bank, shared out to the processes; the same number gives the same "
         "bytes for any number of processes; 0: one each")
       .on_resume = free_on_resume;
+  t.add("sync-batch-norm", o.sync_batch_norm,
+        "several processes: batch norm takes its statistics over the whole batch, not each process's part; "
+        "with one shard for each process");
   t.add("collectives", o.collectives, {"auto", "mpi"},
         "by what several processes exchange tensors; auto: by the fastest that there is for the device")
       .on_resume = free_on_resume;

@@ -4,6 +4,7 @@
 
 #include "tensor/cpu/channel_tiles.h"
 #include "tensor/cpu/cpu_backend.h"
+#include "tensor/moments.h"
 
 namespace la {
 namespace {
@@ -86,26 +87,33 @@ ChannelSums::Totals sum_deviations(const ChannelTiles& tiles, const T* x, const 
   return sums.totals();
 }
 
+/// Calls f(c, mean, variance) for each channel of x.
+template <class T, class F>
+void for_moments(const ChannelTiles& tiles, const Tensor& x, F f) {
+  std::vector<float> origin(static_cast<size_t>(tiles.channels()));
+  for (size_t c = 0; c < origin.size(); ++c) origin[c] = value_of(x.data<T>()[c]);
+  const ChannelSums::Totals sums = sum_deviations(tiles, x.data<T>(), origin);
+  for (size_t c = 0; c < origin.size(); ++c) {
+    const double offset = sums.first[c] / tiles.count();
+    f(c, origin[c] + offset, std::max(sums.second[c] / tiles.count() - offset * offset, 0.0));  // keeps NaN
+  }
+}
+
 /// Statistics of the batch into out, and into the running ones.
 template <class T>
 void compute_statistics(const ChannelTiles& tiles, const Tensor& x, const BatchNormState& state,
                         const BatchNormOptions& options, const BatchNormResult& out) {
-  std::vector<float> origin(static_cast<size_t>(tiles.channels()));
-  for (size_t c = 0; c < origin.size(); ++c) origin[c] = value_of(x.data<T>()[c]);
-  const ChannelSums::Totals sums = sum_deviations(tiles, x.data<T>(), origin);
   const double n = tiles.count();
   float *running_mean = state.running_mean.data<float>(),
         *running_variance = state.running_variance.data<float>();
-  for (size_t c = 0; c < origin.size(); ++c) {
-    const double offset = sums.first[c] / n;
-    const double variance = std::max(sums.second[c] / n - offset * offset, 0.0);  // keeps NaN
-    const double mean = origin[c] + offset, unbiased = variance * n / (n - 1);
+  for_moments<T>(tiles, x, [&](size_t c, double mean, double variance) {
+    const double unbiased = variance * n / (n - 1);
     out.mean.data<float>()[c] = static_cast<float>(mean);
     out.inverse_std.data<float>()[c] =
         static_cast<float>(1.0 / std::sqrt(variance + static_cast<double>(options.epsilon)));
     running_mean[c] += options.momentum * (static_cast<float>(mean) - running_mean[c]);
     running_variance[c] += options.momentum * (static_cast<float>(unbiased) - running_variance[c]);
-  }
+  });
 }
 
 /// How to know where ReLU let the gradient through: y > 0, or, without a residual, a x + b > 0, which saves
@@ -224,6 +232,28 @@ void frozen_backward_pass(const ChannelTiles& tiles, const BackwardArrays<T>& p,
   }
 }
 
+/// dx += slope (x - mean) + offset; all three are wide.
+template <class T>
+void add_line(const ChannelTiles& tiles, const T* x, const float* slopes, const float* means,
+              const float* offsets, T* dx) {
+  tiles.for_each_strip([=](const Strip& strip) {
+    strip.for_each_tile([&]<class V>(V, int64_t column) {
+      V slope[parts<V>], center[parts<V>], offset[parts<V>];
+      for (int v = 0; v < parts<V>; ++v) {
+        slope[v] = load<V>(slopes + column + v * lanes<V>);
+        center[v] = load<V>(means + column + v * lanes<V>);
+        offset[v] = load<V>(offsets + column + v * lanes<V>);
+      }
+      for (int64_t row = 0; row < strip.rows; ++row) {
+        for (int v = 0; v < parts<V>; ++v) {
+          const int64_t at = strip.offset + row * strip.width + column + v * lanes<V>;
+          store(dx + at, load<V>(dx + at) + (slope[v] * (load<V>(x + at) - center[v]) + offset[v]));
+        }
+      }
+    });
+  });
+}
+
 /// Calls f(std::integral_constant<Mask, ...>) with the mask that these gradients need.
 template <class F>
 void dispatch_mask(bool relu, const BatchNormGradients& out, F f) {
@@ -303,6 +333,51 @@ void CpuBackend::batch_norm_inference_backward(const Tensor& dy, const Tensor& m
     dispatch_mask(options.relu, out, [&]<Mask mask>(std::integral_constant<Mask, mask>) {
       frozen_backward_pass<T, mask>(tiles, arrays, inverse_std, out);
     });
+  });
+}
+
+void CpuBackend::batch_moments(const Tensor& x, const Tensor& moments) {
+  const ChannelTiles tiles(x);
+  const auto channels = static_cast<size_t>(tiles.channels());
+  float* out = moments.data<float>();
+  dispatch_float(x.dtype(), [&]<class T>(T) {
+    for_moments<T>(tiles, x, [&](size_t c, double mean, double variance) {
+      out[c] = static_cast<float>(mean);
+      out[channels + c] = static_cast<float>(variance);
+    });
+  });
+  out[2 * channels] = static_cast<float>(tiles.count());
+}
+
+void CpuBackend::combine_moments(const Tensor& parts, const Tensor& running_mean,
+                                 const Tensor& running_variance, float momentum, const Tensor& moments) {
+  const int64_t channels = running_mean.numel();
+  float *mean_so_far = running_mean.data<float>(), *variance_so_far = running_variance.data<float>();
+  float* out = moments.data<float>();
+  for (int64_t c = 0; c < channels; ++c) {
+    const ChannelMoments all = combined_moments(parts.data<float>(), parts.size(0), channels, c);
+    out[c] = static_cast<float>(all.mean);
+    out[channels + c] = static_cast<float>(all.variance());
+    out[2 * channels] = static_cast<float>(all.rows);
+    mean_so_far[c] += momentum * (out[c] - mean_so_far[c]);
+    variance_so_far[c] += momentum * (static_cast<float>(all.unbiased_variance()) - variance_so_far[c]);
+  }
+}
+
+void CpuBackend::add_moments_gradient(const Tensor& dx, const Tensor& x, const Tensor& weight,
+                                      const Tensor& moments, const Tensor& sums, float epsilon) {
+  const ChannelTiles tiles(x);
+  std::vector<float> slope, offset;
+  for (int64_t c = 0; c < tiles.channels(); ++c) {
+    const auto line = MomentsGradient::of(weight.data<float>(), moments.data<float>(), sums.data<float>(),
+                                          epsilon, tiles.channels(), c);
+    slope.push_back(line.slope);
+    offset.push_back(line.offset);
+  }
+  const std::vector<float> slopes = tiles.widen(slope), offsets = tiles.widen(offset),
+                           means = tiles.widen(moments.rows(0, tiles.channels()).to_vector<float>());
+  dispatch_float(x.dtype(), [&]<class T>(T) {
+    add_line<T>(tiles, x.data<T>(), slopes.data(), means.data(), offsets.data(), dx.data<T>());
   });
 }
 

@@ -3,18 +3,16 @@
 #include <cmath>
 #include <limits>
 
-#include "tensor/cuda/channels.h"
 #include "tensor/cuda/cuda_backend.h"
-#include "tensor/cuda/kernel.h"
+#include "tensor/cuda/norm.h"
 
 namespace la {
 namespace {
 
 using namespace cuda;
 
-constexpr int64_t rows_per_thread = 4;  // at least
-// Blocks a multiprocessor runs at once: as many as the registers allow that the kernels need.
-constexpr int forward_blocks = 4, gradient_blocks = 3, frozen_blocks = 2;
+// As forward_blocks.
+constexpr int gradient_blocks = 3, frozen_blocks = 2;
 
 /// normalized = a x + b, with a = weight * inverse_std and b = bias - mean * a. Forward and backward compute
 /// it in the same way, so that they agree on where ReLU let through.
@@ -27,16 +25,6 @@ struct Affine {
         mean(means.data<float>()),
         inverse_std(inverse_stds.data<float>()) {}
 };
-
-/// to <- from, 16 bytes at a time if there are so many.
-template <int width>
-__device__ void load_floats(const float* from, float (&to)[width]) {
-  constexpr int piece = width < vector_width<float> ? 1 : vector_width<float>;
-  for (int i = 0; i < width; i += piece) {
-    const auto pack = Pack<float, piece>::load(from + i);
-    for (int e = 0; e < piece; ++e) to[i + e] = pack.value[e];
-  }
-}
 
 /// Its coefficients for one pack of channels.
 template <int width>
@@ -60,26 +48,6 @@ struct Coefficients {
 
 // ---- Forward ----------------------------------------------------------------------------------------------
 
-/// Partial sums of x - origin and of its square, where the origin is the channel's first value: they do not
-/// cancel where the mean is large beside the deviation. Reads x once.
-template <int width, class T>
-__global__ void __launch_bounds__(channel_threads, forward_blocks)
-    sum_deviations_kernel(ChannelTiling tiling, const T* x, float* partial) {
-  float origin[width] = {};
-  const int64_t channel = first_channel<width>(tiling);
-  for (int e = 0; e < width && channel < tiling.channels; ++e) origin[e] = static_cast<float>(x[channel + e]);
-  using Values = Pack<T, width>;
-  sum_over_rows<width, 2>(
-      tiling, partial, [&](int64_t offset) { return Values::load(x + offset); },
-      [&](int64_t, const Values& from, float(&own)[2][width]) {
-        for (int e = 0; e < width; ++e) {
-          const float d = static_cast<float>(from.value[e]) - origin[e];
-          own[0][e] += d;
-          own[1][e] = std::fma(d, d, own[1][e]);
-        }
-      });
-}
-
 struct Statistics {
   float *mean, *inverse_std, *running_mean, *running_variance;
   float momentum, epsilon;
@@ -91,9 +59,9 @@ __global__ void finish_statistics_kernel(int64_t parts, int64_t rows, int64_t ch
                                          const T* x, Statistics out) {
   add_partial_sums<2>(parts, channels, partial, [&](int64_t c, const double(&sum)[2]) {
     const auto n = static_cast<double>(rows);
-    const double offset = sum[0] / n, square = sum[1] / n - offset * offset;
-    const double variance = square < 0.0 ? 0.0 : square;  // keeps NaN
-    const auto mean = static_cast<float>(static_cast<double>(static_cast<float>(x[c])) + offset);
+    const MeanAndVariance of_batch(x[c], sum, n);
+    const double variance = of_batch.variance;
+    const auto mean = static_cast<float>(of_batch.mean);
     const auto unbiased = static_cast<float>(variance * n / (n - 1));
     out.mean[c] = mean;
     out.inverse_std[c] = static_cast<float>(1.0 / std::sqrt(variance + static_cast<double>(out.epsilon)));
@@ -248,15 +216,11 @@ __global__ void __launch_bounds__(channel_threads, gradient_blocks)
 
 // ---- Launches ---------------------------------------------------------------------------------------------
 
-Tensor floats(const Shape& shape) { return Tensor(shape, DType::f32, Device::cuda()); }
-
 template <int width, class T>
 void compute_statistics(const Tensor& x, const BatchNormState& state, const BatchNormOptions& options,
                         const BatchNormResult& out) {
   const ChannelTiling tiling(x, width, rows_per_thread, busy_blocks(forward_blocks));
-  const Tensor partial = floats({tiling.blocks.x, 2, tiling.channels});
-  launch("batch_norm_sums", sum_deviations_kernel<width, T>, tiling.shape(), tiling, x.data<T>(),
-         partial.data<float>());
+  const Tensor partial = sum_deviations<width, T>(tiling, x);
   const Statistics statistics{out.mean.data<float>(),
                               out.inverse_std.data<float>(),
                               state.running_mean.data<float>(),
@@ -341,19 +305,6 @@ Tensor inverse_deviations(const Tensor& variance, float epsilon) {
          {blocks_for(inverse_std.numel(), channel_threads), channel_threads}, inverse_std.numel(),
          variance.data<float>(), epsilon, inverse_std.data<float>());
   return inverse_std;
-}
-
-/// Calls f(T(), width) with the type of x and the widest access that these tensors allow; undefined ones do
-/// not matter.
-template <class F, class... Tensors>
-void dispatch(const Tensor& x, F f, const Tensors&... others) {
-  const auto is_aligned = [](const Tensor& t) {
-    return !t.defined() || aligned_for_vectors(static_cast<const std::byte*>(t.raw()));
-  };
-  const bool aligned = is_aligned(x) && (is_aligned(others) && ...);
-  dispatch_float(x.dtype(), [&]<class T>(T type) {
-    dispatch_width<T>(x.size(-1), aligned, [&](auto width) { f(type, width); });
-  });
 }
 
 }  // namespace
