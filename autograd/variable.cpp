@@ -53,7 +53,8 @@ struct Variable::Node {
   Tensor gradient, more;                      // its gradient is their sum; `more` only for those that take it
   std::vector<std::shared_ptr<Node>> inputs;  // null where an input requires no gradient
   BackwardFunction function;                  // empty for a leaf
-  bool has_run = false;
+  std::function<void()> observer;             // of a leaf
+  bool has_run = false, reached = false;      // reached: something has been accumulated in this pass
 
   bool has_function() const {
     return std::visit([](const auto& f) { return f != nullptr; }, function);
@@ -61,6 +62,7 @@ struct Variable::Node {
   bool takes_more() const { return has_function() && function.index() == 1; }
 
   void accumulate(const Tensor& g) {
+    reached = true;
     if (!gradient.defined())
       gradient = g;
     else if (takes_more() && !more.defined())
@@ -69,6 +71,14 @@ struct Variable::Node {
       ops::add_in_place(gradient, g);
     else
       gradient = ops::add(gradient, g);
+  }
+
+  // All that depends on this entry has run.
+  void visit() {
+    if (has_function() && gradient.defined())
+      run();
+    else if (reached && observer)
+      observer();
   }
 
   // Runs the closure, hands the gradients on and frees all that this entry holds.
@@ -135,6 +145,14 @@ void Variable::clear_grad() {
   if (node_) node_->gradient = {};
 }
 
+void Variable::observe_gradient(std::function<void()> observer) {
+  check(requires_grad() && !node_->has_function() && !node_->has_run,
+        "observe_gradient: this variable of shape {} is not a leaf that requires a gradient", shape());
+  check(!observer || !node_->observer, "observe_gradient: this leaf of shape {} is observed already",
+        shape());
+  node_->observer = std::move(observer);
+}
+
 Variable record(const char* name, Tensor y, std::vector<Variable> inputs, BackwardFunction function,
                 CallOptions options) {
   if (Trace* trace = Trace::current()) {
@@ -175,11 +193,9 @@ void backward(const Variable& loss, const Tensor& dy) {
           "backward: what {} gave has been differentiated before, by another loss; add the losses, and call "
           "backward once",
           node->name);
+  for (const auto& node : order) node->reached = false;
   loss.node_->accumulate(dy);
-  for (; !order.empty(); order.pop_back()) {
-    Variable::Node& node = *order.back();
-    if (node.has_function() && node.gradient.defined()) node.run();
-  }
+  for (; !order.empty(); order.pop_back()) order.back()->visit();
 }
 
 Trace::Trace() : outer_(std::exchange(current_trace, this)) {}

@@ -38,6 +38,9 @@ class Variable {
   void clear_grad();
   /// Puts another gradient in place of it, such as the sum over several processes.
   void set_grad(const Tensor& gradient);
+  /// Calls `observer` whenever a pass of backward() has completed the gradient of this leaf, while the pass goes on: once for each
+  /// pass that reaches it, and about as soon as it can be known. It may read and clear the gradient. An empty one ends that.
+  void observe_gradient(std::function<void()> observer);
 
  private:
   struct Node;  // an entry of the tape

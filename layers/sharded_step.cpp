@@ -5,41 +5,10 @@
 namespace la {
 namespace {
 
-int64_t elements(const std::vector<Module::Parameter>& parameters) {
-  int64_t n = 0;
-  for (const Module::Parameter& p : parameters) n += p.variable->value().numel();
-  return n;
-}
-
-/// The gradients one behind the other, which are cleared; zeros where there is none.
-Tensor take_gradients(const std::vector<Module::Parameter>& parameters, Device device) {
-  Tensor flat({elements(parameters)}, DType::f32, device);
-  int64_t begin = 0;
-  for (const Module::Parameter& p : parameters) {
-    const Tensor place = flat.rows(begin, begin + p.variable->value().numel());
-    const Tensor& gradient = p.variable->grad();
-    if (gradient.defined())
-      ops::copy_into(place, gradient.reshape({-1}));
-    else
-      ops::fill(place, 0.0f);
-    p.variable->clear_grad();
-    begin += place.numel();
-  }
-  return flat;
-}
-
-void set_gradients(const std::vector<Module::Parameter>& parameters, const Tensor& flat) {
-  int64_t begin = 0;
-  for (const Module::Parameter& p : parameters) {
-    const Tensor& value = p.variable->value();
-    p.variable->set_grad(flat.rows(begin, begin + value.numel()).reshape(value.shape()));
-    begin += value.numel();
-  }
-}
-
-std::vector<Module::Parameter> learned(Module& network) {
-  std::vector<Module::Parameter> parameters = network.parameters();
-  std::erase_if(parameters, [](const Module::Parameter& p) { return !p.variable->requires_grad(); });
+std::vector<Variable> learned(Module& network) {
+  std::vector<Variable> parameters;
+  for (const Module::Parameter& p : network.parameters())
+    if (p.variable->requires_grad()) parameters.push_back(*p.variable);
   return parameters;
 }
 
@@ -79,18 +48,14 @@ std::vector<Variable> ShardedStep::forward(const Tensor& images, int64_t batch,
 
 void ShardedStep::backward(const std::vector<Variable>& y, const std::vector<Tensor>& dy) {
   if (shards_.count() == 1) return la::backward(y[0], dy[0]);
-  const std::vector<Module::Parameter> parameters = learned(network_);
-  std::vector<Tensor> parts;
+  GradientSum gradients(learned(network_), shards_, statistics_.front().numel(), bucket_bytes_);
   for (size_t p = 0; p < y.size(); ++p) {
+    if (p + 1 == y.size()) gradients.collect_during_pass();
     if (y[p].defined()) la::backward(y[p], dy[p]);
-    const Tensor of_shard[] = {take_gradients(parameters, network_.device()), statistics_[p]};
-    parts.push_back(ops::concatenate(of_shard, 0));
+    gradients.collect(statistics_[p]);
   }
   statistics_.clear();
-  const Tensor sum = shards_.sum("gradients", std::move(parts));
-  const int64_t gradients = elements(parameters);
-  set_gradients(parameters, sum.rows(0, gradients));
-  set_buffers(sum.rows(gradients, sum.size(0)));
+  set_buffers(gradients.finish());
 }
 
 void ShardedStep::average_statistics() {

@@ -1,11 +1,12 @@
 // ShardedStep: a training step of a network whose batch is cut into shards (tensor/shards.h). Each shard goes through the
-// network by itself, with batch norm over its own pictures; then the gradients of all shards are added, and the running
-// statistics are averaged. With one shard it is the usual forward and backward pass.
+// network by itself, with batch norm over its own pictures; then the gradients of all shards are added, while
+// the backward pass goes on, and the running statistics are averaged. With one shard it is the usual forward and backward pass.
 #pragma once
 
 #include <functional>
 #include <vector>
 
+#include "layers/gradient_sum.h"
 #include "layers/module.h"
 #include "tensor/shards.h"
 
@@ -13,8 +14,9 @@ namespace la {
 
 class ShardedStep {
  public:
-  /// `network` must outlive it.
-  ShardedStep(Module& network, const Shards& shards) : network_(network), shards_(shards) {}
+  /// `network` must outlive it. bucket_bytes: of gradient_sum.h.
+  ShardedStep(Module& network, const Shards& shards, int64_t bucket_bytes = GradientSum::bucket_bytes)
+      : network_(network), shards_(shards), bucket_bytes_(bucket_bytes) {}
 
   /// f of the pictures of each shard of this process: f computes what is wanted of the network. images: [own, H, W, C], those
   /// of this process among the `batch` of all. The result of a shard without pictures is undefined.
@@ -32,6 +34,7 @@ class ShardedStep {
 
   Module& network_;
   Shards shards_;
+  int64_t bucket_bytes_;
   std::vector<Tensor>
       statistics_;  // of each shard of this process, one behind the other, times its share of the batch
 };

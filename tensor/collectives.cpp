@@ -26,22 +26,43 @@ void Collectives::all_reduce(const char* what, const Tensor& x, Reduction reduct
   do_all_reduce(what, x, reduction);
 }
 
-void Collectives::all_gather(const char* what, const Tensor& own, const Tensor& all,
-                             std::span<const int64_t> rows) {
+void Collectives::count_all_gather(const char* what, const Tensor& own, const Tensor& all,
+                                   std::span<const int64_t> rows) {
   const int64_t total = std::accumulate(rows.begin(), rows.end(), int64_t{0});
   check(std::ssize(rows) == size_ && rows[static_cast<size_t>(rank_)] == own.size(0) &&
             total == all.size(0) && own.dtype() == all.dtype() &&
             own.numel() * all.size(0) == all.numel() * own.size(0),
         "all_gather: {} of shape {} for {} rows of all ranks", what, own.shape(), all.size(0));
   count(what, size_ - 1, own.bytes());
-  do_all_gather(what, own, all, rows);
 }
 
-void Collectives::all_to_all(const char* what, const Tensor& from, const Tensor& to) {
+void Collectives::count_all_to_all(const char* what, const Tensor& from, const Tensor& to) {
   check(from.shape() == to.shape() && from.dtype() == to.dtype() && from.size(0) % size_ == 0,
         "all_to_all: {} from shape {} to {}, expected {} equal parts", what, from.shape(), to.shape(), size_);
   count(what, static_cast<double>(size_ - 1) / size_, from.bytes());
+}
+
+void Collectives::all_gather(const char* what, const Tensor& own, const Tensor& all,
+                             std::span<const int64_t> rows) {
+  count_all_gather(what, own, all, rows);
+  do_all_gather(what, own, all, rows);
+}
+
+std::unique_ptr<Exchange> Collectives::start_all_gather(const char* what, const Tensor& own,
+                                                        const Tensor& all, std::span<const int64_t> rows) {
+  count_all_gather(what, own, all, rows);
+  return do_start_all_gather(what, own, all, rows);
+}
+
+void Collectives::all_to_all(const char* what, const Tensor& from, const Tensor& to) {
+  count_all_to_all(what, from, to);
   do_all_to_all(what, from, to);
+}
+
+std::unique_ptr<Exchange> Collectives::start_all_to_all(const char* what, const Tensor& from,
+                                                        const Tensor& to) {
+  count_all_to_all(what, from, to);
+  return do_start_all_to_all(what, from, to);
 }
 
 void Collectives::reduce_scatter(const char* what, const Tensor& from, const Tensor& to) {
@@ -109,6 +130,17 @@ void Collectives::do_reduce_scatter(const char*, const Tensor& from, const Tenso
   ops::copy_into(to, from.reshape(to.shape()));
 }
 void Collectives::do_broadcast(const char*, const Tensor&, int) {}
+
+std::unique_ptr<Exchange> Collectives::do_start_all_gather(const char* what, const Tensor& own,
+                                                           const Tensor& all, std::span<const int64_t> rows) {
+  do_all_gather(what, own, all, rows);
+  return std::make_unique<Exchange>();
+}
+std::unique_ptr<Exchange> Collectives::do_start_all_to_all(const char* what, const Tensor& from,
+                                                           const Tensor& to) {
+  do_all_to_all(what, from, to);
+  return std::make_unique<Exchange>();
+}
 
 Collectives& alone() {
   static Collectives process;

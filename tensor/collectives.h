@@ -20,6 +20,16 @@ struct AgreedError : Error {
   using Error::Error;
 };
 
+/// Something that ranks exchange while they go on with other work. It keeps its tensors until it is finished; until then what is
+/// received is undefined, and what is sent must stay as it is.
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+  /// Whether it is finished, without waiting. What travels by MPI moves on only when this is called, or anything is waited for.
+  virtual bool done() { return true; }
+  virtual void wait() {}
+};
+
 class Collectives {
  public:
   virtual ~Collectives() = default;
@@ -45,6 +55,11 @@ class Collectives {
   /// `from` and `to` consist of as many equal parts as there are ranks, along the first dimension: part r of `from` goes to
   /// rank r, and part r of `to` has come from it.
   void all_to_all(const char* what, const Tensor& from, const Tensor& to);
+  /// The same two, started: they go on during other work, those of GPUs by NCCL on the stream, in order with all other work there.
+  /// All ranks start those of each kind in the same order; any other calls may come between, here and there at other places.
+  std::unique_ptr<Exchange> start_all_gather(const char* what, const Tensor& own, const Tensor& all,
+                                             std::span<const int64_t> rows);
+  std::unique_ptr<Exchange> start_all_to_all(const char* what, const Tensor& from, const Tensor& to);
   /// to <- this rank's part of the sum of all ranks' `from`, f32, which consists of as many equal parts as there are ranks. In
   /// what order it adds is not said.
   void reduce_scatter(const char* what, const Tensor& from, const Tensor& to);
@@ -80,6 +95,11 @@ class Collectives {
   virtual void do_all_gather(const char* what, const Tensor& own, const Tensor& all,
                              std::span<const int64_t> rows);
   virtual void do_all_to_all(const char* what, const Tensor& from, const Tensor& to);
+  /// Where nothing else is said, they are done, or on the stream, when this returns.
+  virtual std::unique_ptr<Exchange> do_start_all_gather(const char* what, const Tensor& own,
+                                                        const Tensor& all, std::span<const int64_t> rows);
+  virtual std::unique_ptr<Exchange> do_start_all_to_all(const char* what, const Tensor& from,
+                                                        const Tensor& to);
   virtual void do_reduce_scatter(const char* what, const Tensor& from, const Tensor& to);
   virtual void do_broadcast(const char* what, const Tensor& x, int root);
   virtual void do_barrier(const char*) {}
@@ -90,6 +110,9 @@ class Collectives {
 
  private:
   void count(const char* what, double share, size_t bytes);
+  void count_all_gather(const char* what, const Tensor& own, const Tensor& all,
+                        std::span<const int64_t> rows);
+  void count_all_to_all(const char* what, const Tensor& from, const Tensor& to);
 
   bool share_gpus_ = false;
   std::map<std::string, int64_t> bytes_sent_;

@@ -41,6 +41,10 @@ Shards::Shards(Collectives& ranks, int64_t count) : ranks_(&ranks), count_(count
         "`shards` {} is not a multiple of the number of processes, {}", count, ranks.size());
 }
 
+void Shards::check_count(const std::vector<Tensor>& parts) const {
+  check(std::ssize(parts) == own(), "a sum over {} shards of this rank, expected {}", parts.size(), own());
+}
+
 Tensor Shards::gather(const char* what, const Tensor& own, const std::vector<int64_t>& rows_of_ranks) const {
   if (ranks_->alone()) return own;
   const int64_t n = std::accumulate(rows_of_ranks.begin(), rows_of_ranks.end(), int64_t{0});
@@ -57,30 +61,6 @@ Tensor Shards::gather(const char* what, const Tensor& own, int64_t n) const {
 
 Tensor Shards::gather_shards(const char* what, const Tensor& own_shards) const {
   return gather(what, own_shards, std::vector<int64_t>(static_cast<size_t>(ranks_->size()), own()));
-}
-
-// Each rank adds for all ranks the elements of its range: one message from each to each, then an addition in the order of the
-// shards. So much travels as in the first half of a ring.
-Tensor Shards::exchange_and_add(const char* what, const std::vector<Tensor>& blocks, int64_t terms,
-                                std::span<const RowRange> of_ranks) const {
-  const auto pieces = std::ssize(blocks);
-  int64_t longest = 1;
-  for (const RowRange& range : of_ranks) longest = std::max(longest, range.size());
-  const Device device = blocks.front().device();
-  const Tensor from({ranks_->size() * pieces, longest}, DType::f32, device);
-  const Tensor to(from.shape(), DType::f32, device);
-  for (int64_t r = 0; r < ranks_->size(); ++r)
-    for (int64_t b = 0; b < pieces; ++b) {
-      const RowRange& range = of_ranks[static_cast<size_t>(r)];
-      const Tensor place = from.rows(r * pieces + b, r * pieces + b + 1).reshape({longest});
-      ops::copy_into(place.rows(0, range.size()),
-                     blocks[static_cast<size_t>(b)].reshape({-1}).rows(range.begin, range.end));
-    }
-  ranks_->all_to_all(what, from, to);
-  OrderedSum sum;
-  for (int64_t i = 0; i < to.size(0); ++i) sum.add(to.rows(i, i + 1), terms);
-  const RowRange& own = of_ranks[static_cast<size_t>(ranks_->rank())];
-  return sum.total().reshape({longest}).rows(0, own.size());
 }
 
 namespace {
@@ -104,24 +84,75 @@ Tensor add_all(const std::vector<Tensor>& parts) {
 
 }  // namespace
 
+// Each rank adds for all ranks the elements of its range: one message from each to each, then an addition in the order of the
+// shards. So much travels as in the first half of a ring.
+struct Shards::Pieces {
+  // What is sent to the ranks, and what comes from them: [ranks x blocks, elements of the longest range].
+  Tensor from, to;
+  int64_t terms = 1;  // shards that each block is the sum of
+  std::vector<RowRange> of_ranks;
+
+  std::vector<int64_t> sizes() const {
+    std::vector<int64_t> sizes;
+    for (const RowRange& range : of_ranks) sizes.push_back(range.size());
+    return sizes;
+  }
+};
+
+Shards::Pieces Shards::cut(const std::vector<Tensor>& parts, std::vector<RowRange> of_ranks) const {
+  const int64_t terms = power_of_two_in(own());
+  const std::vector<Tensor> blocks = add_runs(parts, terms);
+  const auto count = std::ssize(blocks);
+  int64_t longest = 1;
+  for (const RowRange& range : of_ranks) longest = std::max(longest, range.size());
+  const Shape shape{ranks_->size() * count, longest};
+  const Tensor to(shape, DType::f32, blocks.front().device());
+  // A block whose ranges are all as long lies there already as it is sent.
+  if (count == 1 && blocks.front().numel() == shape.numel())
+    return {blocks.front().reshape(shape), to, terms, std::move(of_ranks)};
+  const Tensor from(shape, DType::f32, to.device());
+  for (int64_t r = 0; r < ranks_->size(); ++r)
+    for (int64_t b = 0; b < count; ++b) {
+      const RowRange& range = of_ranks[static_cast<size_t>(r)];
+      const Tensor place = from.rows(r * count + b, r * count + b + 1).reshape({longest});
+      ops::copy_into(place.rows(0, range.size()),
+                     blocks[static_cast<size_t>(b)].reshape({-1}).rows(range.begin, range.end));
+    }
+  return {from, to, terms, std::move(of_ranks)};
+}
+
+/// Of all elements, each rank about as many.
+Shards::Pieces Shards::cut(const std::vector<Tensor>& parts) const {
+  const int64_t n = parts.front().numel(), ranks = ranks_->size();
+  std::vector<RowRange> ranges;
+  for (int64_t r = 0; r < ranks; ++r) ranges.push_back({n * r / ranks, n * (r + 1) / ranks});
+  return cut(parts, std::move(ranges));
+}
+
+/// This rank's range of the sum.
+Tensor Shards::add(const Pieces& received) const {
+  OrderedSum sum;
+  for (int64_t i = 0; i < received.to.size(0); ++i) sum.add(received.to.rows(i, i + 1), received.terms);
+  const RowRange& own = received.of_ranks[static_cast<size_t>(ranks_->rank())];
+  return sum.total().reshape({-1}).rows(0, own.size());
+}
+
 Tensor Shards::sum(const char* what, std::vector<Tensor> parts) const {
-  check(std::ssize(parts) == own(), "a sum over {} shards of this rank, expected {}", parts.size(), own());
+  check_count(parts);
   if (ranks_->alone()) return add_all(parts);
   if (ranks_->has_own_order()) {
     const Tensor total = add_all(parts);
     ranks_->all_reduce(what, total, Reduction::sum);
     return total;
   }
-  const int64_t terms = power_of_two_in(own());
   const Shape shape = parts.front().shape();
-  const int64_t n = shape.numel();
-  std::vector<RowRange> ranges;
-  for (int r = 0; r < ranks_->size(); ++r) ranges.push_back(rank_rows(n, r));
-  return gather(what, exchange_and_add(what, add_runs(parts, terms), terms, ranges), n).reshape(shape);
+  const Pieces pieces = cut(parts);
+  ranks_->all_to_all(what, pieces.from, pieces.to);
+  return gather(what, add(pieces), pieces.sizes()).reshape(shape);
 }
 
 Tensor Shards::sum_own_rows(const char* what, std::vector<Tensor> parts) const {
-  check(std::ssize(parts) == own(), "a sum over {} shards of this rank, expected {}", parts.size(), own());
+  check_count(parts);
   const Shape shape = parts.front().shape();
   const int64_t n = shape[0], width = n == 0 ? 0 : shape.numel() / n;
   const RowRange rows = own_rows(n);
@@ -132,13 +163,77 @@ Tensor Shards::sum_own_rows(const char* what, std::vector<Tensor> parts) const {
   }
   if (ranks_->alone() || ranks_->has_own_order())
     return sum(what, std::move(parts)).rows(rows.begin, rows.end);
-  const int64_t terms = power_of_two_in(own());
   std::vector<RowRange> ranges;
   for (int r = 0; r < ranks_->size(); ++r) {
     const RowRange of_rank = rank_rows(n, r);
     ranges.push_back({of_rank.begin * width, of_rank.end * width});
   }
-  return exchange_and_add(what, add_runs(parts, terms), terms, ranges).reshape(with_rows(shape, rows.size()));
+  const Pieces pieces = cut(parts, std::move(ranges));
+  ranks_->all_to_all(what, pieces.from, pieces.to);
+  return add(pieces).reshape(with_rows(shape, rows.size()));
+}
+
+// First parts of it go from each rank to each, then, when they have come and are added, each rank's range of the sum to all.
+struct SumsInProgress::Sum {
+  std::string what;
+  Shape shape;
+  Shards::Pieces pieces;
+  std::unique_ptr<Exchange> exchange;
+  bool gathering = false;
+  Tensor result;
+};
+
+SumsInProgress::SumsInProgress(const Shards& shards) : shards_(shards) {}
+SumsInProgress::~SumsInProgress() = default;
+
+void SumsInProgress::start(const char* what, std::vector<Tensor> parts) {
+  shards_.check_count(parts);
+  const Shape shape = parts.front().shape();
+  Collectives& ranks = shards_.ranks();
+  Sum sum{.what = what, .shape = shape, .pieces = {}, .exchange = {}, .result = {}};
+  if (ranks.alone() || ranks.has_own_order()) {
+    sum.result = shards_.sum(what, std::move(parts));
+    sum.exchange = std::make_unique<Exchange>();
+    sum.gathering = true;
+  } else {
+    sum.pieces = shards_.cut(parts);
+    sum.exchange = ranks.start_all_to_all(what, sum.pieces.from, sum.pieces.to);
+  }
+  sums_.push_back(std::move(sum));
+}
+
+/// Adds what has come, and starts to gather the sum.
+void SumsInProgress::gather(Sum& sum) {
+  const Tensor own = shards_.add(sum.pieces);
+  sum.result = Tensor({sum.shape.numel()}, DType::f32, own.device());
+  sum.exchange = shards_.ranks().start_all_gather(sum.what.c_str(), own, sum.result, sum.pieces.sizes());
+  sum.pieces = {};
+  sum.gathering = true;
+}
+
+// Sums are gathered in the order of their starts, as on all ranks.
+void SumsInProgress::advance() {
+  for (Sum& sum : sums_) {
+    const bool done = sum.exchange->done();
+    if (sum.gathering) continue;
+    if (!done) return;
+    gather(sum);
+  }
+}
+
+std::vector<Tensor> SumsInProgress::finish() {
+  for (Sum& sum : sums_) {
+    if (sum.gathering) continue;
+    sum.exchange->wait();
+    gather(sum);
+  }
+  std::vector<Tensor> results;
+  for (Sum& sum : sums_) {
+    sum.exchange->wait();
+    results.push_back(sum.result.reshape(sum.shape));
+  }
+  sums_.clear();
+  return results;
 }
 
 }  // namespace la

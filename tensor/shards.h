@@ -53,12 +53,44 @@ class Shards {
     if (n >= 2 * count_ || shard == count_) return n * shard / count_;
     return 2 * (n / 2 * shard / count_);
   }
+  void check_count(const std::vector<Tensor>& parts) const;
   Tensor gather(const char* what, const Tensor& own, const std::vector<int64_t>& rows_of_ranks) const;
-  Tensor exchange_and_add(const char* what, const std::vector<Tensor>& blocks, int64_t terms,
-                          std::span<const RowRange> of_ranks) const;
+
+  /// A sum over shards as each rank adds it for all ranks, of a range of its elements.
+  struct Pieces;
+  Pieces cut(const std::vector<Tensor>& parts, std::vector<RowRange> of_ranks) const;
+  Pieces cut(const std::vector<Tensor>& parts) const;
+  Tensor add(const Pieces& received) const;
+  friend class SumsInProgress;
 
   Collectives* ranks_;
   int64_t count_ = 1;
+};
+
+/// Sums over shards, as Shards::sum makes them, that go on during other work, such as a backward pass. All ranks start the same
+/// sums in the same order. Each goes on by itself from there, so that only one of these may have sums in progress at a time. A
+/// process alone adds at the start; NCCL does it on the stream of the GPU.
+class SumsInProgress {
+ public:
+  explicit SumsInProgress(const Shards& shards);
+  ~SumsInProgress();
+
+  SumsInProgress(const SumsInProgress&) = delete;
+  SumsInProgress& operator=(const SumsInProgress&) = delete;
+
+  /// The arguments of Shards::sum; nobody else may change the parts.
+  void start(const char* what, std::vector<Tensor> parts);
+  /// Goes on with all of them as far as it can without waiting. What travels by MPI needs this to be called often.
+  void advance();
+  /// Waits for all: the sums, in the order of their starts.
+  std::vector<Tensor> finish();
+
+ private:
+  struct Sum;
+  void gather(Sum& sum);
+
+  Shards shards_;
+  std::vector<Sum> sums_;
 };
 
 /// A table whose n rows are cut into shards; `own` are those of this rank.

@@ -68,6 +68,57 @@ TEST_SUITE("processes") {
     ranks.barrier("the end");
   }
 
+  TEST_CASE("several exchanges that are started give what those give that are waited for, in any order") {
+    Collectives& ranks = processes();
+    const int size = ranks.size();
+    constexpr int count = 6;
+    std::vector<Tensor> expected, found;
+    std::vector<std::unique_ptr<Exchange>> exchanges;
+    const std::vector<int64_t> rows(static_cast<size_t>(size), 3);
+    for (int i = 0; i < count; ++i) {
+      const auto own = static_cast<uint64_t>(ranks.rank() * count + i);
+      const int64_t n = i < 4 ? 5 : 100'000;  // MPI sends these at once, those when they are asked for
+      const Tensor x = ops::random_normal({size, n}, {.seed = own});
+      const Tensor y = ops::random_normal({3, n}, {.seed = own, .index = 1});
+      for (std::vector<Tensor>* to : {&expected, &found}) {
+        to->emplace_back(Shape{size, n});
+        to->emplace_back(Shape{3 * size, n});
+      }
+      const size_t next = found.size() - 2;
+      exchanges.push_back(ranks.start_all_to_all("started", x, found[next]));
+      // Where each rank waits for others does not matter to what is under way.
+      for (int times = 0; times < i % (ranks.rank() + 1); ++times) exchanges.front()->done();
+      ranks.all_to_all("waited for", x, expected[next]);
+      exchanges.push_back(ranks.start_all_gather("started", y, found[next + 1], rows));
+      ranks.all_gather("waited for", y, expected[next + 1], rows);
+    }
+    for (size_t i = 0; i < exchanges.size(); ++i) {
+      const size_t other = (7 * i + static_cast<size_t>(ranks.rank())) % exchanges.size();
+      exchanges[other]->wait();
+      CHECK(exchanges[other]->done());
+      CHECK(found[other].to_vector<float>() == expected[other].to_vector<float>());
+    }
+    if (ranks.alone()) return;
+    CHECK(ranks.bytes_sent().at("started") == ranks.bytes_sent().at("waited for"));
+  }
+
+  TEST_CASE("what nobody waits for does not harm what comes after it") {
+    Collectives& ranks = processes();
+    const Shards shards(ranks, ranks.size());
+    const auto part = [&](float value) { return std::vector<Tensor>{Tensor::full({200'000}, value)}; };
+    {
+      SumsInProgress dropped(shards);
+      for (const float value : {1.0f, 2.0f, 3.0f}) dropped.start("sums that are dropped", part(value));
+    }
+    std::vector<Tensor> kept;  // memory that would have been freed
+    for (int i = 0; i < 8; ++i) kept.push_back(Tensor::full({200'000}, 7.0f));
+    SumsInProgress sums(shards);
+    sums.start("numbers", part(5));
+    CHECK(sums.finish()[0].to_vector<float>() ==
+          std::vector<float>(200'000, 5.0f * static_cast<float>(ranks.size())));
+    for (const Tensor& x : kept) CHECK(x.to_vector<float>() == std::vector<float>(200'000, 7.0f));
+  }
+
   TEST_CASE("texts of any length") {
     Collectives& ranks = processes();
     CHECK(ranks.broadcast("a text", ranks.rank() == 0 ? "from the first" : "", 0) == "from the first");
@@ -119,6 +170,39 @@ TEST_SUITE("processes") {
         CHECK(shards.sum_own_rows("numbers", copies).to_vector<float>() ==
               std::vector<float>(expected.begin() + own.begin, expected.begin() + own.end));
       }
+  }
+
+  TEST_CASE("sums in progress are the sums, whoever goes on with them first") {
+    Collectives& ranks = processes();
+    const std::vector<int64_t> sizes{1, 2, 7, 100'000, 12, 65'537, 3};
+    for (const int64_t times : {1, 2, 3, 4, 6}) {
+      CAPTURE(times);
+      const Shards shards(ranks, times * ranks.size());
+      const auto parts = [&](size_t i) {
+        std::vector<Tensor> of_shards;
+        for (int64_t s = shards.first(); s < shards.last(); ++s)
+          of_shards.push_back(
+              Tensor::from(numbers(sizes[i], static_cast<uint64_t>(s) * 100 + i), {sizes[i], 1}));
+        return of_shards;
+      };
+      SumsInProgress sums(shards);
+      for (int round = 0; round < 2; ++round) {
+        std::vector<std::vector<float>> expected;
+        for (size_t i = 0; i < sizes.size(); ++i) {
+          sums.start("sums", parts(i));
+          // Some ranks gather a sum before others, and between sums that are waited for.
+          for (int64_t n = 0; n < ranks.rank() * static_cast<int64_t>(i); ++n) sums.advance();
+          expected.push_back(shards.sum("sums", parts(i)).to_vector<float>());
+        }
+        const std::vector<Tensor> found = sums.finish();
+        REQUIRE(found.size() == sizes.size());
+        for (size_t i = 0; i < sizes.size(); ++i) {
+          CHECK(found[i].shape() == Shape{sizes[i], 1});
+          CHECK(found[i].to_vector<float>() == expected[i]);
+        }
+      }
+      CHECK_THROWS_WITH_AS(sums.start("sums", {}), doctest::Contains("expected"), Error);
+    }
   }
 
   TEST_CASE("rows of shards follow one another, and make up those of ranks") {

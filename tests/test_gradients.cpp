@@ -404,3 +404,43 @@ TEST_CASE("the tape: NoGrad, repeated and impossible backward passes") {
   CHECK_THROWS_WITH_AS(backward(relu(x)), doctest::Contains("[3]"), Error);
   CHECK_THROWS_WITH_AS(backward(Variable(Tensor::full({1}, 1.0f))), doctest::Contains("gradient"), Error);
 }
+
+TEST_CASE("a leaf is told when a pass has completed its gradient, while the pass goes on") {
+  const auto leaf = [](float value) { return Variable(Tensor::full({2}, value), true); };
+  Variable early = leaf(2), twice = leaf(3), late = leaf(5), unused = leaf(7), without = leaf(11);
+  std::vector<std::pair<std::string, float>> told;  // and the gradient at that moment
+  const auto watch = [&](const char* name, Variable& x) {
+    x.observe_gradient([&told, &x, name] { told.emplace_back(name, x.grad().to_vector<float>()[0]); });
+  };
+  watch("early", early);
+  watch("twice", twice);
+  watch("late", late);
+  watch("unused", unused);
+  watch("without", without);
+  const auto loss = [&] {
+    const Variable y = multiply(multiply(early, twice), late) + twice;
+    return sum(record("passes on", y.value(), {y, without}, [](const Tensor& dy) -> Gradients {
+      return {dy, {}};
+    }));
+  };
+  backward(loss());
+  std::vector<std::pair<std::string, float>> expected{{"late", 6.0f}, {"twice", 11.0f}, {"early", 15.0f}};
+  CHECK(told == expected);
+
+  // Of another pass, with what the first has left; a leaf that is not watched any more is silent.
+  told.clear();
+  late.observe_gradient({});
+  early.clear_grad();
+  backward(loss());
+  expected = {{"twice", 22.0f}, {"early", 15.0f}};
+  CHECK(told == expected);
+
+  // An observer may take the gradient away.
+  late.observe_gradient([&] { late.clear_grad(); });
+  backward(loss());
+  CHECK_FALSE(late.grad().defined());
+  CHECK_THROWS_WITH_AS(late.observe_gradient([] {}), doctest::Contains("observed already"), Error);
+  CHECK_THROWS_WITH_AS(loss().observe_gradient([] {}), doctest::Contains("is not a leaf"), Error);
+  CHECK_THROWS_WITH_AS(Variable(Tensor::zeros({2})).observe_gradient([] {}),
+                       doctest::Contains("is not a leaf"), Error);
+}
