@@ -66,10 +66,11 @@ Json read_results(const std::string& path, const Json& empty, bool overwrite) {
 }  // namespace
 
 EvalResults::EvalResults(const Model& model, const DataSource& data, const std::string& folder,
-                         std::string path, bool overwrite)
-    : path_(std::move(path)) {
+                         std::string path, bool overwrite, const Collectives& ranks)
+    : tells_(ranks.rank() == 0), path_(std::move(path)) {
   const fs::path checkpoint = model.checkpoint;
   if (path_.empty()) path_ = checkpoint.parent_path() / formatted("eval-{}.json", data.name);
+  if (!tells_) return;
   check_output(path_);
   all_ = std::make_unique<Json>(read_results(
       path_, {{"data", data.name}, {"path", full_path(folder)}, {"evaluations", Json::array()}}, overwrite));
@@ -89,6 +90,7 @@ EvalResults::~EvalResults() = default;
 Json& EvalResults::mine() { return (*all_)["evaluations"][number_]; }
 
 void EvalResults::add_knn(const std::string& vectors, int64_t k, float temperature, double top1) {
+  if (!tells_) return;
   if (std::exchange(knn_shown_, vectors) != vectors)
     print(
         "\nnearest neighbors ({}, center crop, weights exp(similarity / {}))\n"
@@ -102,6 +104,7 @@ void EvalResults::add_knn(const std::string& vectors, int64_t k, float temperatu
 
 void EvalResults::add_density(int64_t local, int64_t background, const Densities& densities,
                               const std::vector<CategoryDensity>& by_category) {
+  if (!tells_) return;
   constexpr int bins = 200;
   const auto mean = [](const std::vector<double>& values) {
     return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
@@ -140,6 +143,7 @@ void EvalResults::add_density(int64_t local, int64_t background, const Densities
 
 void EvalResults::add_readout(const std::string& labels, const ReadoutOptions& options,
                               const std::vector<StageReadout>& stages) {
+  if (!tells_) return;
   print("\nlinear readout ({}, {}, batch {}, learning rate {})\n  {:<10}{:>10}  {:>18}{}\n", labels,
         options.steps > 0 ? counted(options.steps, "step") : counted(options.epochs, "epoch"), options.batch,
         options.learning_rate, "stage", "features", "center crop 1 / 5",

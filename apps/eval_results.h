@@ -10,6 +10,7 @@
 #include "evaluation/density.h"
 #include "evaluation/readout.h"
 #include "la/model.h"
+#include "tensor/collectives.h"
 
 namespace la {
 
@@ -19,9 +20,9 @@ namespace la {
 class EvalResults {
  public:
   /// path: the file; empty: eval-<data>.json beside the checkpoint. An Error if it exists and is no such file
-  /// of these pictures, unless it may be overwritten.
+  /// of these pictures, unless it may be overwritten. Of several processes the first alone prints and writes.
   EvalResults(const Model& model, const DataSource& data, const std::string& folder, std::string path,
-              bool overwrite);
+              bool overwrite, const Collectives& ranks);
   ~EvalResults();
 
   const std::string& path() const { return path_; }
@@ -36,6 +37,7 @@ class EvalResults {
   nlohmann::ordered_json& mine();
   void write() const;
 
+  bool tells_;
   std::string path_;
   std::unique_ptr<nlohmann::ordered_json> all_;  // the file
   size_t number_ = 0;                            // of this evaluation in it

@@ -6,16 +6,16 @@
 #include <map>
 #include <memory>
 #include <sstream>
+#include <utility>
 
 #include "apps/contact_sheet.h"
 #include "apps/model_program.h"
 #include "apps/options/command_line.h"
+#include "apps/processes.h"
 #include "apps/run/interrupt.h"
 #include "apps/run/progress.h"
-#include "autograd/functions.h"
-#include "data/loader.h"
 #include "data/subset.h"
-#include "evaluation/features.h"
+#include "evaluation/embedder.h"
 #include "evaluation/pca.h"
 #include "tensor/format.h"
 #include "tensor/io/files.h"
@@ -26,8 +26,6 @@
 using namespace la;
 
 namespace {
-
-constexpr int64_t batch = 64;
 
 struct EmbedOptions {
   ModelOptions model;
@@ -67,6 +65,12 @@ void check_outputs(const EmbedOptions& options) {
   if (!options.similar.empty()) check_output(options.sheet);
 }
 
+Shape shape_of_row(const Tensor& x) {
+  Shape row;
+  for (int d = 1; d < x.rank(); ++d) row.append(x.size(d));
+  return row;
+}
+
 /// The file of an array, or of principal components, for each layer, and the list of pictures.
 class Writer {
  public:
@@ -75,17 +79,12 @@ class Writer {
     for (const std::string& layer : options.layers) {
       File& file = files_.emplace_back(file_of_layer(options, layer));
       file.components_wanted = options.pca;
-      if (options.project.empty()) continue;
-      const std::string of_layer = formatted("{}.{}.pca.safetensors", options.project, layer);
-      file.onto = std::make_unique<PrincipalComponents>(load_components(of_layer));
-      file.onto_path = of_layer;
     }
   }
 
-  /// outputs: of each layer, f32 [rows, ...].
-  void append(const std::vector<Tensor>& outputs, const std::vector<std::string>& names) {
-    for (size_t i = 0; i < outputs.size(); ++i) files_[i].append(outputs[i]);
-    for (const std::string& name : names) names_.write(escaped(name) + "\n");
+  void append(const EmbeddedPictures& some, const Dataset& data) {
+    for (size_t i = 0; i < files_.size(); ++i) files_[i].append(some.outputs[i]);
+    for (const int32_t picture : some.numbers) names_.write(escaped(data.name(picture)) + "\n");
   }
   void finish() {
     for (File& file : files_) file.finish();
@@ -98,19 +97,13 @@ class Writer {
     explicit File(std::string p) : path(std::move(p)) {}
 
     void append(const Tensor& output) {
-      const Tensor flat = output.reshape({output.size(0), -1});
       if (components_wanted > 0) {
+        const Tensor flat = output.reshape({output.size(0), -1});
         if (!pca) pca = std::make_unique<StreamingPca>(flat.size(1), components_wanted);
         return pca->add(flat.to(Device::cpu()));
       }
-      if (onto != nullptr)
-        check(flat.size(1) == onto->mean.numel(), "{}: is of {} numbers a picture, the layer gives {}",
-              onto_path, onto->mean.numel(), flat.size(1));
-      const Tensor written = onto != nullptr ? onto->project(flat) : output;
-      Shape row;
-      for (int d = 1; d < written.rank(); ++d) row.append(written.size(d));
-      if (!writer) writer = std::make_unique<NpyWriter>(path, row);
-      writer->append(written);
+      if (!writer) writer = std::make_unique<NpyWriter>(path, shape_of_row(output));
+      writer->append(output);
     }
     void finish() {
       check(writer != nullptr || pca != nullptr, "there is no picture to embed");
@@ -125,79 +118,16 @@ class Writer {
       print("{}: {}\n", path, counted(writer->rows(), "row"));
     }
 
-    std::string path, onto_path;
+    std::string path;
     int64_t components_wanted = 0;
     std::unique_ptr<NpyWriter> writer;
     std::unique_ptr<StreamingPca> pca;
-    std::unique_ptr<PrincipalComponents> onto;
   };
 
   const EmbedOptions& options_;
   std::vector<File> files_;
   AtomicFile names_;
 };
-
-/// Embeddings, and all layers' activations, of pictures [begin, end).
-std::vector<Tensor> outputs_for(Model& model, const std::vector<Module*>& layers, bool whole,
-                                const Tensor& views) {
-  NoGrad no_grad;
-  const Device device = model.device();
-  std::vector<Module*> modules = layers;
-  modules.push_back(model.module.get());
-  const Variable images = cast(Variable(views.to(device)), model.dtype);
-  std::vector<Tensor> outputs = outputs_of(*model.module, modules, images);
-  Tensor embedding = ops::l2_normalize(outputs.back()).y;
-  outputs.pop_back();
-  if (!whole)
-    for (Tensor& output : outputs)
-      if (output.rank() == 4) output = ops::global_avg_pool(output);
-  outputs.insert(outputs.begin(), embedding);
-  return outputs;
-}
-
-/// The rows of pictures that could be read.
-Tensor readable_rows(const Tensor& x, const std::vector<int32_t>& rows) {
-  const auto count = static_cast<int64_t>(rows.size());
-  if (count == x.size(0)) return x;
-  const Tensor flat = x.reshape({x.size(0), -1});
-  const Tensor chosen = ops::gather_rows(flat, Tensor::from(rows, {count}, x.device()));
-  Shape shape{count};
-  for (int d = 1; d < x.rank(); ++d) shape.append(x.size(d));
-  return chosen.reshape(shape);
-}
-
-void embed_all(Model& model, const Dataset& data, const EmbedOptions& options, Writer* writer,
-               std::vector<Tensor>* embeddings, std::vector<int64_t>* pictures) {
-  std::vector<Module*> layers;
-  for (const std::string& name : options.layers) layers.push_back(&find_module(*model.module, name));
-  Progress progress(stderr);
-  const ProgressCallback watch = progress.callback();
-  for (int64_t begin = 0; begin < data.size(); begin += batch) {
-    const int64_t end = std::min(begin + batch, data.size());
-    const Tensor shown =
-        options.no_crop ? views(data, model.view, begin, end,
-                                [](int64_t, int height, int width) { return plan_whole_view(height, width); })
-                        : plain_views(data, model.view, begin, end);
-    std::vector<int32_t> rows;
-    std::vector<std::string> names;
-    for (int64_t i = begin; i < end; ++i) {
-      check(options.list.empty() || !data.is_bad(i), "{}: {} cannot be read", options.list, data.name(i));
-      if (data.is_bad(i)) continue;
-      rows.push_back(static_cast<int32_t>(i - begin));
-      names.push_back(data.name(i));
-      if (pictures != nullptr) pictures->push_back(i);
-    }
-    print_warnings(data);
-    if (rows.empty()) continue;
-    std::vector<Tensor> outputs = outputs_for(model, layers, options.whole, shown);
-    for (Tensor& output : outputs) output = readable_rows(output, rows);
-    check(is_finite(outputs.front()), "the network gives embeddings that are not finite, such as of {}",
-          names.front());
-    if (writer != nullptr) writer->append(outputs, names);
-    if (embeddings != nullptr) embeddings->push_back(outputs.front().to(Device::cpu()));
-    watch("pictures embedded", end, data.size());
-  }
-}
 
 Tensor stacked(const std::vector<Tensor>& parts) {
   int64_t rows = 0;
@@ -220,13 +150,14 @@ Picture read_query(const EmbedOptions& options, const Model& model) {
   return query;
 }
 
-void print_similar(Model& model, const Picture& query, const Dataset& data, const EmbedOptions& options,
-                   const Tensor& embeddings, const std::vector<int64_t>& pictures) {
+void print_similar(const Model& model, const Embedder& embedder, const Picture& query, const Dataset& data,
+                   const EmbedOptions& options, const Tensor& embeddings,
+                   const std::vector<int64_t>& pictures) {
   const Tensor view({1, model.view.size, model.view.size, model.channels});
   const ViewPlan plan = options.no_crop ? plan_whole_view(query.height, query.width)
                                         : plan_center_view(query.height, query.width, model.view.size);
   augment(query, plan, model.view, view.data<float>());
-  const Tensor v = outputs_for(model, {}, false, view).front().to(Device::cpu());
+  const Tensor v = embedder.outputs_of_views(view).front().to(Device::cpu());
   // One more, for the query itself may be among them.
   const TopK nearest = ops::top_k(ops::matmul(v, embeddings, {.transpose_b = true}),
                                   std::min(options.top + 1, embeddings.size(0)));
@@ -271,24 +202,52 @@ std::unique_ptr<Dataset> listed_pictures(const Dataset& all, const EmbedOptions&
   return std::make_unique<Subset>(all, std::move(rows));
 }
 
-int embed_pictures(EmbedOptions options, const OptionTable& table) {
-  Model model = open_model(options.model, table);
+EmbedderOptions embedder_options(const EmbedOptions& options) {
+  EmbedderOptions result{.layers = options.layers, .whole = options.whole, .no_crop = options.no_crop};
+  if (!options.project.empty())
+    for (const std::string& layer : options.layers)
+      result.components.push_back(
+          load_components(formatted("{}.{}.pca.safetensors", options.project, layer)));
+  return result;
+}
+
+/// Says which pictures could not be read; an Error if one of those from begin to end (exclusive) must be.
+void tell_bad_pictures(const Dataset& data, const EmbedOptions& options, int64_t begin, int64_t end) {
+  print_warnings(data);
+  for (int64_t i = begin; i < end && !options.list.empty(); ++i)
+    check(!data.is_bad(i), "{}: {} cannot be read", options.list, data.name(i));
+}
+
+int embed_pictures(EmbedOptions options, const OptionTable& table, Collectives& ranks) {
+  Model model = open_model(options.model, table, ranks);
   const DataSource data = open_data(options.model.data);
   check_channels(model, *data.train);
   const auto listed = options.list.empty() ? nullptr : listed_pictures(*data.train, options);
   const Dataset& all = listed ? *listed : *data.train;
-  check_outputs(options);
+  const bool writes = ranks.rank() == 0, compares = !options.similar.empty();
+  if (writes) check_outputs(options);
   std::unique_ptr<Writer> writer;
-  if (!options.out.empty()) writer = std::make_unique<Writer>(options);
-  const bool compare = !options.similar.empty();
-  const Picture query = compare ? read_query(options, model) : Picture();
-  print_notes(data);
+  if (writes && !options.out.empty()) writer = std::make_unique<Writer>(options);
+  const Picture query = compares ? read_query(options, model) : Picture();
+  const Embedder embedder(model, embedder_options(options));
+  begin_together(ranks, table, model, data);
   std::vector<Tensor> embeddings;
   std::vector<int64_t> pictures;
-  embed_all(model, all, options, writer.get(), compare ? &embeddings : nullptr,
-            compare ? &pictures : nullptr);
+  const auto take = [&](const EmbeddedPictures& some) {
+    if (writer) writer->append(some, all);
+    if (!compares) return;
+    embeddings.push_back(some.outputs.front().to(Device::cpu()));
+    pictures.insert(pictures.end(), some.numbers.begin(), some.numbers.end());
+  };
+  Progress progress(stderr);
+  const ProgressCallback show = interruptible(progress, ranks);
+  int64_t told = 0;
+  embedder.all_pictures(all, ranks, take, [&](std::string_view what, int64_t done, int64_t n) {
+    tell_bad_pictures(all, options, std::exchange(told, done), done);
+    show(what, done, n);
+  });
   if (writer) writer->finish();
-  if (compare) print_similar(model, query, all, options, stacked(embeddings), pictures);
+  if (writes && compares) print_similar(model, embedder, query, all, options, stacked(embeddings), pictures);
   return 0;
 }
 
@@ -353,13 +312,13 @@ void check_options(const EmbedOptions& options) {
 
 int main(int argc, char** argv) {
   let_waiting_threads_sleep(argv);
-  return run_program(program.name, [&] {
+  return run_processes(program.name, [&](Collectives& ranks) {
     EmbedOptions options;
     OptionTable table = options_of(options);
-    if (!parse_command_line(program, table, argc, argv)) return 0;
+    if (!parse_command_line(program, table, argc, argv, ranks.rank() == 0)) return 0;
     options.own_sheet = table.given("sheet");
     check_options(options);
     catch_interrupts();
-    return embed_pictures(options, table);
+    return embed_pictures(options, table, ranks);
   });
 }

@@ -8,6 +8,7 @@
 #include "apps/eval_results.h"
 #include "apps/model_program.h"
 #include "apps/options/command_line.h"
+#include "apps/processes.h"
 #include "apps/run/interrupt.h"
 #include "apps/run/progress.h"
 #include "data/subset.h"
@@ -31,58 +32,69 @@ struct EvalOptions {
   std::vector<double> low_shot;  // percent of the labels
 };
 
-void evaluate_knn(Model& model, const DataSource& data, const EvalOptions& options, EvalResults& results) {
-  const auto train = labeled_pictures(*data.train);
-  const Device device = model.device();
+/// What all steps of an evaluation need.
+struct Evaluation {
+  Model model;
+  DataSource data;
+  Shards shards;  // one for each process
+  Collectives& ranks() const { return shards.ranks(); }
+};
+
+void evaluate_density(const Evaluation& evaluation, const LabeledVectors& train, const LabeledVectors* test,
+                      const EvalOptions& options, Progress& progress, EvalResults& results) {
+  Collectives& ranks = evaluation.ranks();
+  const VectorSearch vectors(train.vectors, ranks);
+  const int64_t n = vectors.size();
+  const int64_t background = options.background_neighbors > 0 ? options.background_neighbors
+                                                              : std::min<int64_t>(usual_background(n), n - 1);
+  const Densities found =
+      densities(vectors, options.local_neighbors, background, interruptible(progress, ranks));
+  std::vector<CategoryDensity> categories;
+  if (test != nullptr)
+    categories = density_by_category(found, gather_numbers("labels", train.labels, ranks),
+                                     gather_numbers("labels", test->labels, ranks),
+                                     knn_is_right(train, *test, {.temperature = options.temperature}, ranks));
+  results.add_density(options.local_neighbors, background, found, categories);
+}
+
+void evaluate_knn(const Evaluation& evaluation, const EvalOptions& options, EvalResults& results) {
+  const auto& [model, data, shards] = evaluation;
+  Collectives& ranks = shards.ranks();
   Progress progress(stderr);
   const auto embedded = [&](const Dataset& pictures) {
-    const Tensor vectors =
-        embed(*model.module, pictures, model.view, model.dtype, device, progress.callback());
-    return LabeledVectors{vectors, labels_of(pictures)};
+    LabeledVectors vectors = embed_labeled(*model.module, pictures, model.view, model.dtype, model.device(),
+                                           shards, interruptible(progress, ranks));
+    print_warnings(pictures);
+    return vectors;
   };
-  const LabeledVectors train_vectors = embedded(*train);
-  print_warnings(*train);
-  const auto test = data.test ? labeled_pictures(*data.test) : nullptr;
-  const LabeledVectors test_vectors = test ? embedded(*test) : train_vectors;
-  if (test) print_warnings(*test);
-  const auto accuracy = test ? knn_accuracy : leave_one_out_accuracy;
+  const LabeledVectors train = embedded(*data.train), test = data.test ? embedded(*data.test) : train;
+  const auto accuracy = data.test ? knn_accuracy : leave_one_out_accuracy;
   const auto vote = [&](const char* vectors, const LabeledVectors& voters) {
     for (const int64_t k : {1, 200})
-      results.add_knn(
-          vectors, k, options.temperature,
-          accuracy(voters, test_vectors, {.neighbors = k, .temperature = options.temperature}, alone()));
+      results.add_knn(vectors, k, options.temperature,
+                      accuracy(voters, test, {.neighbors = k, .temperature = options.temperature}, ranks));
   };
-  vote("train embeddings recomputed", train_vectors);
-  if (options.density) {
-    const int64_t n = train_vectors.vectors.size(0);
-    const int64_t background = options.background_neighbors > 0
-                                   ? options.background_neighbors
-                                   : std::min<int64_t>(usual_background(n), n - 1);
-    const Densities found =
-        densities(train_vectors.vectors, options.local_neighbors, background, progress.callback());
-    std::vector<CategoryDensity> categories;
-    if (test)
-      categories = density_by_category(
-          found, train_vectors.labels, test_vectors.labels,
-          knn_is_right(train_vectors, test_vectors, {.temperature = options.temperature}));
-    results.add_density(options.local_neighbors, background, found, categories);
-  }
+  vote("train embeddings recomputed", train);
+  if (options.density)
+    evaluate_density(evaluation, train, data.test ? &test : nullptr, options, progress, results);
   if (!options.bank) return;
-  const Tensor bank = load_bank(model.checkpoint).to(device);
-  check(bank.size(0) == data.train->size(),
+  const ShardedRows bank = load_bank(model.checkpoint, shards);
+  check(bank.n == data.train->size(),
         "{}: its memory bank is of {} pictures; `data`, of {}, is not what it was trained on",
-        model.checkpoint, bank.size(0), data.train->size());
-  vote("vectors of the memory bank", {bank, labels_of(*data.train)});
+        model.checkpoint, bank.n, data.train->size());
+  vote("vectors of the memory bank", {bank.own.to(model.device()), own_labels(*data.train, shards)});
 }
 
 /// False if the user interrupted it.
-bool evaluate_readout(Model& model, const Dataset& train, const Dataset& test, const std::string& labels,
+bool evaluate_readout(Evaluation& evaluation, const Dataset& train, const std::string& labels,
                       const ReadoutOptions& options, EvalResults& results) {
+  Collectives& ranks = evaluation.ranks();
+  const bool shows = ranks.rank() == 0;
   Progress progress(stderr);
   const double start = now();
   int64_t done = 0;
   const ReadoutObserver observer{
-      .wants_loss = [&] { return progress.due(); },
+      .wants_loss = [&] { return shows && progress.due(); },
       .step =
           [&](const ReadoutProgress& p) {
             print_warnings(train);
@@ -95,18 +107,20 @@ bool evaluate_readout(Model& model, const Dataset& train, const Dataset& test, c
                             labels, p.epoch + 1, p.done + 1, p.steps, p.loss, p.learning_rate,
                             static_cast<double>(done * options.batch) / seconds,
                             duration_text(left * seconds / static_cast<double>(done))));
-            return interrupted() == 0;
+            return interrupted_anywhere(ranks) == 0;
           }};
-  const std::vector<StageReadout> stages = linear_readout(model, train, test, options, observer);
+  const Dataset& test = *evaluation.data.test;
+  const std::vector<StageReadout> stages =
+      linear_readout(evaluation.model, train, test, options, observer, evaluation.shards);
   print_warnings(test);
   if (stages.empty()) return false;
   results.add_readout(labels, options, stages);
   return true;
 }
 
-int evaluate(EvalOptions options, const OptionTable& table) {
-  Model model = open_model(options.model, table);
-  const DataSource data = open_data(options.model.data);
+int evaluate(EvalOptions options, const OptionTable& table, Collectives& processes) {
+  Model model = open_model(options.model, table, processes);
+  DataSource data = open_data(options.model.data);
   check(data.train->has_labels() && (data.test == nullptr || data.test->has_labels()),
         "{}: evaluation needs labels for training and for test pictures", options.model.data.path);
   check(data.test != nullptr || options.knn_only,
@@ -116,27 +130,32 @@ int evaluate(EvalOptions options, const OptionTable& table) {
         options.model.data.path);
   check_channels(model, *data.train);
   check_stages(*model.module, options.readout.stages);
-  print_notes(data);
-  EvalResults results(model, data, options.model.data.path, options.out, options.force);
-  if (!options.readout_only) evaluate_knn(model, data, options, results);
+  begin_together(processes, table, model, data);
+  std::unique_ptr<Collectives> of_gpu;
+  Collectives& ranks = collectives_for(model.device(), Carrier::fastest, processes, of_gpu);
+  EvalResults results(model, data, options.model.data.path, options.out, options.force, ranks);
+  Evaluation evaluation{std::move(model), std::move(data), Shards(ranks, ranks.size())};
+  if (!options.readout_only) evaluate_knn(evaluation, options, results);
 
   std::vector<double> shares{100};
   if (options.knn_only) shares.clear();
   if (!options.low_shot.empty()) shares = options.low_shot;
+  const Dataset& all_train = *evaluation.data.train;
   for (const double share : shares) {
     const bool all = share == 100;
     const std::string labels = all ? "all labels" : formatted("{:g} % of the labels", share);
     const auto train =
-        all ? labeled_pictures(*data.train) : share_of_labels(*data.train, share / 100, options.readout.seed);
+        all ? labeled_pictures(all_train) : share_of_labels(all_train, share / 100, options.readout.seed);
     ReadoutOptions readout = options.readout;
     readout.state =
         std::filesystem::path(results.path()).replace_extension(formatted("readout-{:g}.safetensors", share));
-    if (!evaluate_readout(model, *train, *data.test, labels, readout, results)) {
-      print(stderr, "interrupted; the same command goes on from the last epoch of the readout\n");
-      return 128 + interrupted();
+    if (!evaluate_readout(evaluation, *train, labels, readout, results)) {
+      if (ranks.rank() == 0)
+        print(stderr, "interrupted; the same command goes on from the last epoch of the readout\n");
+      return 128 + interrupted_anywhere(ranks);
     }
   }
-  print("\n{}: the same for programs\n", printable(results.path()));
+  if (ranks.rank() == 0) print("\n{}: the same for programs\n", printable(results.path()));
   return 0;
 }
 
@@ -202,13 +221,13 @@ OptionTable options_of(EvalOptions& options) {
 
 int main(int argc, char** argv) {
   let_waiting_threads_sleep(argv);
-  return run_program(program.name, [&] {
+  return run_processes(program.name, [&](Collectives& ranks) {
     EvalOptions options;
     OptionTable table = options_of(options);
-    if (!parse_command_line(program, table, argc, argv)) return 0;
+    if (!parse_command_line(program, table, argc, argv, ranks.rank() == 0)) return 0;
     if (options.knn_only && options.readout_only)
       throw UsageError("--knn-only and --readout-only leave nothing to measure");
     catch_interrupts();
-    return evaluate(options, table);
+    return evaluate(options, table, ranks);
   });
 }

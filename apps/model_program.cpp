@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "apps/options/arguments.h"
+#include "apps/processes.h"
 #include "tensor/format.h"
 #include "tensor/io/files.h"
 
@@ -22,15 +23,24 @@ void add_model_picture_options(OptionTable& table, DataOptions& options) {
       .shows_value = false;
 }
 
-Model open_model(ModelOptions& options, const OptionTable& table) {
-  if (options.threads > 0) set_num_threads(options.threads);
+Model open_model(ModelOptions& options, const OptionTable& table, Collectives& ranks) {
+  if (const std::string warning = choose_threads(ranks, options.threads);
+      !warning.empty() && ranks.rank() == 0)
+    print(stderr, "{}\n", warning);
   Model model = load_model(options.checkpoint, find_device(options.device));
   options.data.decode.gray = model.channels == 1;
   if (!table.given("background-color")) options.data.decode.background = parse_color(model.background_color);
   return model;
 }
 
-void print_notes(const DataSource& data) {
+void begin_together(Collectives& ranks, const OptionTable& table, const Model& model,
+                    const DataSource& data) {
+  std::string same =
+      formatted("checkpoint {}\n", std::filesystem::path(model.checkpoint).filename().string());
+  for (const Option& option : table.options())
+    if (option.on_resume == Option::OnResume::same) same += formatted("{} = {}\n", option.name, option.get());
+  check_same(ranks, same, data);
+  if (ranks.rank() > 0) return;
   for (const std::string& note : data.notes) print(stderr, "{}\n", with_option_names(printable(note)));
 }
 

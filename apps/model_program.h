@@ -8,6 +8,7 @@
 #include "apps/program.h"
 #include "data/dataset.h"
 #include "la/model.h"
+#include "tensor/collectives.h"
 
 namespace la {
 
@@ -27,10 +28,11 @@ void add_model_picture_options(OptionTable& table, DataOptions& options);
 
 /// Sets the threads, and reads the network onto the device. Its pictures had a color behind them, which
 /// theirs get unless the options, whose table this is, give another.
-Model open_model(ModelOptions& options, const OptionTable& table);
+Model open_model(ModelOptions& options, const OptionTable& table, Collectives& ranks = alone());
 
-/// Prints what was found with the pictures, but is not used.
-void print_notes(const DataSource& data);
+/// An Error on all processes unless they have the same options, but for those that say how a machine is used, and read the same
+/// network and pictures. Then prints what was found with the pictures, but is not used.
+void begin_together(Collectives& ranks, const OptionTable& table, const Model& model, const DataSource& data);
 
 /// A UsageError unless the file's name ends so, as what is written there does; a device or a pipe may have
 /// any name.

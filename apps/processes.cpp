@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <sstream>
 #include <thread>
 
@@ -14,6 +15,7 @@
 #include "tensor/device.h"
 #include "tensor/format.h"
 #include "tensor/io/checksum.h"
+#include "tensor/io/files.h"
 #include "tensor/version.h"
 
 namespace la {
@@ -63,12 +65,27 @@ std::string first_difference(const std::string& own, const std::string& of_first
   }
 }
 
+/// Checksum of the bytes of some picture files, evenly spread: under the same names another machine may have others.
+uint32_t checksum_of_some(const Dataset& data, uint32_t crc) {
+  constexpr int64_t some = 64;
+  for (int64_t i = 0; i < std::min(some, data.size()); ++i) {
+    const std::string file = data.name(i * data.size() / std::min(some, data.size()));
+    std::error_code none;
+    if (!std::filesystem::is_regular_file(file, none)) continue;  // gone, or not a picture by itself
+    const std::string bytes = read_file(file);
+    crc = crc32_of(bytes.data(), bytes.size(), crc);
+  }
+  return crc;
+}
+
 std::string fingerprint(const char* name, const Dataset* data) {
   if (data == nullptr) return formatted("no {} pictures\n", name);
   const std::string listing = data->listing();
   uint32_t crc = crc32_of(listing.data(), listing.size());
   if (const auto* array = dynamic_cast<const PictureArray*>(data))
     crc = crc32_of(array->pictures().raw(), array->pictures().bytes(), crc);
+  else
+    crc = checksum_of_some(*data, crc);
   return formatted("{} {} pictures with checksum {:08x}\n", data->size(), name, crc);
 }
 
@@ -108,9 +125,16 @@ std::string choose_threads(const Collectives& ranks, int wanted) {
       allowed_cores, cores, share);
 }
 
-void check_same(Collectives& ranks, const std::string& toml, const DataSource& data) {
+ProgressCallback interruptible(Progress& progress, const Collectives& ranks) {
+  if (ranks.rank() == 0) return progress.callback();
+  return [](std::string_view, int64_t, int64_t) {
+    if (interrupted() != 0) throw Interrupted();
+  };
+}
+
+void check_same(Collectives& ranks, const std::string& configuration, const DataSource& data) {
   if (ranks.alone()) return;
-  const std::string own = formatted("version {}\n", version) + toml +
+  const std::string own = formatted("version {}\n", version) + configuration +
                           fingerprint("training", data.train.get()) + fingerprint("test", data.test.get());
   const std::string of_first = ranks.broadcast("configuration", own, 0);
   const std::string difference = first_difference(own, of_first);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/run/progress.h"
 #include "data/dataset.h"
 #include "tensor/collectives.h"
 
@@ -21,8 +22,11 @@ int interrupted_anywhere(Collectives& ranks);
 /// warning where it may use fewer cores than its share, or an empty text.
 std::string choose_threads(const Collectives& ranks, int wanted);
 
-/// An Error on all processes unless they are of one version of the program, and have the same configuration (TOML, of which what
-/// may differ has been left out) and the same pictures.
-void check_same(Collectives& ranks, const std::string& toml, const DataSource& data);
+/// For long work that has nothing to save: the first process shows how far it is. In each, an Interrupted ends it.
+ProgressCallback interruptible(Progress& progress, const Collectives& ranks);
+
+/// An Error on all processes unless they are of one version of the program, and have the same configuration (lines of options, of
+/// which what may differ has been left out) and the same pictures.
+void check_same(Collectives& ranks, const std::string& configuration, const DataSource& data);
 
 }  // namespace la

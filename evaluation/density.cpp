@@ -6,7 +6,7 @@
 #include <map>
 #include <numeric>
 
-#include "tensor/ops.h"
+#include "data/dataset.h"
 
 namespace la {
 namespace {
@@ -19,22 +19,21 @@ double mean_of_first(const std::vector<float>& values, int64_t count) {
 
 }  // namespace
 
-Densities densities(const Tensor& vectors, int64_t local, int64_t background,
+Densities densities(const VectorSearch& vectors, int64_t local, int64_t background,
                     const ProgressCallback& progress) {
-  const int64_t n = vectors.size(0), found = background + 1;  // one of them is the vector itself
+  const int64_t n = vectors.size(), found = background + 1;  // one of them is the vector itself
   check(local >= 1 && local <= background && background < n,
         "density: the nearest {} and {} of {} vectors; expected 1 <= local <= background < vectors", local,
         background, n);
   Densities result;
   for (int64_t begin = 0; begin < n; begin += block) {
     const int64_t end = std::min(begin + block, n);
-    const TopK nearest = ops::nearest_rows(vectors.rows(begin, end), vectors, found);
-    const std::vector<float> similarities = nearest.values.to_vector<float>();
-    const std::vector<int32_t> indices = nearest.indices.to_vector<int32_t>();
+    const Neighbors nearest = vectors.nearest(vectors.rows(begin, end), found);
     for (int64_t i = begin; i < end; ++i) {
       std::vector<float> others;
-      for (int64_t j = (i - begin) * found; j < (i - begin + 1) * found; ++j)
-        if (indices[static_cast<size_t>(j)] != i) others.push_back(similarities[static_cast<size_t>(j)]);
+      const auto first = static_cast<size_t>((i - begin) * found);
+      for (size_t j = first; j < first + static_cast<size_t>(found); ++j)
+        if (nearest.numbers[j] != i) others.push_back(nearest.similarities[j]);
       std::sort(others.begin(), others.end(), std::greater());
       result.local.push_back(mean_of_first(others, local));
       result.background.push_back(mean_of_first(others, background));

@@ -5,7 +5,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "evaluation/knn.h"
+#include "evaluation/vector_search.h"
+#include "tensor/progress_callback.h"
 
 namespace la {
 
@@ -15,9 +16,8 @@ struct Densities {
   std::vector<double> local, background;
 };
 
-/// vectors: f32 [N, D] on the unit sphere. 1 <= local <= background < N, else an Error. `progress` is told after
-/// each block.
-Densities densities(const Tensor& vectors, int64_t local, int64_t background,
+/// vectors: N on the unit sphere. 1 <= local <= background < N, else an Error. `progress` is told after each block.
+Densities densities(const VectorSearch& vectors, int64_t local, int64_t background,
                     const ProgressCallback& progress = {});
 
 /// Counts of values in equal bins over [-1, 1], the range of similarities; 1 itself is in the last.

@@ -8,6 +8,7 @@
 #include "autograd/functions.h"
 #include "data/loader.h"
 #include "data/subset.h"
+#include "evaluation/vector_search.h"
 #include "tensor/format.h"
 #include "tensor/ops.h"
 #include "tensor/text.h"
@@ -36,126 +37,46 @@ LabeledVectors with_labels(const LabeledVectors& all) {
   return result;
 }
 
-/// Vectors with a vote: those of this process, and where they stand among those of all.
+/// Vectors with a vote: those of all processes, and their labels.
 struct Voters {
-  LabeledVectors own;
-  int64_t first = 0, n = 0;
+  VectorSearch vectors;
+  std::vector<int32_t> labels;
 };
 
-/// How many of something each process has.
-std::vector<int64_t> counts_of(Collectives& ranks, int64_t own) {
-  const std::vector<int64_t> ones(static_cast<size_t>(ranks.size()), 1);
-  const Tensor all({ranks.size()}, DType::i64);
-  ranks.all_gather("numbers of vectors", Tensor::from(std::vector<int64_t>{own}, {1}), all, ones);
-  return all.to_vector<int64_t>();
-}
-
 Voters voters_of(Collectives& ranks, const LabeledVectors& own) {
-  Voters voters{with_labels(own)};
-  const std::vector<int64_t> counts = counts_of(ranks, std::ssize(voters.own.labels));
-  for (int r = 0; r < ranks.size(); ++r) {
-    if (r < ranks.rank()) voters.first += counts[static_cast<size_t>(r)];
-    voters.n += counts[static_cast<size_t>(r)];
-  }
-  return voters;
+  const LabeledVectors labeled = with_labels(own);
+  return {VectorSearch(labeled.vectors, ranks), gather_numbers("labels", labeled.labels, ranks)};
 }
 
 /// The labeled vectors of all processes.
 LabeledVectors all_of(Collectives& ranks, const LabeledVectors& own) {
-  if (ranks.alone()) return with_labels(own);
   const LabeledVectors labeled = with_labels(own);
-  const std::vector<int64_t> counts = counts_of(ranks, std::ssize(labeled.labels));
-  const int64_t n = std::accumulate(counts.begin(), counts.end(), int64_t{0});
-  const Tensor vectors({n, own.vectors.size(1)}, DType::f32, own.vectors.device()), labels({n}, DType::i32);
-  ranks.all_gather("vectors", labeled.vectors, vectors, counts);
-  ranks.all_gather("labels", Tensor::from(labeled.labels, {std::ssize(labeled.labels)}), labels, counts);
-  return {vectors, labels.to_vector<int32_t>()};
-}
-
-/// The nearest voters of some queries, `found` for each, in ascending order of their numbers.
-struct Nearest {
-  std::vector<float> similarities;
-  std::vector<int32_t> numbers, labels;
-};
-
-/// Those of this process; where it has fewer, the rest is of similarity -infinity.
-Nearest nearest_of_own(const Voters& voters, const Tensor& queries, int64_t found) {
-  const auto size = static_cast<size_t>(queries.size(0) * found);
-  Nearest nearest{std::vector<float>(size, -std::numeric_limits<float>::infinity()),
-                  std::vector<int32_t>(size), std::vector<int32_t>(size)};
-  const int64_t most = std::min(found, voters.own.vectors.size(0));
-  if (most == 0) return nearest;
-  const TopK top = ops::nearest_rows(queries, voters.own.vectors, most);
-  const std::vector<float> similarities = top.values.to_vector<float>();
-  const std::vector<int32_t> rows = top.indices.to_vector<int32_t>();
-  for (size_t from = 0; from < rows.size(); ++from) {
-    const size_t to =
-        from / static_cast<size_t>(most) * static_cast<size_t>(found) + from % static_cast<size_t>(most);
-    nearest.similarities[to] = similarities[from];
-    nearest.numbers[to] = static_cast<int32_t>(voters.first) + rows[from];
-    nearest.labels[to] = voters.own.labels[static_cast<size_t>(rows[from])];
-  }
-  return nearest;
-}
-
-/// What each process has found, one after the other.
-template <class T>
-std::vector<T> gathered(Collectives& ranks, const std::vector<T>& own) {
-  const auto n = std::ssize(own);
-  const Tensor all({ranks.size() * n}, dtype_of<T>());
-  ranks.all_gather("nearest vectors", Tensor::from(own, {n}), all,
-                   std::vector<int64_t>(static_cast<size_t>(ranks.size()), n));
-  return all.to_vector<T>();
-}
-
-/// Those of all processes; of equal similarities, the lower numbers.
-Nearest nearest_of_all(Collectives& ranks, const Voters& voters, const Tensor& queries, int64_t found) {
-  const Nearest own = nearest_of_own(voters, queries, found);
-  if (ranks.alone()) return own;
-  const Nearest all{gathered(ranks, own.similarities), gathered(ranks, own.numbers),
-                    gathered(ranks, own.labels)};
-  const auto width = static_cast<size_t>(found), per_rank = own.numbers.size();
-  Nearest nearest;
-  for (size_t begin = 0; begin < per_rank; begin += width) {
-    std::vector<size_t> places;
-    for (size_t r = 0; r < static_cast<size_t>(ranks.size()); ++r)
-      for (size_t j = 0; j < width; ++j) places.push_back(r * per_rank + begin + j);
-    const auto nearer = [&](size_t a, size_t b) {
-      return all.similarities[a] != all.similarities[b] ? all.similarities[a] > all.similarities[b] : a < b;
-    };
-    std::nth_element(places.begin(), places.begin() + found - 1, places.end(), nearer);
-    places.resize(width);
-    std::sort(places.begin(), places.end());
-    for (const size_t place : places) {
-      nearest.similarities.push_back(all.similarities[place]);
-      nearest.numbers.push_back(all.numbers[place]);
-      nearest.labels.push_back(all.labels[place]);
-    }
-  }
-  return nearest;
+  const VectorSearch vectors(labeled.vectors, ranks);
+  return {vectors.rows(0, vectors.size()), gather_numbers("labels", labeled.labels, ranks)};
 }
 
 /// For each vector of `test`, whether its label wins the vote of the nearest k voters. itself: of each test
 /// vector the voter that has no vote; or empty.
-std::vector<bool> right_votes(Collectives& ranks, const Voters& voters, const LabeledVectors& test, int64_t k,
+std::vector<bool> right_votes(const Voters& voters, const LabeledVectors& test, int64_t k,
                               const std::vector<int32_t>& itself, const KnnOptions& options) {
   constexpr int64_t together = 1024;  // queries
   const auto most_votes = static_cast<size_t>(k), found = most_votes + (itself.empty() ? 0 : 1);
   std::vector<double> votes;
   std::vector<bool> right;
-  const bool all_at_once = ranks.alone() && !test.vectors.device().is_cpu();  // a GPU likes many
+  const bool all_at_once =
+      voters.vectors.ranks().alone() && !test.vectors.device().is_cpu();  // a GPU likes many
   const int64_t at_once = all_at_once ? std::max<int64_t>(std::ssize(test.labels), 1) : together;
   for (int64_t begin = 0; begin < std::ssize(test.labels); begin += at_once) {
     const int64_t end = std::min(begin + at_once, std::ssize(test.labels));
-    const Nearest nearest =
-        nearest_of_all(ranks, voters, test.vectors.rows(begin, end), static_cast<int64_t>(found));
+    const Neighbors nearest =
+        voters.vectors.nearest(test.vectors.rows(begin, end), static_cast<int64_t>(found));
     for (int64_t i = begin; i < end; ++i) {
       std::fill(votes.begin(), votes.end(), 0.0);
       size_t counted = 0;
       const size_t first = static_cast<size_t>(i - begin) * found;
       for (size_t j = first; j < first + found && counted < most_votes; ++j) {
         if (!itself.empty() && nearest.numbers[j] == itself[static_cast<size_t>(i)]) continue;
-        const auto label = static_cast<size_t>(nearest.labels[j]);
+        const auto label = static_cast<size_t>(voters.labels[static_cast<size_t>(nearest.numbers[j])]);
         if (label >= votes.size()) votes.resize(label + 1, 0.0);
         votes[label] += std::exp(static_cast<double>(nearest.similarities[j]) / options.temperature);
         ++counted;
@@ -203,6 +124,20 @@ std::shared_ptr<const Dataset> labeled_part(const Dataset* all) {
   return labeled_pictures(*all);
 }
 
+/// Those of a data set that this process has.
+std::vector<int64_t> own_pictures(const Dataset& all, const Shards& shards) {
+  const RowRange rows = shards.own_rows(all.size());
+  std::vector<int64_t> pictures(static_cast<size_t>(rows.size()));
+  std::iota(pictures.begin(), pictures.end(), rows.begin);
+  return pictures;
+}
+
+Subset own_labeled(const Dataset& all, const Shards& shards) {
+  std::vector<int64_t> pictures = own_pictures(all, shards);
+  std::erase_if(pictures, [&](int64_t i) { return all.label(i) == unlabeled; });
+  return {all, pictures};
+}
+
 }  // namespace
 
 Tensor embed(Module& network, const Dataset& dataset, const AugmentationOptions& view, DType precision,
@@ -237,13 +172,30 @@ std::vector<int32_t> labels_of(const Dataset& dataset) {
   return labels;
 }
 
+std::vector<int32_t> own_labels(const Dataset& dataset, const Shards& shards) {
+  return labels_of(Subset(dataset, own_pictures(dataset, shards)));
+}
+
+LabeledVectors embed_labeled(Module& network, const Dataset& all, const AugmentationOptions& view,
+                             DType precision, Device device, const Shards& shards,
+                             const ProgressCallback& progress) {
+  const Subset own = own_labeled(all, shards);
+  Tensor vectors = embed(network, own, view, precision, device, progress);
+  const Tensor width =
+      Tensor::from(std::vector<int32_t>{vectors.defined() ? static_cast<int32_t>(vectors.size(1)) : 0}, {1});
+  shards.ranks().all_reduce("length of vectors", width, Reduction::max);
+  if (!vectors.defined()) vectors = Tensor({0, width.data<int32_t>()[0]}, DType::f32, device);
+  return {vectors, labels_of(own)};
+}
+
 std::vector<bool> knn_is_right(const LabeledVectors& own_train, const LabeledVectors& own_test,
                                const KnnOptions& options, Collectives& ranks) {
   const Voters voters = voters_of(ranks, own_train);
   const LabeledVectors test = all_of(ranks, own_test);
-  check(voters.n > 0 && !test.labels.empty(),
-        "kNN: {} training and {} test vectors have labels; expected some", voters.n, test.labels.size());
-  return right_votes(ranks, voters, test, std::min(options.neighbors, voters.n), {}, options);
+  const int64_t n = voters.vectors.size();
+  check(n > 0 && !test.labels.empty(), "kNN: {} training and {} test vectors have labels; expected some", n,
+        test.labels.size());
+  return right_votes(voters, test, std::min(options.neighbors, n), {}, options);
 }
 
 double knn_accuracy(const LabeledVectors& train, const LabeledVectors& test, const KnnOptions& options,
@@ -253,18 +205,19 @@ double knn_accuracy(const LabeledVectors& train, const LabeledVectors& test, con
 
 double leave_one_out_accuracy(const LabeledVectors& all, const LabeledVectors& guess,
                               const KnnOptions& options, Collectives& ranks) {
-  const Voters voters = voters_of(ranks, all);
-  const LabeledVectors asked = with_labels(guess);
-  check(voters.own.labels == asked.labels,
-        "leave-one-out: the {} vectors and the {} that are asked have other labels", voters.own.labels.size(),
+  const LabeledVectors own_voters = with_labels(all), asked = with_labels(guess);
+  check(own_voters.labels == asked.labels,
+        "leave-one-out: the {} vectors and the {} that are asked have other labels", own_voters.labels.size(),
         asked.labels.size());
-  check(voters.n >= 2, "leave-one-out: {} vectors have labels, expected at least 2", voters.n);
+  const Voters voters = voters_of(ranks, own_voters);
+  const int64_t n = voters.vectors.size();
+  check(n >= 2, "leave-one-out: {} vectors have labels, expected at least 2", n);
   constexpr int64_t most = 50'000;
-  const int64_t count = std::min(voters.n, most);
+  const int64_t count = std::min(n, most);
   std::vector<int32_t> itself, own_rows;  // of all that are tried, and of those that this process has
   LabeledVectors own;
   for (int64_t i = 0; i < count; ++i) {
-    const int64_t number = i * voters.n / count, row = number - voters.first;
+    const int64_t number = i * n / count, row = number - voters.vectors.first();
     itself.push_back(static_cast<int32_t>(number));
     if (row < 0 || row >= std::ssize(asked.labels)) continue;
     own_rows.push_back(static_cast<int32_t>(row));
@@ -272,8 +225,8 @@ double leave_one_out_accuracy(const LabeledVectors& all, const LabeledVectors& g
   }
   own.vectors =
       ops::gather_rows(asked.vectors, Tensor::from(own_rows, {std::ssize(own_rows)}, asked.vectors.device()));
-  return share_of(right_votes(ranks, voters, all_of(ranks, own), std::min(options.neighbors, voters.n - 1),
-                              itself, options));
+  return share_of(
+      right_votes(voters, all_of(ranks, own), std::min(options.neighbors, n - 1), itself, options));
 }
 
 Evaluator::Evaluator(const Dataset* train, const Dataset* test, const AugmentationOptions& view,
@@ -292,38 +245,16 @@ std::string Evaluator::why_not() const {
   return test_->has_labels() ? "" : "the test pictures have no labels";
 }
 
-/// Of a data set, the pictures of this process that have a label.
-std::unique_ptr<const Dataset> Evaluator::own_labeled(const Dataset& all) const {
-  const RowRange rows = shards_.own_rows(all.size());
-  std::vector<int64_t> pictures;
-  for (int64_t i = rows.begin; i < rows.end; ++i)
-    if (all.label(i) != unlabeled) pictures.push_back(i);
-  return std::make_unique<Subset>(all, pictures);
-}
-
-/// Those of the training pictures that this process has.
-std::vector<int32_t> Evaluator::own_labels() const {
-  const RowRange rows = shards_.own_rows(train_->size());
-  std::vector<int64_t> pictures(static_cast<size_t>(rows.size()));
-  std::iota(pictures.begin(), pictures.end(), rows.begin);
-  return labels_of(Subset(*train_, pictures));
-}
-
 LabeledVectors Evaluator::embedded(Module& network, const Dataset& pictures, Device device,
                                    const ProgressCallback& progress) const {
-  const auto own = own_labeled(pictures);
-  Tensor vectors = embed(network, *own, view_, precision_, device, progress);
-  const Tensor width =
-      Tensor::from(std::vector<int32_t>{vectors.defined() ? static_cast<int32_t>(vectors.size(1)) : 0}, {1});
-  shards_.ranks().all_reduce("length of vectors", width, Reduction::max);
-  if (!vectors.defined()) vectors = Tensor({0, width.data<int32_t>()[0]}, DType::f32, device);
-  return {vectors, labels_of(*own)};
+  return embed_labeled(network, pictures, view_, precision_, device, shards_, progress);
 }
 
 Accuracy Evaluator::evaluate(Module& network, const Tensor& bank, const ProgressCallback& progress) const {
   Collectives& ranks = shards_.ranks();
   const LabeledVectors train = embedded(network, *train_, bank.device(), progress);
-  const LabeledVectors bank_vectors{bank, own_labels()};  // after pictures have turned out to be bad
+  const LabeledVectors bank_vectors{
+      bank, own_labels(*train_, shards_)};  // after pictures have turned out to be bad
   if (leaves_one_out())
     return {.knn200 = leave_one_out_accuracy(train, train, knn_, ranks),
             .bank_knn200 = leave_one_out_accuracy(bank_vectors, train, knn_, ranks),
@@ -353,8 +284,8 @@ bool Evaluator::pixels_fit() const {
 
 double Evaluator::pixel_accuracy() const {
   const auto pixels = [&](const Dataset& data) {
-    const auto own = own_labeled(data);
-    return LabeledVectors{pixel_vectors(*own, view_), labels_of(*own)};
+    const Subset own = own_labeled(data, shards_);
+    return LabeledVectors{pixel_vectors(own, view_), labels_of(own)};
   };
   const LabeledVectors train = pixels(*train_);
   return leaves_one_out() ? leave_one_out_accuracy(train, train, knn_, shards_.ranks())

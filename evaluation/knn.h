@@ -29,11 +29,20 @@ Tensor pixel_vectors(const Dataset& dataset, const AugmentationOptions& view);
 /// The labels of all pictures; -1 where a picture has none, or is bad.
 std::vector<int32_t> labels_of(const Dataset& dataset);
 
+/// The same of those pictures that this process has (Shards::own_rows).
+std::vector<int32_t> own_labels(const Dataset& dataset, const Shards& shards);
+
 /// Vectors on the unit sphere with their labels (-1: unknown).
 struct LabeledVectors {
   Tensor vectors;  // f32 [N, D]
   std::vector<int32_t> labels;
 };
+
+/// The embeddings of those of this process's pictures that have a label, with their labels, after bad ones have been found. Which
+/// pictures a process has, `shards` says (own_rows); all make the same calls.
+LabeledVectors embed_labeled(Module& network, const Dataset& all, const AugmentationOptions& view,
+                             DType precision, Device device, const Shards& shards,
+                             const ProgressCallback& progress = {});
 
 struct KnnOptions {
   int64_t neighbors = 200;    // k
@@ -92,8 +101,6 @@ class Evaluator {
   std::string likeliest_protocol() const;
 
  private:
-  std::unique_ptr<const Dataset> own_labeled(const Dataset& all) const;
-  std::vector<int32_t> own_labels() const;
   LabeledVectors embedded(Module& network, const Dataset& pictures, Device device,
                           const ProgressCallback& progress) const;
   std::string protocol(const char* vectors) const;

@@ -11,6 +11,7 @@
 #include "data/loader.h"
 #include "data/subset.h"
 #include "evaluation/features.h"
+#include "layers/gradient_sum.h"
 #include "layers/layers.h"
 #include "layers/state_dict.h"
 #include "tensor/format.h"
@@ -84,22 +85,28 @@ class Score {
       ++count_;
     }
   }
-  ReadoutAccuracy accuracy() const {
-    const auto n = static_cast<double>(std::max<int64_t>(count_, 1));
-    return {static_cast<double>(first_) / n, static_cast<double>(among_) / n};
+  /// Of the answers that all processes have counted.
+  ReadoutAccuracy accuracy(Collectives& ranks) const {
+    const Tensor all = Tensor::from(std::vector<int32_t>{first_, among_, count_}, {3});
+    ranks.all_reduce("right answers", all, Reduction::sum);
+    const int32_t* counts = all.data<int32_t>();
+    const double n = std::max(counts[2], 1);
+    return {counts[0] / n, counts[1] / n};
   }
 
  private:
-  int64_t first_ = 0, among_ = 0, count_ = 0;
+  int32_t first_ = 0, among_ = 0, count_ = 0;
 };
 
 class Training {
  public:
-  Training(Model& model, const Dataset& train, const Dataset& test, const ReadoutOptions& options)
+  Training(Model& model, const Dataset& train, const Dataset& test, const ReadoutOptions& options,
+           const Shards& shards)
       : model_(model),
         train_(labeled_pictures(train)),
         test_(labeled_pictures(test)),
         options_(options),
+        shards_(shards),
         device_(model.device()) {
     check(train_->size() > 0 && test_->size() > 0,
           "linear readout: {} training and {} test pictures have labels", train_->size(), test_->size());
@@ -121,6 +128,7 @@ class Training {
     sgd_ = std::make_unique<Sgd>(
         readouts_->parameters(),
         Sgd::Options{.momentum = options_.momentum, .weight_decay = options_.weight_decay});
+    for (const Module::Parameter& p : readouts_->parameters()) parameters_.push_back(*p.variable);
   }
 
   std::vector<StageReadout> operator()(const ReadoutObserver& observer) {
@@ -128,7 +136,8 @@ class Training {
                                            {.batch = options_.batch,
                                             .threads = options_.loader_threads,
                                             .seed = options_.seed,
-                                            .device = device_});
+                                            .device = device_,
+                                            .places = shards_.own_rows(options_.batch)});
     const int64_t an_epoch = loader->steps_per_epoch(), all = steps_of_all(an_epoch);
     const Schedule schedule{.kind = Schedule::Kind::step,
                             .base = options_.learning_rate,
@@ -178,24 +187,48 @@ class Training {
     return features;
   }
 
+  /// The mean over the stages of the loss, if it is to be read.
   double train_step(const DeviceLoader& loader, bool read_loss) {
-    const Tensor target = loader.labels();
-    const std::vector<Tensor> features = features_of(loader.images());
-    double sum = 0;
-    for (size_t s = 0; s < readouts_->size(); ++s) {
-      const Variable loss = cross_entropy(readouts_->logits(s, features[s]), target);
-      if (read_loss) sum += loss.value().item();
-      backward(loss);
+    const Tensor images = loader.images(), labels = loader.labels();
+    const int64_t first = shards_.own_rows(options_.batch).begin;
+    GradientSum gradients(parameters_, shards_);
+    std::vector<Tensor> losses;
+    for (int64_t s = shards_.first(); s < shards_.last(); ++s) {
+      const RowRange rows = shards_.rows(options_.batch, s);
+      losses.push_back(learn_shard(images.rows(rows.begin - first, rows.end - first),
+                                   labels.rows(rows.begin - first, rows.end - first)));
+      gradients.collect();
     }
+    gradients.finish();
     sgd_->step();
-    const double loss = sum / static_cast<double>(readouts_->size());
+    const Tensor sum = shards_.sum("losses", losses);
+    if (!read_loss) return std::numeric_limits<double>::quiet_NaN();
+    const double loss = static_cast<double>(sum.item()) / static_cast<double>(readouts_->size());
     check(std::isfinite(loss), "linear readout: the loss became {}", loss);
-    return read_loss ? loss : std::numeric_limits<double>::quiet_NaN();
+    return loss;
   }
 
+  /// Back-propagates the loss of the pictures of a shard, of which there may be none; returns its part in that of the batch, summed
+  /// over the stages, f32 [1].
+  Tensor learn_shard(const Tensor& images, const Tensor& labels) {
+    const Tensor sum = Tensor::zeros({1}, DType::f32, device_);
+    if (images.size(0) == 0) return sum;
+    const float share = static_cast<float>(images.size(0)) / static_cast<float>(options_.batch);
+    const std::vector<Tensor> features = features_of(images);
+    for (size_t stage = 0; stage < readouts_->size(); ++stage) {
+      const Variable loss = scale(cross_entropy(readouts_->logits(stage, features[stage]), labels), share);
+      ops::add_in_place(sum, loss.value());
+      backward(loss);
+    }
+    return sum;
+  }
+
+  /// Each process tests every R-th block of pictures.
   std::vector<StageReadout> measure() {
+    Collectives& ranks = shards_.ranks();
     std::vector<Score> one(readouts_->size()), ten(readouts_->size());
-    for (int64_t begin = 0; begin < test_->size(); begin += evaluation_batch) {
+    for (int64_t begin = ranks.rank() * evaluation_batch; begin < test_->size();
+         begin += ranks.size() * evaluation_batch) {
       const int64_t end = std::min(begin + evaluation_batch, test_->size());
       const std::vector<Tensor> plain = logits_of(plain_views(*test_, model_.view, begin, end));
       const std::vector<int32_t> labels = labels_between(begin, end);
@@ -206,7 +239,7 @@ class Training {
     }
     std::vector<StageReadout> results;
     for (size_t s = 0; s < one.size(); ++s)
-      results.push_back({options_.stages[s], shapes_[s], one[s].accuracy(), ten[s].accuracy()});
+      results.push_back({options_.stages[s], shapes_[s], one[s].accuracy(ranks), ten[s].accuracy(ranks)});
     return results;
   }
 
@@ -267,7 +300,7 @@ class Training {
   }
 
   void save(int epochs_done) const {
-    if (options_.state.empty()) return;
+    if (options_.state.empty() || shards_.ranks().rank() > 0) return;
     std::vector<NamedTensor> tensors;
     const auto parameters = readouts_->parameters();
     for (size_t i = 0; i < parameters.size(); ++i) {
@@ -280,8 +313,21 @@ class Training {
                       {{"readout", identity()}, {"epochs_done", formatted("{}", epochs_done)}});
   }
 
-  /// The epochs that are done already.
+  /// The epochs that are done already. All processes read the same file.
   int restore() {
+    Collectives& ranks = shards_.ranks();
+    const int done = restore_own();
+    const Tensor most = Tensor::from(std::vector<int32_t>{done}, {1});
+    ranks.all_reduce("epochs that are done", most, Reduction::max);
+    const int of_others = most.data<int32_t>()[0];
+    ranks.agree("whether all go on from the same state",
+                done == of_others ? ""
+                                  : formatted("{}: {} epochs are done, but for others {}", options_.state,
+                                              done, of_others));
+    return done;
+  }
+
+  int restore_own() {
     if (options_.state.empty() || !std::filesystem::exists(options_.state)) return 0;
     const SafetensorsFile file = read_safetensors(options_.state, Checksum::required);
     const auto found = file.metadata.find("readout");
@@ -298,11 +344,13 @@ class Training {
   Model& model_;
   std::unique_ptr<Dataset> train_, test_;
   ReadoutOptions options_;
+  Shards shards_;
   Device device_;
   std::vector<Module*> modules_;
   std::vector<Shape> shapes_;
   std::unique_ptr<Readouts> readouts_;
   std::unique_ptr<Sgd> sgd_;
+  std::vector<Variable> parameters_;
 };
 
 }  // namespace
@@ -325,8 +373,9 @@ Tensor readout_features(const Tensor& output) {
 }
 
 std::vector<StageReadout> linear_readout(Model& model, const Dataset& train, const Dataset& test,
-                                         const ReadoutOptions& options, const ReadoutObserver& observer) {
-  return Training(model, train, test, options)(observer);
+                                         const ReadoutOptions& options, const ReadoutObserver& observer,
+                                         const Shards& shards) {
+  return Training(model, train, test, options, shards)(observer);
 }
 
 }  // namespace la

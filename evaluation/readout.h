@@ -11,6 +11,7 @@
 #include "data/augmentation.h"
 #include "data/dataset.h"
 #include "evaluation/model.h"
+#include "tensor/shards.h"
 
 namespace la {
 
@@ -65,9 +66,11 @@ struct ReadoutObserver {
 };
 
 /// Trains on `train` and measures on `test`; pictures without labels take no part. Empty if the observer
-/// stopped it.
+/// stopped it. Of several processes, each takes its part of every batch and of the test pictures, and all make the same calls;
+/// the observers say the same on all but for whether to read the loss.
 std::vector<StageReadout> linear_readout(Model& model, const Dataset& train, const Dataset& test,
-                                         const ReadoutOptions& options, const ReadoutObserver& observer);
+                                         const ReadoutOptions& options, const ReadoutObserver& observer,
+                                         const Shards& shards = {});
 
 /// An Error unless each is one of the two above, or a layer of the network.
 void check_stages(Module& network, const std::vector<std::string>& stages);

@@ -79,10 +79,15 @@ Model load_model(const SafetensorsFile& file, Device device) {
   return model;
 }
 
-Tensor load_bank(const std::string& checkpoint) {
-  const SafetensorsFile file = read_safetensors(checkpoint);
-  check(file.contains(bank_name), "{}: has no memory bank", checkpoint);
-  return file.at(bank_name);
+ShardedRows load_bank(const std::string& checkpoint, const Shards& shards) {
+  const auto none = [](const std::string&) { return false; };
+  const SafetensorsFile file = read_safetensors(checkpoint, Checksum::unread, none);
+  const auto found = file.shapes.find(bank_name);
+  check(found != file.shapes.end() && found->second.rank() == 2, "{}: has no memory bank", checkpoint);
+  const RowRange rows = shards.own_rows(found->second[0]);
+  const Tensor own({rows.size(), found->second[1]});
+  read_elements(checkpoint, bank_name, rows.begin * own.size(1), own);
+  return {own, found->second[0], shards};
 }
 
 }  // namespace la

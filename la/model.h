@@ -6,6 +6,7 @@
 #include "evaluation/model.h"
 #include "la/config.h"
 #include "tensor/io/safetensors.h"
+#include "tensor/shards.h"
 
 namespace la {
 
@@ -22,7 +23,8 @@ Model load_model(const std::string& run_or_checkpoint, Device device);
 
 /// What the memory bank is called in checkpoints.
 inline constexpr const char* bank_name = "la.bank";
-/// The memory bank of a checkpoint, f32 [N, D] in host memory. An Error that names the file if it has none.
-Tensor load_bank(const std::string& checkpoint);
+/// The memory bank [N, D] of a checkpoint that load_model has verified: the vectors of this process, f32 in host memory. An Error
+/// that names the file if it has none.
+ShardedRows load_bank(const std::string& checkpoint, const Shards& shards = {});
 
 }  // namespace la

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <vector>
 
+#include "evaluation/vector_search.h"
 #include "tensor/ops.h"
 #include "tensor/sharded_selection.h"
 
@@ -30,20 +31,18 @@ class DisjointSets {
   std::vector<int32_t> parents_;
 };
 
-/// Of each vector of the bank, the other one that is nearest to it.
-std::vector<int32_t> nearest_others(const Tensor& vectors, const ProgressCallback& progress) {
+/// Of each vector of the bank, the other one that is nearest to it; every process has all of them.
+std::vector<int32_t> nearest_others(const VectorSearch& vectors, const ProgressCallback& progress) {
   constexpr int64_t block = 4096;
   std::vector<int32_t> nearest;
-  for (int64_t begin = 0; begin < vectors.size(0); begin += block) {
-    const int64_t end = std::min(begin + block, vectors.size(0));
-    const TopK two =
-        ops::nearest_rows(vectors.rows(begin, end), vectors, 2);  // itself, or a twin of it, and another
-    const std::vector<int32_t> indices = two.indices.to_vector<int32_t>();
+  for (int64_t begin = 0; begin < vectors.size(); begin += block) {
+    const int64_t end = std::min(begin + block, vectors.size());
+    const Neighbors two = vectors.nearest(vectors.rows(begin, end), 2);  // itself, or a twin, and another
     for (int64_t i = begin; i < end; ++i) {
-      const int32_t first = indices[static_cast<size_t>(2 * (i - begin))];
-      nearest.push_back(first != i ? first : indices[static_cast<size_t>(2 * (i - begin) + 1)]);
+      const auto first = static_cast<size_t>(2 * (i - begin));
+      nearest.push_back(two.numbers[first] != i ? two.numbers[first] : two.numbers[first + 1]);
     }
-    if (progress) progress("nearest neighbors of the bank", end, vectors.size(0));
+    if (progress) progress("nearest neighbors of the bank", end, vectors.size());
   }
   return nearest;
 }
@@ -103,10 +102,8 @@ CloseMasks close_by_distance(const MemoryBank& bank, const Background& backgroun
 }
 
 Components nearest_neighbor_components(const MemoryBank& bank, const ProgressCallback& progress) {
-  check(bank.shards().ranks().alone(),
-        "`close_neighbors` components are found by one process alone, not by {}",
-        bank.shards().ranks().size());
-  const std::vector<int32_t> links = nearest_others(bank.vectors(), progress);
+  const VectorSearch vectors(bank.vectors(), bank.shards().ranks());
+  const std::vector<int32_t> links = nearest_others(vectors, progress);
   DisjointSets sets(bank.size());
   for (size_t i = 0; i < links.size(); ++i) sets.unite(static_cast<int32_t>(i), links[i]);
   std::vector<int32_t> labels(links.size());
@@ -115,7 +112,9 @@ Components nearest_neighbor_components(const MemoryBank& bank, const ProgressCal
     const int32_t root = sets.find(static_cast<int32_t>(i));  // the first of its set
     labels[i] = root == static_cast<int32_t>(i) ? count++ : labels[static_cast<size_t>(root)];
   }
-  return {Tensor::from(labels, {bank.size()}, bank.vectors().device()), count};
+  const Tensor of_all = Tensor::from(labels, {bank.size()});
+  const RowRange own = bank.rows().range();
+  return {of_all.rows(own.begin, own.end).to(bank.vectors().device()), count};
 }
 
 }  // namespace la

@@ -37,8 +37,8 @@ CloseMasks close_by_clusters(const MemoryBank& bank, const Tensor& labels, const
 CloseMasks close_by_distance(const MemoryBank& bank, const Background& background, int64_t count);
 
 /// The clusters of another ablation: two pictures are in one if a chain of links joins them, and each is linked
-/// to the other one whose vector is nearest to its own. Labels i32 [N] from 0 on; says how many clusters
-/// there are. In one process alone.
+/// to the other one whose vector is nearest to its own. Labels of this process's pictures, i32 [own], from 0 on; says
+/// how many clusters there are.
 struct Components {
   Tensor labels;
   int64_t count = 0;

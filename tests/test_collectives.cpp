@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <numeric>
 
+#include "tensor/captured_step.h"
+#include "tensor/cuda/nccl_collectives.h"
 #include "tensor/ops.h"
 #include "tensor/random.h"
 #include "tensor/shards.h"
+#include "tests/op_case.h"
 #include "tests/processes.h"
 
 using namespace la;
@@ -27,6 +30,40 @@ float pairwise(std::span<const float> x) {
 }
 
 }  // namespace
+
+// Where there is a GPU: NCCL's calls by one rank, in a step that is recorded and run again.
+TEST_CASE("NCCL exchanges tensors within a recorded step" * doctest::test_suite("devices")) {
+  for (const Device device : available_devices()) {
+    if (device.is_cpu()) continue;
+    std::unique_ptr<Collectives> ranks;
+    try {
+      ranks = make_nccl_collectives(alone());
+    } catch (const Error& error) {
+      MESSAGE("not tested: ", std::string(error.what()));
+      continue;
+    }
+    const std::vector<float> values = numbers(1000, 1);
+    const Tensor x = Tensor::from(values, {4, 250}, device), gathered({4, 250}, DType::f32, device),
+                 exchanged({4, 250}, DType::f32, device), reduced({4, 250}, DType::f32, device),
+                 sum = Tensor::zeros({4, 250}, DType::f32, device);
+    const std::vector<int64_t> rows{4};
+    CapturedStep step(device, ranks->can_be_recorded());
+    constexpr int runs = 5;  // the third is recorded
+    for (int i = 0; i < runs; ++i)
+      step.run([&] {
+        ranks->all_gather("rows", x, gathered, rows);
+        ranks->all_to_all("parts", gathered, exchanged);
+        ranks->reduce_scatter("sums", exchanged, reduced);
+        ranks->all_reduce("sums", reduced, Reduction::sum);
+        ranks->broadcast("rows", reduced, 0);
+        ops::add_in_place(sum, reduced);
+      });
+    std::vector<float> expected(values.size(), 0.0f);
+    for (int i = 0; i < runs; ++i)
+      for (size_t j = 0; j < values.size(); ++j) expected[j] += values[j];
+    CHECK(sum.to_vector<float>() == expected);
+  }
+}
 
 TEST_SUITE("processes") {
   TEST_CASE("all_reduce, all_gather, all_to_all, reduce_scatter, broadcast") {

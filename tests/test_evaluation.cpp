@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "evaluation/density.h"
+#include "evaluation/knn.h"
 #include "tensor/ops.h"
 
 namespace la {

@@ -21,9 +21,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string program() {
+std::string program(const std::string& name = "la_train") {
   const char* folder = std::getenv("LA_PROGRAMS");
-  return std::string(folder ? folder : ".") + "/la_train";
+  return std::string(folder ? folder : ".") + "/" + name;
 }
 
 Called run(const std::string& line) {
@@ -351,10 +351,110 @@ TEST_CASE("a training that diverges, and a full disk of one process, end all wit
 
 TEST_CASE("a program of one process says so where several are started") {
   if (!can_start()) return;
-  const Called called = run(line_of(
-      mpirun(2) + std::vector<std::string>{program().replace(program().size() - 5, 5, "embed"), "--help"}));
+  const Called called = run(line_of(mpirun(2) + std::vector<std::string>{program("la_export"), "--help"}));
   CHECK(called.status == 2);
-  CHECK(called.says("la_embed: is done by one process; start it without mpirun"));
+  CHECK(called.says("la_export: is done by one process; start it without mpirun"));
+}
+
+TEST_CASE("several processes embed and evaluate as one does") {
+  if (!can_start()) return;
+  const Runs runs;
+  REQUIRE(run(line_of(runs.options("run"))).status == 0);
+  const fs::path out = runs.run("out");
+  fs::create_directory(out);
+  const std::vector<std::string> machine{"--threads", "1", "--device", "cpu"};
+  const auto embed = [&](const std::string& name, const std::vector<std::string>& more) {
+    return std::vector<std::string>{program("la_embed"), runs.run("run"), runs.folder.path(), "--out",
+                                    out / (name + ".npy")} +
+           machine + more;
+  };
+  const std::vector<std::string> maps{"--layers", "layer1", "--whole"},
+      pca{"--layers", "layer2", "--pca", "3"};
+  REQUIRE(run(line_of(embed("one", maps))).status == 0);
+  REQUIRE(run(line_of(embed("one-pca", pca))).status == 0);
+  const std::vector<std::string> project{"--layers", "layer2", "--project", out / "one-pca"};
+  REQUIRE(run(line_of(embed("one-projected", project))).status == 0);
+  for (const int count : {2, 3}) {  // of two blocks of pictures
+    const std::string name = std::to_string(count);
+    const Called called = run(line_of(mpirun(count) + embed(name, maps)));
+    CHECK(called.status == 0);
+    CHECK(called.says("their files"));
+    CHECK(run(line_of(mpirun(count) + embed(name + "-pca", pca))).status == 0);
+    CHECK(run(line_of(mpirun(count) + embed(name + "-projected", project))).status == 0);
+    for (const char* ending :
+         {".npy", ".txt", ".layer1.npy", "-pca.layer2.pca.safetensors", "-projected.layer2.npy"})
+      CHECK(text_of(out / (name + ending)) == text_of(out / (std::string("one") + ending)));
+    const Called again = run(line_of(mpirun(count) + embed(name, maps)));
+    CHECK(again.status == 1);
+    CHECK(again.says("exists already"));
+  }
+
+  const auto evaluate = [&](const std::string& name) {
+    return std::vector<std::string>{program("la_eval"),
+                                    runs.run("run"),
+                                    "--data",
+                                    runs.folder.path(),
+                                    "--out",
+                                    out / (name + ".json"),
+                                    "--bank",
+                                    "--density",
+                                    "--local-neighbors",
+                                    "2",
+                                    "--background-neighbors",
+                                    "9",
+                                    "--epochs",
+                                    "2",
+                                    "--batch",
+                                    "16"} +
+           machine;
+  };
+  const Called one = run(line_of(evaluate("one"))), two = run(line_of(mpirun(2) + evaluate("two")));
+  CHECK(one.status == 0);
+  CHECK(two.status == 0);
+  // The tables are the same, once; but for the readout, whose sums round otherwise.
+  const auto tables = [](const std::string& output) {
+    return output.substr(0, output.find("linear readout"));
+  };
+  CHECK(tables(two.output) == tables(one.output));
+  CHECK(two.says("linear readout (all labels"));
+  CHECK(fs::exists(out / "two.json"));
+}
+
+TEST_CASE("processes that would embed or evaluate differently are told so") {
+  if (!can_start()) return;
+  const Runs runs;
+  REQUIRE(run(line_of(runs.options("run"))).status == 0);
+  std::vector<std::string> words =
+      mpirun(1) + std::vector<std::string>{program("la_eval"), runs.run("run"), "--data", runs.folder.path(),
+                                           "--knn-only"};
+  const std::vector<std::string> other{
+      ":",          "-np",           "1",  program("la_eval"), runs.run("run"), "--data", runs.folder.path(),
+      "--knn-only", "--temperature", "0.2"};
+  const Called called = run(line_of(words + other));
+  CHECK(called.status != 0);
+  CHECK(called.says("it has temperature = 0.2, rank 0 has temperature = 0.07"));
+
+  // Two machines that have other pictures under the same names.
+  for (const char* machine : {"a", "b"}) {
+    fs::create_directories(runs.run(machine) + "/pictures");
+    for (int i = 0; i < 3; ++i)
+      write_bytes(formatted("{}/pictures/{}.pgm", runs.run(machine), i),
+                  "P5 2 2 255\n" + std::string(4, static_cast<char>(i < 2 ? i : *machine)));
+  }
+  const auto embed_on = [&](const char* machine) {
+    return std::vector<std::string>{
+        "-np",           "1",        "--wdir", runs.run(machine), fs::absolute(program("la_embed")),
+        runs.run("run"), "pictures", "--out",  runs.run("v.npy"), "--force"};
+  };
+  std::vector<std::string> start = mpirun(1);
+  start.resize(start.size() - 2);  // without the number
+  const auto on = [&](const char* first, const char* second) {
+    return run(line_of(start + embed_on(first) + std::vector<std::string>{":"} + embed_on(second)));
+  };
+  CHECK(on("a", "a").status == 0);
+  const Called others = on("a", "b");
+  CHECK(others.status != 0);
+  CHECK(others.says("it has 3 training pictures with checksum"));
 }
 
 TEST_CASE("a program needs no MPI where it is started by itself") {

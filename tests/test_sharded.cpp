@@ -10,11 +10,15 @@
 #include <set>
 
 #include "autograd/functions.h"
+#include "evaluation/density.h"
 #include "evaluation/knn.h"
+#include "evaluation/readout.h"
 #include "la/checkpoint.h"
 #include "la/losses.h"
+#include "la/neighbors.h"
 #include "la/trainer.h"
 #include "layers/layers.h"
+#include "layers/networks.h"
 #include "layers/sharded_step.h"
 #include "tensor/io/files.h"
 #include "tensor/ops.h"
@@ -415,6 +419,81 @@ TEST_SUITE("processes") {
               leave_one_out_accuracy(train, train, options));
       }
     }
+  }
+
+  TEST_CASE("densities and components are those of one process, in ties too") {
+    Collectives& ranks = processes();
+    for (const Tensor& x : {unit_rows(1100, 12), coarse_rows(90, 13), unit_rows(7, 14)}) {
+      const int64_t n = x.size(0);
+      const Shards shards(ranks, ranks.size());
+      const RowRange own = shards.own_rows(n);
+      const VectorSearch whole(x), parts(x.rows(own.begin, own.end), ranks);
+      CHECK(parts.size() == n);
+      CHECK(parts.first() == own.begin);
+      CHECK(parts.rows(2, n - 1).to_vector<float>() == x.rows(2, n - 1).to_vector<float>());
+      const Densities found = densities(parts, 2, 5), expected = densities(whole, 2, 5);
+      CHECK(found.local == expected.local);
+      CHECK(found.background == expected.background);
+
+      const Components of_parts = nearest_neighbor_components(bank_of(x, shards)),
+                       of_whole = nearest_neighbor_components(bank_of(x, {}));
+      CHECK(of_parts.count == of_whole.count);
+      CHECK(of_parts.labels.to_vector<int32_t>() ==
+            of_whole.labels.rows(own.begin, own.end).to_vector<int32_t>());
+    }
+  }
+
+  TEST_CASE("a linear readout is that of one process with as many shards, and goes on with other processes") {
+    const Squares train(50, {4, 9}), test(150, {1, 70});
+    const auto model = [] {
+      Model m;
+      m.module = make_network({.name = "resnet8-wide", .channels = 1, .image_size = 12, .dim = 8});
+      initialize(*m.module, {.name = "resnet8-wide"}, 5);
+      m.module->set_training(false);
+      m.channels = 1;
+      m.view = {.size = 12, .mean = {0.5f}, .stddev = {0.25f}};
+      return m;
+    };
+    ReadoutOptions options{.stages = {"pixels", "layer1"}, .epochs = 4, .batch = 14, .ten_crop = true};
+    std::vector<double> losses;
+    int64_t steps = INT64_MAX;
+    const ReadoutObserver observer{.wants_loss = [] { return true; },
+                                   .step =
+                                       [&](const ReadoutProgress& p) {
+                                         losses.push_back(p.loss);
+                                         return --steps > 0;
+                                       }};
+    const auto read_out = [&](const Shards& shards) {
+      Model m = model();
+      losses.clear();
+      return linear_readout(m, train, test, options, observer, shards);
+    };
+    const std::vector<StageReadout> expected =
+        read_out(Shards(alone(), twelve));  // some of which have no picture
+    const std::vector<double> all_losses = losses;
+    REQUIRE(expected.size() == 2);
+
+    const auto check_alike = [&](const std::vector<StageReadout>& found) {
+      REQUIRE(found.size() == 2);
+      for (size_t i = 0; i < found.size(); ++i) {
+        CHECK(found[i].one_crop.top1 == expected[i].one_crop.top1);
+        CHECK(found[i].one_crop.top5 == expected[i].one_crop.top5);
+        CHECK(found[i].ten_crop.top1 == expected[i].ten_crop.top1);
+      }
+    };
+    check_alike(read_out(Shards(processes(), twelve)));
+    CHECK(losses == all_losses);
+
+    const CommonFolder folder;
+    options.state = folder.path() + "/state.safetensors";
+    if (processes().rank() == 0) {  // one process begins
+      steps = 7;
+      CHECK(read_out(Shards(alone(), twelve)).empty());
+      steps = INT64_MAX;
+    }
+    processes().barrier("the first half");
+    check_alike(read_out(Shards(processes(), twelve)));
+    CHECK(losses == std::vector<double>(all_losses.begin() + 6, all_losses.end()));
   }
 
   TEST_CASE("what a bad picture is replaced by does not depend on who reads it") {

@@ -172,11 +172,11 @@ std::string help_text(const ProgramInfo& program, const OptionTable& table) {
 
 std::string version_text(const ProgramInfo& program) { return formatted("{} {}\n", program.name, version); }
 
-bool parse_command_line(const ProgramInfo& program, OptionTable& table, int argc, char** argv) {
+bool parse_command_line(const ProgramInfo& program, OptionTable& table, int argc, char** argv, bool answers) {
   const CommandLine line = read_command_line(program, table, {argv + 1, argv + argc});
   if (!line.preset.empty()) table.set_from_file(find_preset(line.preset, presets_folder()));
   if (line.wants_help || line.wants_version) {
-    print("{}", line.wants_help ? help_text(program, table) : version_text(program));
+    if (answers) print("{}", line.wants_help ? help_text(program, table) : version_text(program));
     return false;
   }
   table.set(line.given);

@@ -35,7 +35,8 @@ std::string help_text(const ProgramInfo& program, const OptionTable& table);
 std::string version_text(const ProgramInfo& program);
 
 /// Sets the options that stand on the command line, over those of a preset. False if help or the version was
-/// asked for, and printed. A UsageError for arguments that cannot be understood.
-bool parse_command_line(const ProgramInfo& program, OptionTable& table, int argc, char** argv);
+/// asked for, and printed, unless another process `answers`. A UsageError for arguments that cannot be understood.
+bool parse_command_line(const ProgramInfo& program, OptionTable& table, int argc, char** argv,
+                        bool answers = true);
 
 }  // namespace la

@@ -71,7 +71,7 @@ void RunReport::bad_pictures() {
   for (size_t rank = 0; rank < of_ranks.size(); ++rank) {
     std::istringstream lines(of_ranks[rank]);
     for (std::string line; std::getline(lines, line);)
-      say(rank == 0 ? line : formatted("rank {}: {}", rank, line));
+      if (told_.insert(line).second) say(rank == 0 ? line : formatted("rank {}: {}", rank, line));
   }
 }
 

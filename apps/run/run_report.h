@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,7 @@ class RunReport {
   Trainer& trainer_;
   Progress progress_;
   std::vector<std::string> untold_;        // warnings of a process that has no folder
+  std::set<std::string> told_;             // for several processes may warn of the same
   SmoothedRate images_, waiting_, in_la_;  // per second of training
   double start_;
   std::optional<double> pixel_accuracy_;  // nothing if it is not known, as after --resume
