@@ -58,8 +58,10 @@ void evaluate_density(const Evaluation& evaluation, const LabeledVectors& train,
 }
 
 void evaluate_knn(const Evaluation& evaluation, const EvalOptions& options, EvalResults& results) {
-  const auto& [model, data, shards] = evaluation;
-  Collectives& ranks = shards.ranks();
+  const Model& model = evaluation.model;
+  const DataSource& data = evaluation.data;
+  const Shards& shards = evaluation.shards;
+  Collectives& ranks = evaluation.ranks();
   Progress progress(stderr);
   const auto embedded = [&](const Dataset& pictures) {
     LabeledVectors vectors = embed_labeled(*model.module, pictures, model.view, model.dtype, model.device(),
