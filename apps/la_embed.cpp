@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <sstream>
-#include <utility>
 
 #include "apps/contact_sheet.h"
 #include "apps/model_program.h"
@@ -150,14 +149,13 @@ Picture read_query(const EmbedOptions& options, const Model& model) {
   return query;
 }
 
-void print_similar(const Model& model, const Embedder& embedder, const Picture& query, const Dataset& data,
-                   const EmbedOptions& options, const Tensor& embeddings,
-                   const std::vector<int64_t>& pictures) {
+void print_similar(Model& model, const Picture& query, const Dataset& data, const EmbedOptions& options,
+                   const Tensor& embeddings, const std::vector<int64_t>& pictures) {
   const Tensor view({1, model.view.size, model.view.size, model.channels});
   const ViewPlan plan = options.no_crop ? plan_whole_view(query.height, query.width)
                                         : plan_center_view(query.height, query.width, model.view.size);
   augment(query, plan, model.view, view.data<float>());
-  const Tensor v = embedder.outputs_of_views(view).front().to(Device::cpu());
+  const Tensor v = Embedder(model, {}).outputs_of_views(view).front().to(Device::cpu());
   // One more, for the query itself may be among them.
   const TopK nearest = ops::top_k(ops::matmul(v, embeddings, {.transpose_b = true}),
                                   std::min(options.top + 1, embeddings.size(0)));
@@ -202,22 +200,6 @@ std::unique_ptr<Dataset> listed_pictures(const Dataset& all, const EmbedOptions&
   return std::make_unique<Subset>(all, std::move(rows));
 }
 
-EmbedderOptions embedder_options(const EmbedOptions& options) {
-  EmbedderOptions result{.layers = options.layers, .whole = options.whole, .no_crop = options.no_crop};
-  if (!options.project.empty())
-    for (const std::string& layer : options.layers)
-      result.components.push_back(
-          load_components(formatted("{}.{}.pca.safetensors", options.project, layer)));
-  return result;
-}
-
-/// Says which pictures could not be read; an Error if one of those from begin to end (exclusive) must be.
-void tell_bad_pictures(const Dataset& data, const EmbedOptions& options, int64_t begin, int64_t end) {
-  print_warnings(data);
-  for (int64_t i = begin; i < end && !options.list.empty(); ++i)
-    check(!data.is_bad(i), "{}: {} cannot be read", options.list, data.name(i));
-}
-
 int embed_pictures(EmbedOptions options, const OptionTable& table, Collectives& ranks) {
   Model model = open_model(options.model, table, ranks);
   const DataSource data = open_data(options.model.data);
@@ -229,8 +211,17 @@ int embed_pictures(EmbedOptions options, const OptionTable& table, Collectives& 
   std::unique_ptr<Writer> writer;
   if (writes && !options.out.empty()) writer = std::make_unique<Writer>(options);
   const Picture query = compares ? read_query(options, model) : Picture();
-  const Embedder embedder(model, embedder_options(options));
-  begin_together(ranks, table, model, data);
+  const EmbedderOptions wanted{.layers = options.layers,
+                               .whole = options.whole,
+                               .no_crop = options.no_crop,
+                               .project = options.project,
+                               .list = options.list};
+  const Embedder embedder(model, wanted);
+  std::vector<std::string> files;
+  if (!options.list.empty()) files.push_back(options.list);
+  for (const std::string& layer : options.layers)
+    if (!options.project.empty()) files.push_back(wanted.components_of(layer));
+  begin_together(ranks, table, model, data, files);
   std::vector<Tensor> embeddings;
   std::vector<int64_t> pictures;
   const auto take = [&](const EmbeddedPictures& some) {
@@ -241,13 +232,14 @@ int embed_pictures(EmbedOptions options, const OptionTable& table, Collectives& 
   };
   Progress progress(stderr);
   const ProgressCallback show = interruptible(progress, ranks);
-  int64_t told = 0;
   embedder.all_pictures(all, ranks, take, [&](std::string_view what, int64_t done, int64_t n) {
-    tell_bad_pictures(all, options, std::exchange(told, done), done);
+    print_warnings(all);
     show(what, done, n);
+    if (!ranks.alone() && interrupted_anywhere(ranks) != 0)
+      throw Interrupted();  // all, so that no file is left
   });
   if (writer) writer->finish();
-  if (writes && compares) print_similar(model, embedder, query, all, options, stacked(embeddings), pictures);
+  if (writes && compares) print_similar(model, query, all, options, stacked(embeddings), pictures);
   return 0;
 }
 
@@ -292,6 +284,7 @@ OptionTable options_of(EmbedOptions& options) {
   add_model_picture_options(t, options.model.data);
   t.group("Machine");
   add_machine_options(t, options.model.device, options.model.threads);
+  add_process_options(t, options.model);
   return t;
 }
 

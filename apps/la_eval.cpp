@@ -50,10 +50,12 @@ void evaluate_density(const Evaluation& evaluation, const LabeledVectors& train,
   const Densities found =
       densities(vectors, options.local_neighbors, background, interruptible(progress, ranks));
   std::vector<CategoryDensity> categories;
-  if (test != nullptr)
-    categories = density_by_category(found, gather_numbers("labels", train.labels, ranks),
-                                     gather_numbers("labels", test->labels, ranks),
-                                     knn_is_right(train, *test, {.temperature = options.temperature}, ranks));
+  if (test != nullptr) {
+    const std::vector<int32_t> train_labels = gather_numbers("labels", train.labels, ranks),
+                               test_labels = gather_numbers("labels", test->labels, ranks);
+    const std::vector<bool> right = knn_is_right(train, *test, {.temperature = options.temperature}, ranks);
+    categories = density_by_category(found, train_labels, test_labels, right);
+  }
   results.add_density(options.local_neighbors, background, found, categories);
 }
 
@@ -69,7 +71,9 @@ void evaluate_knn(const Evaluation& evaluation, const EvalOptions& options, Eval
     print_warnings(pictures);
     return vectors;
   };
-  const LabeledVectors train = embedded(*data.train), test = data.test ? embedded(*data.test) : train;
+  const auto labeled = labeled_pictures(*data.train);
+  const LabeledVectors train = embedded(data.test ? *labeled : *data.train),
+                       test = data.test ? embedded(*labeled_pictures(*data.test)) : train;
   const auto accuracy = data.test ? knn_accuracy : leave_one_out_accuracy;
   const auto vote = [&](const char* vectors, const LabeledVectors& voters) {
     for (const int64_t k : {1, 200})
@@ -135,6 +139,7 @@ int evaluate(EvalOptions options, const OptionTable& table, Collectives& process
   begin_together(processes, table, model, data);
   std::unique_ptr<Collectives> of_gpu;
   Collectives& ranks = collectives_for(model.device(), Carrier::fastest, processes, of_gpu);
+  ranks.set_timeout(options.model.collective_timeout);
   EvalResults results(model, data, options.model.data.path, options.out, options.force, ranks);
   Evaluation evaluation{std::move(model), std::move(data), Shards(ranks, ranks.size())};
   if (!options.readout_only) evaluate_knn(evaluation, options, results);
@@ -216,6 +221,7 @@ OptionTable options_of(EvalOptions& options) {
   t.group("Machine");
   add_machine_options(t, options.model.device, options.model.threads);
   add_loader_threads(t, readout.loader_threads);
+  add_process_options(t, options.model);
   return t;
 }
 

@@ -29,6 +29,9 @@ namespace {
 
 using Lines = std::vector<std::string>;
 
+/// Where other processes do not come.
+constexpr const char* advice = "; --resume goes on from the newest checkpoint";
+
 /// The device for values that fit the data; anything else is wrong usage, and found before the run has a
 /// folder. Appends to `choices` what was chosen for it.
 Device choose_device(Config& config, const Dataset& train, Lines& choices) try {
@@ -258,6 +261,7 @@ Collectives& carriers(const Config& config, Device device, Collectives& processe
   const Carrier carrier = config.run.collectives == "mpi" ? Carrier::mpi : Carrier::fastest;
   Collectives& ranks = collectives_for(device, carrier, processes, of_gpu);
   ranks.set_timeout(config.run.collective_timeout);
+  ranks.set_advice(advice);
   return ranks;
 }
 
@@ -381,6 +385,7 @@ int main(int argc, char** argv) {
     }
     const RunOptions& run = options.config.run;
     ranks.set_timeout(run.collective_timeout);
+    ranks.set_advice(advice);
     if (const std::string warning = choose_threads(ranks, run.threads); !warning.empty())
       options.notes.push_back(warning);
     allow_tf32(run.tf32);

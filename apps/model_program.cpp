@@ -5,6 +5,7 @@
 #include "apps/options/arguments.h"
 #include "apps/processes.h"
 #include "tensor/format.h"
+#include "tensor/io/checksum.h"
 #include "tensor/io/files.h"
 
 namespace la {
@@ -23,7 +24,38 @@ void add_model_picture_options(OptionTable& table, DataOptions& options) {
       .shows_value = false;
 }
 
+void add_process_options(OptionTable& table, ModelOptions& options) {
+  table
+      .add("collective-timeout", options.collective_timeout, above(0),
+           "seconds that a process waits for the others")
+      .on_resume = Option::OnResume::free;
+}
+
+namespace {
+
+/// What must be the same for all processes, as lines.
+std::string shared_lines(const OptionTable& table, const Model& model,
+                         const std::vector<std::string>& files) {
+  uint32_t crc = 0;
+  for (const Module::Parameter& p : model.module->parameters()) {
+    const Tensor host = p.variable->value().to(Device::cpu());
+    crc = crc32_of(host.raw(), host.bytes(), crc);
+  }
+  std::string lines = formatted("network with checksum {:08x}\n", crc);
+  for (const std::string& file : files) {
+    const std::string bytes = read_file(file);
+    lines += formatted("{} with checksum {:08x}\n", file, crc32_of(bytes.data(), bytes.size()));
+  }
+  for (const Option& option : table.options())
+    if (option.on_resume == Option::OnResume::same)
+      lines += formatted("{} = {}\n", option.name, option.get());
+  return lines;
+}
+
+}  // namespace
+
 Model open_model(ModelOptions& options, const OptionTable& table, Collectives& ranks) {
+  ranks.set_timeout(options.collective_timeout);
   if (const std::string warning = choose_threads(ranks, options.threads);
       !warning.empty() && ranks.rank() == 0)
     print(stderr, "{}\n", warning);
@@ -33,13 +65,9 @@ Model open_model(ModelOptions& options, const OptionTable& table, Collectives& r
   return model;
 }
 
-void begin_together(Collectives& ranks, const OptionTable& table, const Model& model,
-                    const DataSource& data) {
-  std::string same =
-      formatted("checkpoint {}\n", std::filesystem::path(model.checkpoint).filename().string());
-  for (const Option& option : table.options())
-    if (option.on_resume == Option::OnResume::same) same += formatted("{} = {}\n", option.name, option.get());
-  check_same(ranks, same, data);
+void begin_together(Collectives& ranks, const OptionTable& table, const Model& model, const DataSource& data,
+                    const std::vector<std::string>& files) {
+  if (!ranks.alone()) check_same(ranks, shared_lines(table, model, files), data);
   if (ranks.rank() > 0) return;
   for (const std::string& note : data.notes) print(stderr, "{}\n", with_option_names(printable(note)));
 }

@@ -18,6 +18,7 @@ struct ModelOptions {
   DataOptions data;
   std::string device = "auto";
   int threads = 0;
+  double collective_timeout = 600;  // seconds
 };
 
 /// Adds the argument that names the network.
@@ -30,9 +31,13 @@ void add_model_picture_options(OptionTable& table, DataOptions& options);
 /// theirs get unless the options, whose table this is, give another.
 Model open_model(ModelOptions& options, const OptionTable& table, Collectives& ranks = alone());
 
-/// An Error on all processes unless they have the same options, but for those that say how a machine is used, and read the same
-/// network and pictures. Then prints what was found with the pictures, but is not used.
-void begin_together(Collectives& ranks, const OptionTable& table, const Model& model, const DataSource& data);
+/// Adds how long processes wait for one another.
+void add_process_options(OptionTable& table, ModelOptions& options);
+
+/// An Error on all processes unless they have the same options, but for those that say how a machine is used, the same network and
+/// pictures, and files with the same bytes. Then prints what was found with the pictures, but is not used.
+void begin_together(Collectives& ranks, const OptionTable& table, const Model& model, const DataSource& data,
+                    const std::vector<std::string>& files = {});
 
 /// A UsageError unless the file's name ends so, as what is written there does; a device or a pipe may have
 /// any name.

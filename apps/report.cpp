@@ -77,7 +77,7 @@ std::vector<std::string> describe_run(const Config& config, const DataSource& da
         "processes  {} with {}, {} of them on {}{}; what is said of memory and device is the first's",
         shards.ranks().size(), counted(shards.count(), "shard"), shards.ranks().ranks_of_host(),
         shards.ranks().host().empty() ? "this host" : shards.ranks().host(),
-        config.run.sync_batch_norm ? ", batch norm over all of them" : ""));
+        config.run.sync_batch_norm ? ", batch norm over the whole batch" : ""));
   if (const std::string problem = cuda_problem(); config.run.device == "auto" && !problem.empty())
     lines.push_back("           no GPU is used: " + problem);
   if (data.train->size() < few_pictures && config.run.init.empty())

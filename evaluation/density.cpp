@@ -11,8 +11,6 @@
 namespace la {
 namespace {
 
-constexpr int64_t block = 1024;
-
 double mean_of_first(const std::vector<float>& values, int64_t count) {
   return std::accumulate(values.begin(), values.begin() + count, 0.0) / static_cast<double>(count);
 }
@@ -25,6 +23,8 @@ Densities densities(const VectorSearch& vectors, int64_t local, int64_t backgrou
   check(local >= 1 && local <= background && background < n,
         "density: the nearest {} and {} of {} vectors; expected 1 <= local <= background < vectors", local,
         background, n);
+  // So many at once that what the processes find together is at most a GiB.
+  const int64_t block = std::clamp<int64_t>((int64_t{1} << 27) / (vectors.ranks().size() * found), 1, 1024);
   Densities result;
   for (int64_t begin = 0; begin < n; begin += block) {
     const int64_t end = std::min(begin + block, n);

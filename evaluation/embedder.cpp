@@ -51,8 +51,13 @@ EmbeddedPictures shared(Collectives& ranks, int rank, const EmbeddedPictures& ow
     Shape shape;
     for (int64_t d = *next++; d > 0; --d) shape.append(*next++);
     const bool mine = rank == ranks.rank();
-    result.outputs.push_back(mine ? own.outputs[result.outputs.size()].to(Device::cpu()) : Tensor(shape));
-    ranks.broadcast("outputs", result.outputs.back(), rank);
+    const Tensor output = mine ? own.outputs[result.outputs.size()].to(Device::cpu()) : Tensor(shape);
+    // In pieces that MPI can send.
+    const int64_t rows = output.size(0),
+                  few = std::max<int64_t>((int64_t{1} << 28) * rows / output.numel(), 1);
+    for (int64_t begin = 0; begin < rows; begin += few)
+      ranks.broadcast("outputs", output.rows(begin, std::min(begin + few, rows)), rank);
+    result.outputs.push_back(output);
   }
   return result;
 }
@@ -60,7 +65,10 @@ EmbeddedPictures shared(Collectives& ranks, int rank, const EmbeddedPictures& ow
 }  // namespace
 
 Embedder::Embedder(Model& model, EmbedderOptions options) : model_(model), options_(std::move(options)) {
-  for (const std::string& layer : options_.layers) modules_.push_back(&find_module(*model.module, layer));
+  for (const std::string& layer : options_.layers) {
+    modules_.push_back(&find_module(*model.module, layer));
+    if (!options_.project.empty()) components_.push_back(load_components(options_.components_of(layer)));
+  }
   modules_.push_back(model.module.get());
 }
 
@@ -70,19 +78,22 @@ std::vector<Tensor> Embedder::outputs_of_views(const Tensor& views) const {
   std::vector<Tensor> outputs = outputs_of(*model_.module, modules_, images);
   const Tensor embeddings = ops::l2_normalize(outputs.back()).y;
   outputs.pop_back();
-  for (size_t layer = 0; layer < outputs.size(); ++layer) {
-    Tensor& output = outputs[layer];
+  for (Tensor& output : outputs)
     if (!options_.whole && output.rank() == 4) output = ops::global_avg_pool(output);
-    if (options_.components.empty()) continue;
-    const PrincipalComponents& components = options_.components[layer];
-    const Tensor flat = output.reshape({output.size(0), -1});
-    check(flat.size(1) == components.mean.numel(),
-          "the components of {} are of {} numbers a picture, the layer gives {}", options_.layers[layer],
-          components.mean.numel(), flat.size(1));
-    output = components.project(flat);
-  }
   outputs.insert(outputs.begin(), embeddings);
   return outputs;
+}
+
+/// The activations become coordinates along the components of their layers.
+void Embedder::project(std::vector<Tensor>& outputs) const {
+  for (size_t layer = 0; layer < components_.size(); ++layer) {
+    Tensor& output = outputs[layer + 1];  // behind the embeddings
+    const Tensor flat = output.reshape({output.size(0), -1});
+    const int64_t expected = components_[layer].mean.numel();
+    check(flat.size(1) == expected, "{}: is of {} numbers a picture, the layer gives {}",
+          options_.components_of(options_.layers[layer]), expected, flat.size(1));
+    output = components_[layer].project(flat);
+  }
 }
 
 EmbeddedPictures Embedder::pictures(const Dataset& data, int64_t begin, int64_t end) const {
@@ -92,6 +103,7 @@ EmbeddedPictures Embedder::pictures(const Dataset& data, int64_t begin, int64_t 
   EmbeddedPictures result;
   std::vector<int32_t> rows;
   for (int64_t i = begin; i < end; ++i) {
+    check(options_.list.empty() || !data.is_bad(i), "{}: {} cannot be read", options_.list, data.name(i));
     if (data.is_bad(i)) continue;
     rows.push_back(static_cast<int32_t>(i - begin));
     result.numbers.push_back(static_cast<int32_t>(i));
@@ -101,7 +113,23 @@ EmbeddedPictures Embedder::pictures(const Dataset& data, int64_t begin, int64_t 
   for (Tensor& output : result.outputs) output = chosen_rows(output, rows);
   check(is_finite(result.outputs.front()), "the network gives embeddings that are not finite, such as of {}",
         data.name(result.numbers.front()));
+  project(result.outputs);
   return result;
+}
+
+/// An Error of one process is one of all.
+EmbeddedPictures Embedder::agreed_pictures(const Dataset& data, int64_t begin, int64_t end,
+                                           Collectives& ranks) const {
+  if (ranks.alone()) return pictures(data, begin, end);
+  EmbeddedPictures own;
+  std::string problem;
+  try {
+    if (begin < end) own = pictures(data, begin, end);
+  } catch (const Error& error) {
+    problem = error.what();
+  }
+  ranks.agree("problems with pictures", problem);
+  return own;
 }
 
 void Embedder::all_pictures(const Dataset& data, Collectives& ranks,
@@ -111,7 +139,7 @@ void Embedder::all_pictures(const Dataset& data, Collectives& ranks,
   for (int64_t first = 0; first < n; first += ranks.size() * block) {
     const auto begin_of = [&](int64_t rank) { return std::min(first + rank * block, n); };
     const int64_t begin = begin_of(ranks.rank()), end = begin_of(ranks.rank() + 1);
-    const EmbeddedPictures own = begin < end ? pictures(data, begin, end) : EmbeddedPictures();
+    const EmbeddedPictures own = agreed_pictures(data, begin, end, ranks);
     for (int rank = 0; rank < ranks.size(); ++rank) {
       // Those of the first are there already.
       const EmbeddedPictures some = rank == 0 ? own : shared(ranks, rank, own);

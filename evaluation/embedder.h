@@ -18,8 +18,14 @@ struct EmbedderOptions {
   std::vector<std::string> layers = {};  // names for find_module
   bool whole = false;                    // activations [N, H, W, C] as they are, not their means [N, C]
   bool no_crop = false;                  // of whole pictures, squeezed where they are not square
-  /// For each layer components, or none at all: the activations become coordinates along them.
-  std::vector<PrincipalComponents> components = {};
+  /// Empty, or FILE of FILE.<layer>.pca.safetensors: the activations become coordinates along these components.
+  std::string project = {};
+  /// Empty, or the name of a list whose pictures must all be readable; one that is not is then an Error.
+  std::string list = {};
+
+  std::string components_of(const std::string& layer) const {
+    return project + "." + layer + ".pca.safetensors";
+  }
 };
 
 /// Pictures that follow one another, but for those that cannot be read.
@@ -31,10 +37,10 @@ struct EmbeddedPictures {
 
 class Embedder {
  public:
-  /// An Error for a layer that the network does not have. `model` must outlive it.
+  /// An Error for a layer that the network does not have, or components that cannot be read. `model` must outlive it.
   Embedder(Model& model, EmbedderOptions options);
 
-  /// Of views as plain_views makes them, f32 [N, S, S, C].
+  /// Of views as plain_views makes them, f32 [N, S, S, C]; not projected.
   std::vector<Tensor> outputs_of_views(const Tensor& views) const;
   /// Of pictures begin to end (exclusive). An Error if embeddings are not finite.
   EmbeddedPictures pictures(const Dataset& data, int64_t begin, int64_t end) const;
@@ -45,9 +51,13 @@ class Embedder {
                     const ProgressCallback& progress) const;
 
  private:
+  void project(std::vector<Tensor>& outputs) const;
+  EmbeddedPictures agreed_pictures(const Dataset& data, int64_t begin, int64_t end, Collectives& ranks) const;
+
   Model& model_;
   EmbedderOptions options_;
-  std::vector<Module*> modules_;  // of the layers, and the network
+  std::vector<PrincipalComponents> components_;  // of each layer, or none
+  std::vector<Module*> modules_;                 // of the layers, and the network
 };
 
 }  // namespace la

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "autograd/functions.h"
@@ -37,7 +36,7 @@ LabeledVectors with_labels(const LabeledVectors& all) {
   return result;
 }
 
-/// Vectors with a vote: those of all processes, and their labels.
+/// Vectors with labels, of all processes: those with a vote, or those whose label is asked for.
 struct Voters {
   VectorSearch vectors;
   std::vector<int32_t> labels;
@@ -48,16 +47,9 @@ Voters voters_of(Collectives& ranks, const LabeledVectors& own) {
   return {VectorSearch(labeled.vectors, ranks), gather_numbers("labels", labeled.labels, ranks)};
 }
 
-/// The labeled vectors of all processes.
-LabeledVectors all_of(Collectives& ranks, const LabeledVectors& own) {
-  const LabeledVectors labeled = with_labels(own);
-  const VectorSearch vectors(labeled.vectors, ranks);
-  return {vectors.rows(0, vectors.size()), gather_numbers("labels", labeled.labels, ranks)};
-}
-
 /// For each vector of `test`, whether its label wins the vote of the nearest k voters. itself: of each test
 /// vector the voter that has no vote; or empty.
-std::vector<bool> right_votes(const Voters& voters, const LabeledVectors& test, int64_t k,
+std::vector<bool> right_votes(const Voters& voters, const Voters& test, int64_t k,
                               const std::vector<int32_t>& itself, const KnnOptions& options) {
   constexpr int64_t together = 1024;  // queries
   const auto most_votes = static_cast<size_t>(k), found = most_votes + (itself.empty() ? 0 : 1);
@@ -173,7 +165,14 @@ std::vector<int32_t> labels_of(const Dataset& dataset) {
 }
 
 std::vector<int32_t> own_labels(const Dataset& dataset, const Shards& shards) {
-  return labels_of(Subset(dataset, own_pictures(dataset, shards)));
+  std::vector<int32_t> bad;
+  for (int64_t i = 0; i < dataset.size(); ++i)
+    if (dataset.is_bad(i)) bad.push_back(static_cast<int32_t>(i));
+  const RowRange rows = shards.own_rows(dataset.size());
+  std::vector<int32_t> labels = labels_of(Subset(dataset, own_pictures(dataset, shards)));
+  for (const int32_t i : gather_numbers("bad pictures", bad, shards.ranks()))
+    if (i >= rows.begin && i < rows.end) labels[static_cast<size_t>(i - rows.begin)] = unlabeled;
+  return labels;
 }
 
 LabeledVectors embed_labeled(Module& network, const Dataset& all, const AugmentationOptions& view,
@@ -191,7 +190,7 @@ LabeledVectors embed_labeled(Module& network, const Dataset& all, const Augmenta
 std::vector<bool> knn_is_right(const LabeledVectors& own_train, const LabeledVectors& own_test,
                                const KnnOptions& options, Collectives& ranks) {
   const Voters voters = voters_of(ranks, own_train);
-  const LabeledVectors test = all_of(ranks, own_test);
+  const Voters test = voters_of(ranks, own_test);
   const int64_t n = voters.vectors.size();
   check(n > 0 && !test.labels.empty(), "kNN: {} training and {} test vectors have labels; expected some", n,
         test.labels.size());
@@ -226,7 +225,7 @@ double leave_one_out_accuracy(const LabeledVectors& all, const LabeledVectors& g
   own.vectors =
       ops::gather_rows(asked.vectors, Tensor::from(own_rows, {std::ssize(own_rows)}, asked.vectors.device()));
   return share_of(
-      right_votes(voters, all_of(ranks, own), std::min(options.neighbors, n - 1), itself, options));
+      right_votes(voters, voters_of(ranks, own), std::min(options.neighbors, n - 1), itself, options));
 }
 
 Evaluator::Evaluator(const Dataset* train, const Dataset* test, const AugmentationOptions& view,
@@ -252,14 +251,14 @@ LabeledVectors Evaluator::embedded(Module& network, const Dataset& pictures, Dev
 
 Accuracy Evaluator::evaluate(Module& network, const Tensor& bank, const ProgressCallback& progress) const {
   Collectives& ranks = shards_.ranks();
-  const LabeledVectors train = embedded(network, *train_, bank.device(), progress);
+  const LabeledVectors train = embedded(network, train_pictures(), bank.device(), progress);
   const LabeledVectors bank_vectors{
       bank, own_labels(*train_, shards_)};  // after pictures have turned out to be bad
   if (leaves_one_out())
     return {.knn200 = leave_one_out_accuracy(train, train, knn_, ranks),
             .bank_knn200 = leave_one_out_accuracy(bank_vectors, train, knn_, ranks),
             .knn1 = leave_one_out_accuracy(bank_vectors, train, {.neighbors = 1}, ranks)};
-  const LabeledVectors test = embedded(network, *test_, bank.device(), progress);
+  const LabeledVectors test = embedded(network, *labeled_test_, bank.device(), progress);
   return {.knn200 = knn_accuracy(train, test, knn_, ranks),
           .bank_knn200 = knn_accuracy(bank_vectors, test, knn_, ranks),
           .knn1 = knn_accuracy(bank_vectors, test, {.neighbors = 1}, ranks)};
@@ -268,11 +267,11 @@ Accuracy Evaluator::evaluate(Module& network, const Tensor& bank, const Progress
 Accuracy Evaluator::evaluate_classifier(Module& network, Device device,
                                         const ProgressCallback& progress) const {
   Collectives& ranks = shards_.ranks();
-  const LabeledVectors train = embedded(network, *train_, device, progress);
+  const LabeledVectors train = embedded(network, train_pictures(), device, progress);
   if (leaves_one_out())
     return {.knn200 = leave_one_out_accuracy(train, train, knn_, ranks),
             .likeliest = share_of_largest(ranks, train)};
-  const LabeledVectors test = embedded(network, *test_, device, progress);
+  const LabeledVectors test = embedded(network, *labeled_test_, device, progress);
   return {.knn200 = knn_accuracy(train, test, knn_, ranks), .likeliest = share_of_largest(ranks, test)};
 }
 

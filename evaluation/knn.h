@@ -29,7 +29,8 @@ Tensor pixel_vectors(const Dataset& dataset, const AugmentationOptions& view);
 /// The labels of all pictures; -1 where a picture has none, or is bad.
 std::vector<int32_t> labels_of(const Dataset& dataset);
 
-/// The same of those pictures that this process has (Shards::own_rows).
+/// The same of those pictures that this process has (Shards::own_rows); bad are those that any process knows to be. All make the
+/// same calls.
 std::vector<int32_t> own_labels(const Dataset& dataset, const Shards& shards);
 
 /// Vectors on the unit sphere with their labels (-1: unknown).
@@ -101,6 +102,8 @@ class Evaluator {
   std::string likeliest_protocol() const;
 
  private:
+  /// Those that are embedded, each process its part: the labeled ones, but where each is left out they stand with the bank's.
+  const Dataset& train_pictures() const { return leaves_one_out() ? *train_ : *labeled_train_; }
   LabeledVectors embedded(Module& network, const Dataset& pictures, Device device,
                           const ProgressCallback& progress) const;
   std::string protocol(const char* vectors) const;

@@ -1,6 +1,8 @@
 #include "evaluation/vector_search.h"
 
 #include <algorithm>
+#include <cmath>
+#include <iterator>
 #include <limits>
 #include <numeric>
 
@@ -79,6 +81,8 @@ Neighbors VectorSearch::nearest_of_own(const Tensor& queries, int64_t k) const {
 Neighbors VectorSearch::nearest(const Tensor& queries, int64_t k) const {
   check(k >= 1 && k <= size(), "the {} nearest of {} vectors", k, size());
   const Neighbors own = nearest_of_own(queries, k);
+  check(std::none_of(own.similarities.begin(), own.similarities.end(), [](float x) { return std::isnan(x); }),
+        "nearest vectors: a similarity is not a number");
   if (ranks_->alone()) return own;
   const Neighbors all{gathered(*ranks_, own.similarities), gathered(*ranks_, own.numbers)};
   return nearest_of_all(all, static_cast<size_t>(ranks_->size()), static_cast<size_t>(k));

@@ -25,6 +25,7 @@ class VectorSearch {
   int64_t size() const { return first_of_ranks_.back(); }
   int64_t first() const { return first_of_ranks_[static_cast<size_t>(ranks_->rank())]; }
   Collectives& ranks() const { return *ranks_; }
+  Device device() const { return own_.device(); }
 
   /// Those with the largest products with the queries, f32 [Q, D], the same on all processes; of equal ones those of the lower
   /// numbers. 1 <= k <= size(). Every process has the result.

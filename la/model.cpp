@@ -34,21 +34,22 @@ Metadata describe_model(const Config& config, int64_t channels, const Augmentati
           {"precision", std::string(name_of(config.run.precision))}};
 }
 
-SafetensorsFile read_checkpoint(const std::string& path) {
+SafetensorsFile read_checkpoint(const std::string& path, const KeepTensor& keep) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(path, ignored)) {
-    SafetensorsFile file = read_safetensors(path);
+    SafetensorsFile file = read_safetensors(path, Checksum::optional, keep);
     check_finite(path, file.tensors);
     return file;
   }
   const auto warn = [](const std::string& line) { print(stderr, "warning: {}\n", line); };
-  const std::optional<Checkpoint> newest = newest_checkpoint(path, warn);
+  const std::optional<Checkpoint> newest = newest_checkpoint(path, warn, keep);
   check(newest.has_value(), "{}: has no checkpoint", path);
   return newest->file;
 }
 
 Model load_model(const std::string& run_or_checkpoint, Device device) {
-  return load_model(read_checkpoint(run_or_checkpoint), device);
+  const auto of_network = [](const std::string& name) { return !name.starts_with("la."); };
+  return load_model(read_checkpoint(run_or_checkpoint, of_network), device);
 }
 
 Model load_model(const SafetensorsFile& file, Device device) {
@@ -87,6 +88,7 @@ ShardedRows load_bank(const std::string& checkpoint, const Shards& shards) {
   const RowRange rows = shards.own_rows(found->second[0]);
   const Tensor own({rows.size(), found->second[1]});
   read_elements(checkpoint, bank_name, rows.begin * own.size(1), own);
+  check_finite(checkpoint, {{bank_name, own}});
   return {own, found->second[0], shards};
 }
 

@@ -15,7 +15,7 @@ Metadata describe_model(const Config& config, int64_t channels, const Augmentati
 
 /// A checkpoint, or the newest one of a run's folder. An Error that names the file if it is not intact, or has values that
 /// are not finite.
-SafetensorsFile read_checkpoint(const std::string& run_or_checkpoint);
+SafetensorsFile read_checkpoint(const std::string& run_or_checkpoint, const KeepTensor& keep = {});
 
 /// Its network on the device, in evaluation mode. An Error that names the file if it does not hold a network of la_train.
 Model load_model(const SafetensorsFile& checkpoint, Device device);
@@ -23,8 +23,8 @@ Model load_model(const std::string& run_or_checkpoint, Device device);
 
 /// What the memory bank is called in checkpoints.
 inline constexpr const char* bank_name = "la.bank";
-/// The memory bank [N, D] of a checkpoint that load_model has verified: the vectors of this process, f32 in host memory. An Error
-/// that names the file if it has none.
+/// The memory bank [N, D] of a checkpoint whose checksum load_model has verified: the vectors of this process, f32 in host memory.
+/// An Error that names the file if it has none, or if they are not finite.
 ShardedRows load_bank(const std::string& checkpoint, const Shards& shards = {});
 
 }  // namespace la

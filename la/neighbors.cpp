@@ -112,9 +112,9 @@ Components nearest_neighbor_components(const MemoryBank& bank, const ProgressCal
     const int32_t root = sets.find(static_cast<int32_t>(i));  // the first of its set
     labels[i] = root == static_cast<int32_t>(i) ? count++ : labels[static_cast<size_t>(root)];
   }
-  const Tensor of_all = Tensor::from(labels, {bank.size()});
   const RowRange own = bank.rows().range();
-  return {of_all.rows(own.begin, own.end).to(bank.vectors().device()), count};
+  const std::vector<int32_t> own_labels(labels.begin() + own.begin, labels.begin() + own.end);
+  return {Tensor::from(own_labels, {own.size()}, bank.vectors().device()), count};
 }
 
 }  // namespace la

@@ -1,5 +1,5 @@
 // ShardedStep: a training step of a network whose batch is cut into shards (tensor/shards.h). Each shard goes through the
-// network by itself, with batch norm over its own pictures; then the gradients of all shards are added, while
+// network by itself, with batch norm over its own pictures, unless that is synchronized; then the gradients of all shards are added, while
 // the backward pass goes on, and the running statistics are averaged. With one shard it is the usual forward and backward pass.
 #pragma once
 

@@ -82,6 +82,8 @@ class Collectives {
   virtual bool has_own_order() const { return false; }
   /// How long a rank waits for the others before this is an Error; at first ten minutes.
   virtual void set_timeout(double seconds) { static_cast<void>(seconds); }
+  /// What the user can do then, which that Error ends with.
+  void set_advice(const std::string& advice) { advice_ = advice; }
   /// Which ranks do not come, in words, once this one has waited too long.
   virtual std::string missing_ranks() { return "the other ranks"; }
   /// Ends all ranks at once, this one included, with that exit code.
@@ -107,6 +109,7 @@ class Collectives {
   int rank_ = 0, size_ = 1;
   std::string host_;
   int ranks_of_host_ = 1, rank_of_host_ = 0;
+  std::string advice_;
 
  private:
   void count(const char* what, double share, size_t bytes);

@@ -87,12 +87,9 @@ class NcclCollectives final : public Collectives {
     check_nccl(nccl().ncclCommGetAsyncError(communicator_, &status), "asking how it goes");
     const bool failed = status != ncclSuccess && status != ncclInProgress;
     if (!failed && seconds < timeout_) return;
-    problem_ =
-        failed ? formatted("NCCL: exchanging tensors: {}", nccl().ncclGetErrorString(status))
-               : formatted(
-                     "waited {:.0f} seconds for the GPU to exchange tensors with {}; --resume goes on from "
-                     "the newest checkpoint",
-                     seconds, processes_.missing_ranks());
+    problem_ = failed ? formatted("NCCL: exchanging tensors: {}", nccl().ncclGetErrorString(status))
+                      : formatted("waited {:.0f} seconds for the GPU to exchange tensors with {}{}", seconds,
+                                  processes_.missing_ranks(), advice_);
     nccl().ncclCommAbort(std::exchange(communicator_, nullptr));
     fail("{}", problem_);
   }

@@ -180,8 +180,7 @@ class MpiCollectives final : public Collectives {
     for (const double begin = now(); !call.done();) {
       const double waited = now() - begin;
       if (waited > timeout_)
-        fail("waited {:.0f} seconds for {} to exchange {}; --resume goes on from the newest checkpoint",
-             waited, missing_ranks(), what);
+        fail("waited {:.0f} seconds for {} to exchange {}{}", waited, missing_ranks(), what, advice_);
       if (waited > yielding)
         std::this_thread::sleep_for(nap);
       else if (waited > busy)
