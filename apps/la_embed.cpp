@@ -231,12 +231,12 @@ int embed_pictures(EmbedOptions options, const OptionTable& table, Collectives& 
     pictures.insert(pictures.end(), some.numbers.begin(), some.numbers.end());
   };
   Progress progress(stderr);
-  const ProgressCallback show = interruptible(progress, ranks);
+  const ProgressCallback show = progress.callback(ranks.alone());
   embedder.all_pictures(all, ranks, take, [&](std::string_view what, int64_t done, int64_t n) {
     print_warnings(all);
-    show(what, done, n);
-    if (!ranks.alone() && interrupted_anywhere(ranks) != 0)
-      throw Interrupted();  // all, so that no file is left
+    if (writes) show(what, done, n);
+    // All end together, so that the first leaves no file.
+    if (!ranks.alone() && interrupted_anywhere(ranks) != 0) throw Interrupted();
   });
   if (writer) writer->finish();
   if (writes && compares) print_similar(model, query, all, options, stacked(embeddings), pictures);

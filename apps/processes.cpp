@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <sstream>
 #include <thread>
@@ -42,7 +43,8 @@ int run_together(const char* name, Collectives& ranks, const std::function<int(C
     if (ranks.rank() == 0) print(stderr, "{}: {}\n", name, with_option_names(printable(error.what())));
     return 1;
   } catch (const Interrupted&) {
-    return end_all(name, ranks, "interrupted", 128 + interrupted());
+    // Another may have had the signal.
+    return end_all(name, ranks, "interrupted", 128 + (interrupted() != 0 ? interrupted() : SIGTERM));
   } catch (const UsageError& error) {
     return end_all(name, ranks, with_option_names(error.what()), 2);
   } catch (const std::bad_alloc&) {
