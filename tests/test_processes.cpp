@@ -10,6 +10,7 @@
 #include <iterator>
 #include <sstream>
 
+#include "tensor/device.h"
 #include "tensor/format.h"
 #include "tensor/random.h"
 #include "tests/called_program.h"
@@ -347,6 +348,17 @@ TEST_CASE("a training that diverges, and a full disk of one process, end all wit
     CHECK(entry.path().extension() != ".tmp");
   CHECK(run(line_of(mpirun(2) + std::vector<std::string>{program(), "--resume", "--run", runs.run("full")}))
             .status == 0);
+}
+
+// Where there is a GPU: sums of shards that go through host memory are added in their order, as on CPUs.
+TEST_CASE("two processes share a GPU, through host memory") {
+  if (!can_start() || !cuda_problem().empty()) return;
+  const Runs runs;
+  const std::vector<std::string> on_gpu{"--device", "cuda", "--collectives", "mpi"};
+  REQUIRE(run(line_of(runs.options("one") + on_gpu)).status == 0);
+  const Called called = run(line_of(mpirun(2) + runs.options("two") + on_gpu));
+  CHECK(called.status == 0);
+  CHECK(checkpoint_of(runs.run("two")) == checkpoint_of(runs.run("one")));
 }
 
 TEST_CASE("a program of one process says so where several are started") {
