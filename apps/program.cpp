@@ -23,7 +23,8 @@ void let_waiting_threads_sleep(char** argv) {
 int run_program(const char* name, const std::function<int()>& work) {
   return report_errors(name, [&] {
     if (started_with_others())
-      throw UsageError("is done by one process; start it without mpirun (la_train is for several)");
+      throw UsageError(
+          "is done by one process; start it without mpirun (la_train, la_embed and la_eval are for several)");
     return work();
   });
 }
