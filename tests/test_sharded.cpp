@@ -6,24 +6,15 @@
 #include <cmath>
 #include <map>
 #include <numeric>
-#include <optional>
 #include <set>
 
-#include "autograd/functions.h"
-#include "evaluation/density.h"
-#include "evaluation/knn.h"
-#include "evaluation/readout.h"
 #include "la/checkpoint.h"
 #include "la/losses.h"
 #include "la/neighbors.h"
 #include "la/trainer.h"
-#include "layers/layers.h"
-#include "layers/networks.h"
-#include "layers/sharded_step.h"
 #include "tensor/io/files.h"
 #include "tensor/ops.h"
-#include "tests/processes.h"
-#include "tests/temporary_folder.h"
+#include "tests/sharded.h"
 #include "tests/tiny_training.h"
 
 using namespace la;
@@ -31,32 +22,11 @@ using namespace la;
 namespace {
 
 constexpr float tau = 0.2f;
-constexpr int64_t dim = 12;
-constexpr int64_t twelve = 12;  // shards that 1, 2, 3 and 4 processes can share
-
-Tensor unit_rows(int64_t rows, uint64_t seed) {
-  return ops::l2_normalize(ops::random_normal({rows, dim}, {.seed = seed})).y;
-}
-
-/// Multiples of 1/8 whose products are exact, so that there are many ties.
-Tensor coarse_rows(int64_t rows, uint64_t seed) {
-  std::vector<float> values;
-  for (const int32_t x : ops::random_below({rows, dim}, 5, {.seed = seed}).to_vector<int32_t>())
-    values.push_back(static_cast<float>(x - 2) / 8);
-  return Tensor::from(values, {rows, dim});
-}
 
 Tensor pictures_of(int64_t count, int64_t n) {
   std::vector<int32_t> pictures;
   for (int64_t i = 0; i < count; ++i) pictures.push_back(static_cast<int32_t>((i * 7 + 3) % n));
   return Tensor::from(pictures, {count});
-}
-
-MemoryBank bank_of(const Tensor& vectors, const Shards& shards) {
-  MemoryBank bank(vectors.size(0), vectors.size(1), 0.5f, 0, {}, shards);
-  const RowRange rows = shards.own_rows(vectors.size(0));
-  bank.assign_all(vectors.rows(rows.begin, rows.end));
-  return bank;
 }
 
 /// Similarities of the neighbors of each row, by the number of the picture, of all processes.
@@ -80,33 +50,6 @@ std::vector<std::map<int64_t, float>> neighbors_of(const MemoryBank& bank, const
   return found;
 }
 
-/// A small data set in memory, whose pictures with a number in `bad` cannot be read.
-class Squares final : public Dataset {
- public:
-  explicit Squares(int64_t n, std::set<int64_t> bad = {}) : n_(n), bad_(std::move(bad)) {}
-  int64_t size() const override { return n_; }
-  int channels() const override { return 1; }
-  Picture picture(int64_t i) const override {
-    if (bad_.contains(i)) throw BadPicture("this one is bad");
-    const auto pixels = std::make_shared<std::vector<uint8_t>>(side * side);
-    RandomGenerator random({.seed = static_cast<uint64_t>(i)});
-    for (int y = 0; y < side; ++y)
-      for (int x = 0; x < side; ++x)
-        (*pixels)[static_cast<size_t>(y * side + x)] =
-            static_cast<uint8_t>((i % 4 * 50 + (x / 3 + y / 3) % 2 * 40 + random.below(60)) % 256);
-    return {pixels->data(), side, side, 1, pixels};
-  }
-  bool has_labels() const override { return true; }
-  int label(int64_t i) const override { return static_cast<int>(i % 4); }
-  std::string description() const override { return "squares"; }
-  size_t memory_bytes() const override { return 0; }
-
- private:
-  static constexpr int side = 12;
-  int64_t n_;
-  std::set<int64_t> bad_;
-};
-
 Config tiny_config() {
   Config config = tiny_training();
   config.network.name = "resnet8-wide";
@@ -120,21 +63,6 @@ std::unique_ptr<Trainer> trainer_of(Config config, const Dataset& data, const Sh
   choose_defaults(config, data.size());
   return std::make_unique<Trainer>(config, data, augmentation_for(config, data), Device::cpu(), shards);
 }
-
-/// A folder that all processes see.
-class CommonFolder {
- public:
-  CommonFolder() {
-    if (processes().rank() == 0) own_.emplace();
-    path_ = processes().broadcast("a folder", own_ ? own_->path() : "", 0);
-  }
-  ~CommonFolder() { processes().barrier("the end of a folder"); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::optional<TemporaryFolder> own_;
-  std::string path_;
-};
 
 std::string saved_by(Trainer& trainer, const std::string& folder) {
   const TrainerState state = trainer.state();
@@ -151,144 +79,9 @@ std::string bytes_of_one(const Config& config, const Dataset& data, int64_t shar
   return read_file(saved_by(*trainer, folder.path()));
 }
 
-int64_t sent(const char* what) {
-  const auto found = processes().bytes_sent().find(what);
-  return found == processes().bytes_sent().end() ? 0 : found->second;
-}
-
-/// A network of rows with running statistics and a part that takes no part; `in_pass` is called in the backward pass, when all
-/// gradients but those of `first` are complete.
-struct WatchedNetwork final : Module {
-  Linear first{6, 5};
-  BatchNorm2d norm{5};
-  Linear unused{3, 7}, second{5, 9}, last{9, 4};
-  std::function<void()> in_pass;
-
-  WatchedNetwork() {
-    add("first", first);
-    add("norm", norm);
-    add("unused", unused);
-    add("second", second);
-    add("last", last);
-    initialize(3);
-  }
-  Variable forward(const Variable& x) override {
-    const Variable y = norm(first(x));
-    return last(relu(second(record("watched", y.value(), {y}, [this](const Tensor& dy) -> Gradients {
-      if (in_pass) in_pass();
-      return {dy};
-    }))));
-  }
-};
-
-/// What a step on `batch` rows leaves: gradients, and running statistics.
-std::vector<std::vector<float>> step_of(WatchedNetwork& network, const Shards& shards, int64_t batch,
-                                        int64_t bucket_bytes) {
-  const Tensor x = ops::random_normal({batch, 6}, {.seed = 1}),
-               dy = ops::random_normal({batch, 4}, {.seed = 2});
-  const RowRange own = shards.own_rows(batch);
-  ShardedStep step(network, shards, bucket_bytes);
-  const auto y =
-      step.forward(x.rows(own.begin, own.end), batch, [&](const Variable& rows) { return network(rows); });
-  std::vector<Tensor> gradients;
-  for (int64_t s = shards.first(); s < shards.last(); ++s)
-    gradients.push_back(dy.rows(shards.rows(batch, s).begin, shards.rows(batch, s).end));
-  step.backward(y, gradients);
-  std::vector<std::vector<float>> found;
-  for (const auto& p : network.parameters()) {
-    const Tensor& gradient = p.variable->grad();
-    found.push_back(gradient.defined() ? gradient.to_vector<float>() : std::vector<float>());
-  }
-  for (const auto& b : network.buffers()) found.push_back(b.tensor->to_vector<float>());
-  return found;
-}
-
-constexpr int64_t one_bucket = int64_t{1} << 30;
-
 }  // namespace
 
 TEST_SUITE("processes") {
-  TEST_CASE("gradients are those of one process, whatever the buckets, and who has pictures") {
-    Collectives& ranks = processes();
-    for (const int64_t count : {int64_t{ranks.size()}, twelve})
-      for (const int64_t batch : {2, 5, 30})
-        for (const int64_t bytes : {int64_t{1}, int64_t{100}, one_bucket}) {
-          CAPTURE(count);
-          CAPTURE(batch);
-          CAPTURE(bytes);
-          WatchedNetwork one, together;
-          const auto expected = step_of(one, Shards(alone(), count), batch, one_bucket);
-          CHECK(step_of(together, Shards(ranks, count), batch, bytes) == expected);
-          if (count > 1) CHECK(expected[4] == std::vector<float>(21, 0.0f));  // of `unused`
-          // Nobody observes any more.
-          for (const auto& p : together.parameters()) CHECK_NOTHROW(p.variable->observe_gradient([] {}));
-        }
-  }
-
-  TEST_CASE("gradients of several losses are added, without a network") {
-    const auto leaf = [](int64_t n) { return Variable(Tensor::full({n}, 2.0f), true); };
-    for (Collectives* ranks : {&alone(), &processes()})
-      for (const int64_t count : {int64_t{ranks->size()}, twelve}) {
-        const Shards shards(*ranks, count);
-        const Variable a = leaf(3), b = leaf(2), unused = leaf(4);
-        GradientSum gradients({a, b, unused}, shards, 1);
-        for (int64_t s = shards.first(); s < shards.last(); ++s) {
-          const auto shard = static_cast<float>(s);
-          for (const float factor : {shard, 1.0f}) backward(sum(scale(a, factor)));
-          backward(sum(scale(b, -shard)));
-          gradients.collect(Tensor::full({1}, shard));
-        }
-        const auto shards_in_all = static_cast<float>(count), total = shards_in_all * (shards_in_all - 1) / 2;
-        CHECK(gradients.finish().item() == total);
-        CHECK(a.grad().to_vector<float>() == std::vector<float>(3, total + shards_in_all));
-        CHECK(b.grad().to_vector<float>() == std::vector<float>(2, -total));
-        CHECK(unused.grad().defined() == (count > 1));
-        if (count == 1) continue;
-        CHECK(unused.grad().to_vector<float>() == std::vector<float>(4, 0.0f));
-        CHECK_THROWS_WITH_AS(gradients.collect(), doctest::Contains("gradients of more than"), Error);
-
-        if (ranks->alone()) continue;
-        GradientSum during(std::vector<Variable>{a}, Shards(*ranks, ranks->size()));
-        during.collect_during_pass();
-        backward(sum(a));
-        CHECK_THROWS_WITH_AS(backward(sum(a)), doctest::Contains("and then another pass adds to it"), Error);
-      }
-  }
-
-  TEST_CASE("buckets are on their way while the backward pass goes on, and other sums come between") {
-    Collectives& ranks = processes();
-    const Shards shards(ranks, 2 * ranks.size());
-    const int64_t batch = 4 * shards.count();
-    WatchedNetwork one;
-    const auto expected = step_of(one, Shards(alone(), shards.count()), batch, one_bucket);
-    for (const int64_t bytes : {int64_t{1}, one_bucket}) {
-      WatchedNetwork network;
-      const int64_t before = sent("gradients");
-      std::vector<int64_t> during;  // the pass of each of the two shards
-      network.in_pass = [&] {
-        during.push_back(sent("gradients") - before);
-        const std::vector<Tensor> ones(2, Tensor::full({9}, 1.0f));
-        CHECK(shards.sum("in the pass", {ops::copy(ones[0]), ops::copy(ones[1])}).to_vector<float>() ==
-              std::vector<float>(9, static_cast<float>(shards.count())));
-      };
-      CHECK(step_of(network, shards, batch, bytes) == expected);
-      REQUIRE(during.size() == 2);
-      CHECK(during[0] == 0);
-      CHECK((during[1] > 0) == (bytes == 1 && !ranks.alone()));
-
-      // A bucket for each parameter, or one; running statistics are in the last.
-      std::vector<int64_t> buckets{0};
-      for (const auto& p : network.parameters()) {
-        if (bytes == 1 && buckets.back() > 0) buckets.push_back(0);
-        buckets.back() += p.variable->value().numel();
-      }
-      for (const auto& b : network.buffers()) buckets.front() += b.tensor->numel();
-      int64_t numbers = 0;
-      for (const int64_t n : buckets) numbers += (n + ranks.size() - 1) / ranks.size();
-      CHECK(sent("gradients") - before == 2 * (ranks.size() - 1) * 4 * numbers);
-    }
-  }
-
   TEST_CASE("background neighbors are those of one process, in ties too") {
     for (const bool coarse : {true, false})
       for (const auto& [n, k] : {std::pair<int64_t, int64_t>{400, 50}, {400, 400}, {30, 7}, {5, 3}, {2, 2}}) {
@@ -397,103 +190,6 @@ TEST_SUITE("processes") {
         CHECK(found.imbalance == expected.imbalance);
       }
     }
-  }
-
-  TEST_CASE("kNN gives the answers of one process, with vectors without a label, and with few") {
-    Collectives& ranks = processes();
-    for (const auto& [n, tests] : {std::pair<int64_t, int64_t>{300, 1100}, {5, 2}, {2, 1}}) {
-      const Shards shards(ranks, ranks.size());
-      LabeledVectors train{coarse_rows(n, 10), {}}, test{coarse_rows(tests, 11), {}};
-      for (int64_t i = 0; i < n; ++i) train.labels.push_back(i % 9 == 8 ? -1 : static_cast<int32_t>(i % 4));
-      for (int64_t i = 0; i < tests; ++i)
-        test.labels.push_back(i % 7 == 6 ? -1 : static_cast<int32_t>(i % 4));
-      const auto own = [&](const LabeledVectors& all) {
-        const RowRange rows = shards.own_rows(all.vectors.size(0));
-        return LabeledVectors{all.vectors.rows(rows.begin, rows.end),
-                              {all.labels.begin() + rows.begin, all.labels.begin() + rows.end}};
-      };
-      for (const int64_t k : {1, 20}) {
-        const KnnOptions options{.neighbors = k};
-        CHECK(knn_is_right(own(train), own(test), options, ranks) == knn_is_right(train, test, options));
-        CHECK(leave_one_out_accuracy(own(train), own(train), options, ranks) ==
-              leave_one_out_accuracy(train, train, options));
-      }
-    }
-  }
-
-  TEST_CASE("densities and components are those of one process, in ties too") {
-    Collectives& ranks = processes();
-    for (const Tensor& x : {unit_rows(1100, 12), coarse_rows(90, 13), unit_rows(7, 14)}) {
-      const int64_t n = x.size(0);
-      const Shards shards(ranks, ranks.size());
-      const RowRange own = shards.own_rows(n);
-      const VectorSearch whole(x), parts(x.rows(own.begin, own.end), ranks);
-      CHECK(parts.size() == n);
-      CHECK(parts.first() == own.begin);
-      CHECK(parts.rows(2, n - 1).to_vector<float>() == x.rows(2, n - 1).to_vector<float>());
-      const Densities found = densities(parts, 2, 5), expected = densities(whole, 2, 5);
-      CHECK(found.local == expected.local);
-      CHECK(found.background == expected.background);
-
-      const Components of_parts = nearest_neighbor_components(bank_of(x, shards)),
-                       of_whole = nearest_neighbor_components(bank_of(x, {}));
-      CHECK(of_parts.count == of_whole.count);
-      CHECK(of_parts.labels.to_vector<int32_t>() ==
-            of_whole.labels.rows(own.begin, own.end).to_vector<int32_t>());
-    }
-  }
-
-  TEST_CASE("a linear readout is that of one process with as many shards, and goes on with other processes") {
-    const Squares train(50, {4, 9}), test(150, {1, 70});
-    const auto model = [] {
-      Model m;
-      m.module = make_network({.name = "resnet8-wide", .channels = 1, .image_size = 12, .dim = 8});
-      initialize(*m.module, {.name = "resnet8-wide"}, 5);
-      m.module->set_training(false);
-      m.channels = 1;
-      m.view = {.size = 12, .mean = {0.5f}, .stddev = {0.25f}};
-      return m;
-    };
-    ReadoutOptions options{.stages = {"pixels", "layer1"}, .epochs = 4, .batch = 14, .ten_crop = true};
-    std::vector<double> losses;
-    int64_t steps = INT64_MAX;
-    const ReadoutObserver observer{.wants_loss = [] { return true; },
-                                   .step =
-                                       [&](const ReadoutProgress& p) {
-                                         losses.push_back(p.loss);
-                                         return --steps > 0;
-                                       }};
-    const auto read_out = [&](const Shards& shards) {
-      Model m = model();
-      losses.clear();
-      return linear_readout(m, train, test, options, observer, shards);
-    };
-    const std::vector<StageReadout> expected =
-        read_out(Shards(alone(), twelve));  // some of which have no picture
-    const std::vector<double> all_losses = losses;
-    REQUIRE(expected.size() == 2);
-
-    const auto check_alike = [&](const std::vector<StageReadout>& found) {
-      REQUIRE(found.size() == 2);
-      for (size_t i = 0; i < found.size(); ++i) {
-        CHECK(found[i].one_crop.top1 == expected[i].one_crop.top1);
-        CHECK(found[i].one_crop.top5 == expected[i].one_crop.top5);
-        CHECK(found[i].ten_crop.top1 == expected[i].ten_crop.top1);
-      }
-    };
-    check_alike(read_out(Shards(processes(), twelve)));
-    CHECK(losses == all_losses);
-
-    const CommonFolder folder;
-    options.state = folder.path() + "/state.safetensors";
-    if (processes().rank() == 0) {  // one process begins
-      steps = 7;
-      CHECK(read_out(Shards(alone(), twelve)).empty());
-      steps = INT64_MAX;
-    }
-    processes().barrier("the first half");
-    check_alike(read_out(Shards(processes(), twelve)));
-    CHECK(losses == std::vector<double>(all_losses.begin() + 6, all_losses.end()));
   }
 
   TEST_CASE("what a bad picture is replaced by does not depend on who reads it") {
