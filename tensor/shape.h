@@ -42,6 +42,18 @@ class Shape {
     return n;
   }
 
+  /// Without the first extent: of a row of a tensor of this shape; and of n such rows.
+  Shape row() const {
+    Shape row;
+    for (int d = 1; d < rank_; ++d) row.append(extents_[d]);
+    return row;
+  }
+  Shape with_rows(int64_t n) const {
+    Shape rows = *this;
+    rows.extents_[0] = n;
+    return rows;
+  }
+
   bool operator==(const Shape& other) const = default;
 
   std::string str() const;

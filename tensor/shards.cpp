@@ -11,12 +11,6 @@ namespace {
 /// The largest power of two that divides n.
 int64_t power_of_two_in(int64_t n) { return n & -n; }
 
-Shape with_rows(const Shape& shape, int64_t n) {
-  Shape result{n};
-  for (int d = 1; d < shape.rank(); ++d) result.append(shape[d]);
-  return result;
-}
-
 }  // namespace
 
 void OrderedSum::add(const Tensor& sum, int64_t terms) {
@@ -48,7 +42,7 @@ void Shards::check_count(const std::vector<Tensor>& parts) const {
 Tensor Shards::gather(const char* what, const Tensor& own, const std::vector<int64_t>& rows_of_ranks) const {
   if (ranks_->alone()) return own;
   const int64_t n = std::accumulate(rows_of_ranks.begin(), rows_of_ranks.end(), int64_t{0});
-  const Tensor all(with_rows(own.shape(), n), own.dtype(), own.device());
+  const Tensor all(own.shape().with_rows(n), own.dtype(), own.device());
   ranks_->all_gather(what, own, all, rows_of_ranks);
   return all;
 }
@@ -157,7 +151,7 @@ Tensor Shards::sum_own_rows(const char* what, std::vector<Tensor> parts) const {
   const int64_t n = shape[0], width = n == 0 ? 0 : shape.numel() / n;
   const RowRange rows = own_rows(n);
   if (ranks_->has_own_order() && n % ranks_->size() == 0) {
-    const Tensor own(with_rows(shape, rows.size()), DType::f32, parts.front().device());
+    const Tensor own(shape.with_rows(rows.size()), DType::f32, parts.front().device());
     ranks_->reduce_scatter(what, add_all(parts), own);
     return own;
   }
@@ -170,7 +164,7 @@ Tensor Shards::sum_own_rows(const char* what, std::vector<Tensor> parts) const {
   }
   const Pieces pieces = cut(parts, std::move(ranges));
   ranks_->all_to_all(what, pieces.from, pieces.to);
-  return add(pieces).reshape(with_rows(shape, rows.size()));
+  return add(pieces).reshape(shape.with_rows(rows.size()));
 }
 
 // First parts of it go from each rank to each, then, when they have come and are added, each rank's range of the sum to all.

@@ -81,10 +81,8 @@ Tensor Tensor::reshape(std::initializer_list<int64_t> extents) const {
 Tensor Tensor::rows(int64_t begin, int64_t end) const {
   check(rank() >= 1 && 0 <= begin && begin <= end && end <= size(0), "rows {} to {} of a tensor of shape {}",
         begin, end, shape_);
-  Shape shape{end - begin};
-  for (int d = 1; d < rank(); ++d) shape.append(size(d));
   Tensor t = *this;
-  t.shape_ = shape;
+  t.shape_ = shape_.with_rows(end - begin);
   const size_t row_bytes = size(0) == 0 ? 0 : bytes() / static_cast<size_t>(size(0));
   t.offset_ += static_cast<size_t>(begin) * row_bytes;
   return t;

@@ -65,8 +65,7 @@ std::string NpyWriter::header() const {
 }
 
 void NpyWriter::append(const Tensor& rows) {
-  Shape row;
-  for (int d = 1; d < rows.rank(); ++d) row.append(rows.size(d));
+  const Shape row = rows.shape().row();
   check(row == row_, "rows of shape {} in an array whose rows are {}", row, row_);
   const std::vector<float> values = rows.to_vector<float>();
   file_.write(values.data(), values.size() * sizeof(float));
