@@ -5,6 +5,7 @@
 
 #include "tensor/cuda/cuda_backend.h"
 #include "tensor/cuda/kernel.h"
+#include "tensor/cuda/row_sums.h"
 
 namespace la {
 namespace {
@@ -124,9 +125,6 @@ constexpr int rows_per_part = 512;
 template <int width>
 __global__ void gather_sum_kernel(Rows indices, int64_t queries, int64_t k, int64_t depth,
                                   const float* coefficients, const float* table, float* partial) {
-  struct Sums {
-    float of_warp[warps][warp_size * width];
-  };
   using Floats = Pack<float, width>;
   const int64_t parts = (k + rows_per_part - 1) / rows_per_part;
   const int64_t i = blockIdx.x / parts, part = blockIdx.x % parts;
@@ -142,15 +140,7 @@ __global__ void gather_sum_kernel(Rows indices, int64_t queries, int64_t k, int6
     const Floats term = Floats::load(table + row * depth + column);
     for (int e = 0; e < width; ++e) sum.value[e] += coefficient * term.value[e];
   }
-  Sums& shared = shared_memory<Sums>();
-  sum.store(&shared.of_warp[warp_id()][lane_id() * width]);
-  __syncthreads();
-  for (int c = static_cast<int>(threadIdx.x); c < warp_size * width && first_column + c < depth;
-       c += threads) {
-    float total = 0.0f;
-    for (int w = 0; w < warps; ++w) total += shared.of_warp[w][c];
-    partial[(part * queries + i) * depth + first_column + c] = total;
-  }
+  add_warps<warps>(sum, first_column, depth, partial + (part * queries + i) * depth);
 }
 
 /// y[e] = the sum of all parts at e, in their order.

@@ -6,6 +6,7 @@
 
 #include "tensor/cuda/cuda_backend.h"
 #include "tensor/cuda/kernel.h"
+#include "tensor/cuda/row_sums.h"
 
 namespace la {
 namespace {
@@ -119,9 +120,6 @@ __global__ void find_labels_kernel(Keys keys, int32_t* first) {
 template <int width>
 __global__ void add_rows_kernel(const float* x, int64_t depth, const int32_t* order, const int32_t* first,
                                 float* y) {
-  struct Sums {
-    float of_warp[warps][warp_size * width];
-  };
   using Floats = Pack<float, width>;
   const int64_t label = blockIdx.x, begin = first[label], end = first[label + 1];
   const int64_t first_column = int64_t{blockIdx.y} * warp_size * width;
@@ -132,15 +130,7 @@ __global__ void add_rows_kernel(const float* x, int64_t depth, const int32_t* or
     const Floats row = Floats::load(x + order[j] * depth + column);
     for (int e = 0; e < width; ++e) sum.value[e] += row.value[e];
   }
-  Sums& shared = shared_memory<Sums>();
-  sum.store(&shared.of_warp[warp_id()][lane_id() * width]);
-  __syncthreads();
-  for (int c = static_cast<int>(threadIdx.x); c < warp_size * width && first_column + c < depth;
-       c += threads) {
-    float total = 0.0f;
-    for (int w = 0; w < warps; ++w) total += shared.of_warp[w][c];
-    y[label * depth + first_column + c] = total;
-  }
+  add_warps<warps>(sum, first_column, depth, y + label * depth);
 }
 
 /// The rows sorted by their keys: one stable pass for each digit, the lowest first. `keys` is left with it.
