@@ -243,6 +243,18 @@ Input constant(Shape shape, double value, DType dtype) {
   return {shape, dtype, [value](int64_t, RandomGenerator&) { return value; }};
 }
 
+std::vector<Input> batch_norm_inputs(const Input& x, bool residual) {
+  const Shape channels{x.shape[-1]};
+  std::vector<Input> in{x,
+                        normal(channels),
+                        normal(channels),
+                        normal(channels),
+                        uniform(channels, 0.1f, 4),
+                        normal(x.shape, x.dtype)};
+  if (residual) in.push_back(normal(x.shape, x.dtype));
+  return in;
+}
+
 std::string OpCase::name() const {
   std::string text = op + (options.empty() ? "" : " " + options);
   for (const Input& input : inputs) text += formatted(" {}{}", input.dtype, input.shape);

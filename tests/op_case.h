@@ -34,6 +34,8 @@ Input below(Shape shape, int64_t n, DType dtype = DType::i32);
 /// `count` different integers below n, i32, not in order.
 Input distinct(int64_t count, int64_t n);
 Input constant(Shape shape, double value, DType dtype = DType::f32);
+/// Those of batch norm: x, weight, bias, running mean, running variance, dy, and the residual.
+std::vector<Input> batch_norm_inputs(const Input& x, bool residual);
 
 /// How outputs of an op are the gradients of another function.
 struct Gradient {

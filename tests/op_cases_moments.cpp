@@ -73,25 +73,13 @@ OpCase add_moments_gradient_case(const Input& x, float epsilon) {
           }};
 }
 
-/// Batch norm, by all the ops that it takes, of rows that are cut into parts before those numbers. Inputs are those of
-/// batch norm: x, weight, bias, running mean, running variance, dy, the residual.
+/// Batch norm, by all the ops that it takes, of rows that are cut into parts before those numbers.
 struct InParts {
   Input x;
   std::vector<int64_t> cuts;
   bool residual = false;
   BatchNormOptions options = {};
 
-  std::vector<Input> inputs() const {
-    const Shape channels{x.shape[-1]};
-    std::vector<Input> in{x,
-                          normal(channels),
-                          normal(channels),
-                          normal(channels),
-                          uniform(channels, 0.1f, 4),
-                          normal(x.shape, x.dtype)};
-    if (residual) in.push_back(normal(x.shape, x.dtype));
-    return in;
-  }
   Tensors parts_of(const Tensor& whole) const {
     Tensors parts;
     int64_t begin = 0;
@@ -140,7 +128,7 @@ OpCase in_parts_case(const InParts& b) {
   return {.op = "combine_moments",
           .options = formatted("of {} parts, relu={} epsilon={}", b.cuts.size() + 1, b.options.relu,
                                b.options.epsilon),
-          .inputs = b.inputs(),
+          .inputs = batch_norm_inputs(b.x, b.residual),
           .run = [=](const Tensors& in) { return run_in_parts(b, in); },
           .reference =
               [=](const Arrays& in) {

@@ -163,14 +163,7 @@ struct BatchNorm {
   bool more = false;
 
   std::vector<Input> inputs() const {
-    const Shape channels{x.shape[-1]};
-    std::vector<Input> in{x,
-                          normal(channels),
-                          normal(channels),
-                          normal(channels),
-                          uniform(channels, 0.1f, 4),
-                          normal(x.shape, x.dtype)};
-    if (residual) in.push_back(normal(x.shape, x.dtype));
+    std::vector<Input> in = batch_norm_inputs(x, residual);
     if (more) in.push_back(normal(x.shape, x.dtype));
     return in;
   }
