@@ -64,12 +64,6 @@ void check_outputs(const EmbedOptions& options) {
   if (!options.similar.empty()) check_output(options.sheet);
 }
 
-Shape shape_of_row(const Tensor& x) {
-  Shape row;
-  for (int d = 1; d < x.rank(); ++d) row.append(x.size(d));
-  return row;
-}
-
 /// The file of an array, or of principal components, for each layer, and the list of pictures.
 class Writer {
  public:
@@ -101,7 +95,7 @@ class Writer {
         if (!pca) pca = std::make_unique<StreamingPca>(flat.size(1), components_wanted);
         return pca->add(flat.to(Device::cpu()));
       }
-      if (!writer) writer = std::make_unique<NpyWriter>(path, shape_of_row(output));
+      if (!writer) writer = std::make_unique<NpyWriter>(path, output.shape().row());
       writer->append(output);
     }
     void finish() {

@@ -219,9 +219,7 @@ int count_classes(const Dataset& pictures) {
 /// Whether the metrics have what the trainer's network is worth.
 bool was_evaluated(Trainer& trainer, const SharedFolder& folder) {
   const bool known = folder.own && folder.own->has_metric("knn200", trainer.epoch(), trainer.total_steps());
-  const Tensor answer = Tensor::from(std::vector<int32_t>{known ? 1 : 0}, {1});
-  trainer.shards().ranks().all_reduce("what was evaluated", answer, Reduction::max);
-  return answer.data<int32_t>()[0] == 1;
+  return trainer.shards().ranks().all_reduce("what was evaluated", known ? 1 : 0, Reduction::max) == 1;
 }
 
 /// Fills in what depends on the pictures; says what, and why.

@@ -106,10 +106,7 @@ int run_processes(const char* name, const std::function<int(Collectives&)>& work
 }
 
 int interrupted_anywhere(Collectives& ranks) {
-  if (ranks.alone()) return interrupted();
-  const Tensor signal = Tensor::from(std::vector<int32_t>{interrupted()}, {1});
-  ranks.all_reduce("interruption", signal, Reduction::max);
-  return signal.data<int32_t>()[0];
+  return ranks.all_reduce("interruption", interrupted(), Reduction::max);
 }
 
 std::string choose_threads(const Collectives& ranks, int wanted) {

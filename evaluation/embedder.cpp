@@ -1,6 +1,7 @@
 #include "evaluation/embedder.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "autograd/functions.h"
 #include "data/loader.h"
@@ -12,28 +13,20 @@ namespace {
 
 constexpr int64_t block = 64;  // pictures at once
 
-Shape shape_of_rows(int64_t count, const Shape& x) {
-  Shape shape{count};
-  for (int d = 1; d < x.rank(); ++d) shape.append(x[d]);
-  return shape;
-}
-
 Tensor chosen_rows(const Tensor& x, const std::vector<int32_t>& rows) {
   const auto count = static_cast<int64_t>(rows.size());
   if (count == x.size(0)) return x;
   return ops::gather_rows(x.reshape({x.size(0), -1}), Tensor::from(rows, {count}, x.device()))
-      .reshape(shape_of_rows(count, x.shape()));
+      .reshape(x.shape().with_rows(count));
 }
 
 /// Numbers of a process, on all.
 std::vector<int64_t> shared_numbers(Collectives& ranks, int rank, const std::vector<int64_t>& own) {
-  const bool mine = rank == ranks.rank();
-  Tensor count = Tensor::from(std::vector<int64_t>{std::ssize(own)}, {1});
-  ranks.broadcast("shapes", count, rank);
-  const int64_t n = count.data<int64_t>()[0];
-  const Tensor numbers = mine ? Tensor::from(own, {n}) : Tensor({n}, DType::i64);
-  ranks.broadcast("shapes", numbers, rank);
-  return numbers.to_vector<int64_t>();
+  const std::string bytes = ranks.broadcast(
+      "shapes", {reinterpret_cast<const char*>(own.data()), own.size() * sizeof(int64_t)}, rank);
+  std::vector<int64_t> numbers(bytes.size() / sizeof(int64_t));
+  std::memcpy(numbers.data(), bytes.data(), bytes.size());
+  return numbers;
 }
 
 /// What a process has made, on all.

@@ -44,7 +44,7 @@ struct Voters {
 
 Voters voters_of(Collectives& ranks, const LabeledVectors& own) {
   const LabeledVectors labeled = with_labels(own);
-  return {VectorSearch(labeled.vectors, ranks), gather_numbers("labels", labeled.labels, ranks)};
+  return {VectorSearch(labeled.vectors, ranks), ranks.all_gather("labels", labeled.labels)};
 }
 
 /// For each vector of `test`, whether its label wins the vote of the nearest k voters. itself: of each test
@@ -170,7 +170,7 @@ std::vector<int32_t> own_labels(const Dataset& dataset, const Shards& shards) {
     if (dataset.is_bad(i)) bad.push_back(static_cast<int32_t>(i));
   const RowRange rows = shards.own_rows(dataset.size());
   std::vector<int32_t> labels = labels_of(Subset(dataset, own_pictures(dataset, shards)));
-  for (const int32_t i : gather_numbers("bad pictures", bad, shards.ranks()))
+  for (const int32_t i : shards.ranks().all_gather("bad pictures", bad))
     if (i >= rows.begin && i < rows.end) labels[static_cast<size_t>(i - rows.begin)] = unlabeled;
   return labels;
 }
@@ -180,10 +180,9 @@ LabeledVectors embed_labeled(Module& network, const Dataset& all, const Augmenta
                              const ProgressCallback& progress) {
   const Subset own = own_labeled(all, shards);
   Tensor vectors = embed(network, own, view, precision, device, progress);
-  const Tensor width =
-      Tensor::from(std::vector<int32_t>{vectors.defined() ? static_cast<int32_t>(vectors.size(1)) : 0}, {1});
-  shards.ranks().all_reduce("length of vectors", width, Reduction::max);
-  if (!vectors.defined()) vectors = Tensor({0, width.data<int32_t>()[0]}, DType::f32, device);
+  const int32_t own_width = vectors.defined() ? static_cast<int32_t>(vectors.size(1)) : 0,
+                width = shards.ranks().all_reduce("length of vectors", own_width, Reduction::max);
+  if (!vectors.defined()) vectors = Tensor({0, width}, DType::f32, device);
   return {vectors, labels_of(own)};
 }
 

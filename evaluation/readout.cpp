@@ -317,9 +317,7 @@ class Training {
   int restore() {
     Collectives& ranks = shards_.ranks();
     const int done = restore_own();
-    const Tensor most = Tensor::from(std::vector<int32_t>{done}, {1});
-    ranks.all_reduce("epochs that are done", most, Reduction::max);
-    const int of_others = most.data<int32_t>()[0];
+    const int of_others = ranks.all_reduce("epochs that are done", done, Reduction::max);
     ranks.agree("whether all go on from the same state",
                 done == of_others ? ""
                                   : formatted("{}: {} epochs are done, but for others {}", options_.state,

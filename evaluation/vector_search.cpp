@@ -11,14 +11,6 @@
 namespace la {
 namespace {
 
-/// How many of something each process has.
-std::vector<int64_t> counts_of(Collectives& ranks, int64_t own) {
-  const std::vector<int64_t> ones(static_cast<size_t>(ranks.size()), 1);
-  const Tensor all({ranks.size()}, DType::i64);
-  ranks.all_gather("numbers of vectors", Tensor::from(std::vector<int64_t>{own}, {1}), all, ones);
-  return all.to_vector<int64_t>();
-}
-
 /// What each process has, as many on all, one after the other.
 template <class T>
 std::vector<T> gathered(Collectives& ranks, const std::vector<T>& own) {
@@ -54,7 +46,7 @@ Neighbors nearest_of_all(const Neighbors& all, size_t ranks, size_t k) {
 
 VectorSearch::VectorSearch(const Tensor& own, Collectives& ranks) : own_(own), ranks_(&ranks) {
   check(own.rank() == 2, "vectors of shape {}, expected [N, D]", own.shape());
-  const std::vector<int64_t> counts = counts_of(ranks, own.size(0));
+  const std::vector<int64_t> counts = ranks.all_gather("numbers of vectors", own.size(0));
   first_of_ranks_.assign(1, 0);
   std::partial_sum(counts.begin(), counts.end(), std::back_inserter(first_of_ranks_));
 }
@@ -99,14 +91,6 @@ Tensor VectorSearch::rows(int64_t begin, int64_t end) const {
   ranks_->all_gather("vectors", own_.rows(own_begin, own_begin + counts[static_cast<size_t>(ranks_->rank())]),
                      all, counts);
   return all;
-}
-
-std::vector<int32_t> gather_numbers(const char* what, const std::vector<int32_t>& own, Collectives& ranks) {
-  if (ranks.alone()) return own;
-  const std::vector<int64_t> counts = counts_of(ranks, std::ssize(own));
-  const Tensor all({std::accumulate(counts.begin(), counts.end(), int64_t{0})}, DType::i32);
-  ranks.all_gather(what, Tensor::from(own, {std::ssize(own)}), all, counts);
-  return all.to_vector<int32_t>();
 }
 
 }  // namespace la

@@ -41,7 +41,4 @@ class VectorSearch {
   std::vector<int64_t> first_of_ranks_;  // and how many there are in all
 };
 
-/// What all processes have, one after the other; each may have another number of them.
-std::vector<int32_t> gather_numbers(const char* what, const std::vector<int32_t>& own, Collectives& ranks);
-
 }  // namespace la

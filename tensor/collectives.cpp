@@ -90,11 +90,29 @@ std::string Collectives::broadcast(const char* what, const std::string& text, in
   return {static_cast<const char*>(bytes.raw()), bytes.bytes()};
 }
 
+int32_t Collectives::all_reduce(const char* what, int32_t x, Reduction reduction) {
+  const Tensor number = Tensor::from(std::vector<int32_t>{x}, {1});
+  all_reduce(what, number, reduction);
+  return number.data<int32_t>()[0];
+}
+
+std::vector<int64_t> Collectives::all_gather(const char* what, int64_t x) {
+  const Tensor all({size_}, DType::i64);
+  all_gather(what, Tensor::from(std::vector<int64_t>{x}, {1}), all,
+             std::vector<int64_t>(static_cast<size_t>(size_), 1));
+  return all.to_vector<int64_t>();
+}
+
+std::vector<int32_t> Collectives::all_gather(const char* what, const std::vector<int32_t>& own) {
+  if (alone()) return own;
+  const std::vector<int64_t> counts = all_gather(what, std::ssize(own));
+  const Tensor all({std::accumulate(counts.begin(), counts.end(), int64_t{0})}, DType::i32);
+  all_gather(what, Tensor::from(own, {std::ssize(own)}), all, counts);
+  return all.to_vector<int32_t>();
+}
+
 std::vector<std::string> Collectives::all_gather(const char* what, const std::string& text) {
-  const std::vector<int64_t> ones(static_cast<size_t>(size_), 1);
-  const Tensor lengths({size_}, DType::i64);
-  all_gather(what, Tensor::from(std::vector<int64_t>{static_cast<int64_t>(text.size())}, {1}), lengths, ones);
-  const std::vector<int64_t> rows = lengths.to_vector<int64_t>();
+  const std::vector<int64_t> rows = all_gather(what, std::ssize(text));
   Tensor own({static_cast<int64_t>(text.size())}, DType::u8);
   const Tensor all({std::accumulate(rows.begin(), rows.end(), int64_t{0})}, DType::u8);
   if (!text.empty()) own.copy_from_host(text.data());
@@ -168,10 +186,8 @@ void choose_gpu(Collectives& processes) {
          gpu.increment(none))
       gpus.push_back(std::to_string(gpus.size()));
   }
-  const Tensor shared =
-      Tensor::from(std::vector<int32_t>{std::ssize(gpus) < processes.ranks_of_host() ? 1 : 0}, {1});
-  processes.all_reduce("whether GPUs are shared", shared, Reduction::max);
-  processes.set_share_gpus(shared.data<int32_t>()[0] == 1);
+  const int32_t too_few = std::ssize(gpus) < processes.ranks_of_host() ? 1 : 0;
+  processes.set_share_gpus(processes.all_reduce("whether GPUs are shared", too_few, Reduction::max) == 1);
   if (gpus.size() < 2) return;
   setenv(visible, gpus[static_cast<size_t>(processes.rank_of_host()) % gpus.size()].c_str(), 1);
 }

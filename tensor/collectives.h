@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "tensor/tensor.h"
 
@@ -68,6 +69,11 @@ class Collectives {
   /// Waits for all ranks.
   void barrier(const char* what);
 
+  /// The same of one number: the sum, or the largest, of all ranks; and the number of each rank.
+  int32_t all_reduce(const char* what, int32_t x, Reduction reduction);
+  std::vector<int64_t> all_gather(const char* what, int64_t x);
+  /// Numbers of all ranks, one rank after the other; each may have another number of them.
+  std::vector<int32_t> all_gather(const char* what, const std::vector<int32_t>& own);
   /// The same for text, whose lengths may differ.
   std::string broadcast(const char* what, const std::string& text, int root);
   std::vector<std::string> all_gather(const char* what, const std::string& text);
