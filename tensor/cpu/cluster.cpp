@@ -7,7 +7,7 @@
 #include "tensor/cpu/cpu_backend.h"
 #include "tensor/cpu/indices.h"
 #include "tensor/cpu/panels.h"
-#include "tensor/cpu/parallel.h"
+#include "tensor/parallel.h"
 
 namespace la {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "tensor/cpu/parallel.h"
+#include "tensor/parallel.h"
 #include "tensor/tensor.h"
 
 namespace la {

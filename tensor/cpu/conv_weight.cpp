@@ -6,9 +6,9 @@
 #include <immintrin.h>
 #endif
 
-#include "tensor/cpu/parallel.h"
 #include "tensor/cpu/simd.h"
 #include "tensor/cpu/vector_math.h"
+#include "tensor/parallel.h"
 
 namespace la {
 namespace {

@@ -18,7 +18,7 @@
 #include "tensor/cpu/indices.h"
 #include "tensor/cpu/kth_largest.h"
 #include "tensor/cpu/panels.h"
-#include "tensor/cpu/parallel.h"
+#include "tensor/parallel.h"
 
 namespace la {
 namespace {

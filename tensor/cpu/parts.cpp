@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "tensor/cpu/cpu_backend.h"
-#include "tensor/cpu/parallel.h"
+#include "tensor/parallel.h"
 
 namespace la {
 namespace {

@@ -2,8 +2,8 @@
 // and rounded on the way out.
 #pragma once
 
-#include "tensor/cpu/parallel.h"
 #include "tensor/dtype.h"
+#include "tensor/parallel.h"
 
 namespace la {
 

@@ -5,8 +5,8 @@
 
 #include "tensor/cpu/block_product.h"
 #include "tensor/cpu/channel_tiles.h"
-#include "tensor/cpu/parallel.h"
 #include "tensor/cpu/winograd_transforms.h"
+#include "tensor/parallel.h"
 #include "tensor/tensor.h"
 
 namespace la::winograd {
