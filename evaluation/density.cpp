@@ -2,16 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <map>
 #include <numeric>
 
 #include "data/dataset.h"
+#include "evaluation/neighbor_graph.h"
 
 namespace la {
 namespace {
 
-double mean_of_first(const std::vector<float>& values, int64_t count) {
+double mean_of_first(std::span<const float> values, int64_t count) {
   return std::accumulate(values.begin(), values.begin() + count, 0.0) / static_cast<double>(count);
 }
 
@@ -19,27 +19,16 @@ double mean_of_first(const std::vector<float>& values, int64_t count) {
 
 Densities densities(const VectorSearch& vectors, int64_t local, int64_t background,
                     const ProgressCallback& progress) {
-  const int64_t n = vectors.size(), found = background + 1;  // one of them is the vector itself
+  const int64_t n = vectors.size();
   check(local >= 1 && local <= background && background < n,
         "density: the nearest {} and {} of {} vectors; expected 1 <= local <= background < vectors", local,
         background, n);
-  // So many at once that what the processes find together is at most a GiB.
-  const int64_t block = std::clamp<int64_t>((int64_t{1} << 27) / (vectors.ranks().size() * found), 1, 1024);
   Densities result;
-  for (int64_t begin = 0; begin < n; begin += block) {
-    const int64_t end = std::min(begin + block, n);
-    const Neighbors nearest = vectors.nearest(vectors.rows(begin, end), found);
-    for (int64_t i = begin; i < end; ++i) {
-      std::vector<float> others;
-      const auto first = static_cast<size_t>((i - begin) * found);
-      for (size_t j = first; j < first + static_cast<size_t>(found); ++j)
-        if (nearest.numbers[j] != i) others.push_back(nearest.similarities[j]);
-      std::sort(others.begin(), others.end(), std::greater());
-      result.local.push_back(mean_of_first(others, local));
-      result.background.push_back(mean_of_first(others, background));
-    }
-    if (progress) progress("densities", end, n);
-  }
+  const auto append = [&](int64_t, const Neighborhood& others) {
+    result.local.push_back(mean_of_first(others.similarities, local));
+    result.background.push_back(mean_of_first(others.similarities, background));
+  };
+  for_each_neighborhood(vectors, background, append, "densities", progress);
   return result;
 }
 
