@@ -173,9 +173,10 @@ $(BUILD)/flags: config
 $(BUILD)/kernel-flags: config
 	@$(call remember,$(COMPILE_KERNELS))
 
-# What computes lies in tensor/ and data/; all else is compiled for speed of compiling.
+# What computes lies in tensor/ and data/, but for the map of embeddings; all else is compiled for speed of compiling.
 glue := apps la evaluation layers autograd tensor/io tests
 $(foreach d,$(glue),$(BUILD)/$(d)/%.o): OPTIMIZE := $(if $(filter -O3,$(OPTIMIZE)),-O1,$(OPTIMIZE))
+$(patsubst %,$(BUILD)/evaluation/%.o,fourier grid_convolution repulsion tsne): OPTIMIZE := $(OPTIMIZE)
 
 define compile
 	@mkdir -p $(@D)
