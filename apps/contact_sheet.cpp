@@ -2,41 +2,36 @@
 
 #include <algorithm>
 
-#include "apps/pixel_canvas.h"
-
 namespace la {
 namespace {
 
-constexpr int cell = 160, gap = 8, caption = 24, columns = 5;
-constexpr int row_height = gap + cell + caption;
+constexpr int side = 160, gap = 8, caption = 24, columns = 5;
 
-PixelArea cell_of(int number) {
-  const int left = gap + number % columns * (cell + gap), top = gap + number / columns * row_height;
-  return {left, top, left + cell, top + cell};
-}
-
-void frame(PixelCanvas& sheet, const PixelArea& area) {
-  constexpr int thick = 4;
-  sheet.fill({area.left - thick, area.top - thick, area.right + thick, area.bottom + thick}, black);
-}
-
-void place(PixelCanvas& sheet, const PixelArea& area, const SheetEntry& entry) {
-  const auto height = static_cast<float>(entry.picture.height),
-             width = static_cast<float>(entry.picture.width), side = std::min(height, width);
-  sheet.draw(entry.picture, {(width - side) / 2, (height - side) / 2, side, side}, area);
-  constexpr int below_frame = 6;
-  sheet.write(area.left, area.bottom + below_frame, entry.title);
-  sheet.write(area.left, area.bottom + below_frame + PixelCanvas::line_distance,
-              PixelCanvas::end_of(entry.name, cell));
-}
+// A cell has half a gap around picture and caption, where a frame has room.
+constexpr int margin = gap / 2, cell_height = gap + side + caption, cell_width = gap + side;
+constexpr PixelArea picture_area{margin, margin, margin + side, margin + side};
+constexpr PixelArea frame{0, 0, side + 2 * margin, side + 2 * margin};
 
 }  // namespace
 
-void write_contact_sheet(const std::string& path, const std::vector<SheetEntry>& entries) {
-  const int rows = (static_cast<int>(entries.size()) + columns - 1) / columns;
-  PixelCanvas sheet(rows * row_height + gap, columns * (cell + gap) + gap);
-  if (!entries.empty()) frame(sheet, cell_of(0));
-  for (size_t i = 0; i < entries.size(); ++i) place(sheet, cell_of(static_cast<int>(i)), entries[i]);
+void ContactSheet::add(const SheetEntry& entry) {
+  PixelCanvas& cell = cells_.emplace_back(cell_height, cell_width);
+  if (entry.framed) cell.fill(frame, black);
+  const auto height = static_cast<float>(entry.picture.height),
+             width = static_cast<float>(entry.picture.width), shorter = std::min(height, width);
+  cell.draw(entry.picture, {(width - shorter) / 2, (height - shorter) / 2, shorter, shorter}, picture_area);
+  constexpr int below_frame = 6;
+  const int top = picture_area.bottom + below_frame;
+  cell.write(margin, top, entry.title);
+  cell.write(margin, top + PixelCanvas::line_distance, PixelCanvas::end_of(entry.name, side));
+}
+
+void ContactSheet::write(const std::string& path) const {
+  const auto count = static_cast<int>(cells_.size()), rows = (count + columns - 1) / columns;
+  PixelCanvas sheet(rows * cell_height + gap, columns * cell_width + gap);
+  for (int i = 0; i < count; ++i)
+    sheet.copy(cells_[static_cast<size_t>(i)], margin + i % columns * cell_width,
+               margin + i / columns * cell_height);
   write_png(path, sheet.picture());
 }
 

@@ -4,16 +4,26 @@
 #include <string>
 #include <vector>
 
-#include "tensor/image/picture.h"
+#include "apps/pixel_canvas.h"
 
 namespace la {
 
 struct SheetEntry {
-  Picture picture;
+  Picture picture;          // shown is its largest central square
   std::string title, name;  // two lines below it; of a long name, its end
+  bool framed = false;
 };
 
-/// The first picture, the query, in a frame, then the others, row by row; of each its largest central square.
-void write_contact_sheet(const std::string& path, const std::vector<SheetEntry>& entries);
+/// Row by row. A picture is needed only while it is added.
+class ContactSheet {
+ public:
+  void add(const SheetEntry& entry);
+  int64_t size() const { return static_cast<int64_t>(cells_.size()); }
+  /// A PNG file of what was added.
+  void write(const std::string& path) const;
+
+ private:
+  std::vector<PixelCanvas> cells_;
+};
 
 }  // namespace la

@@ -158,16 +158,16 @@ void print_similar(Model& model, const Picture& query, const Dataset& data, cons
   const auto file_name = [](const std::string& path) {
     return printable(std::filesystem::path(path).filename().string());
   };
-  std::vector<SheetEntry> sheet{{query, "query", file_name(options.similar)}};
-  for (size_t i = 0; i < rows.size() && static_cast<int64_t>(sheet.size()) <= options.top; ++i) {
+  ContactSheet sheet;
+  sheet.add({query, "query", file_name(options.similar), true});
+  for (size_t i = 0; i < rows.size() && sheet.size() <= options.top; ++i) {
     const int64_t picture = pictures[static_cast<size_t>(rows[i])];
     std::error_code no_file;
     if (std::filesystem::equivalent(options.similar, data.name(picture), no_file)) continue;
     print("{:.4f} {}\n", similarities[i], printable(data.name(picture)));
-    sheet.push_back(
-        {data.picture(picture), formatted("{:.4f}", similarities[i]), file_name(data.name(picture))});
+    sheet.add({data.picture(picture), formatted("{:.4f}", similarities[i]), file_name(data.name(picture))});
   }
-  write_contact_sheet(options.sheet, sheet);
+  sheet.write(options.sheet);
   print("{}: the query and what is nearest to it\n", options.sheet);
 }
 

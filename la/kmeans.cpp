@@ -103,10 +103,18 @@ double inertia_of(const ShardedRows& x, const Step& step) {
 KMeansResult kmeans(const ShardedRows& x, const KMeansOptions& options, const ProgressCallback& progress) {
   const int64_t n = x.n, m = options.clusters;
   check(m >= 1 && m <= n, "k-means: {} clusters of {} vectors; expected 1 to {}", m, n, n);
+  return kmeans(x, rows_of(x, choose_distinct(n, m, options.key)), options, progress);
+}
+
+KMeansResult kmeans(const ShardedRows& x, const Tensor& first_centroids, const KMeansOptions& options,
+                    const ProgressCallback& progress) {
+  const Shape expected{options.clusters, x.own.size(1)};
+  check(first_centroids.shape() == expected, "k-means: first centroids of shape {}, expected {}",
+        first_centroids.shape(), expected);
   check(options.iterations >= 1, "k-means: expected at least 1 iteration, got {}", options.iterations);
 
   KMeansResult result;
-  result.centroids = rows_of(x, choose_distinct(n, m, options.key));
+  result.centroids = first_centroids;
   RandomKey split_key = options.key;
   split_key.seed ^= 0x9E3779B97F4A7C15ull;  // a sequence of its own beside that of the first centroids
   for (int iteration = 0; iteration < options.iterations; ++iteration) {
@@ -124,7 +132,7 @@ KMeansResult kmeans(const ShardedRows& x, const KMeansOptions& options, const Pr
   result.labels = labels.size() == 1 ? labels[0] : ops::concatenate(labels, 0);
   result.inertia = inertia_of(x, last);
   result.empty = std::count(last.counts.begin(), last.counts.end(), 0);
-  result.imbalance = imbalance_of(last.counts, n);
+  result.imbalance = imbalance_of(last.counts, x.n);
   return result;
 }
 

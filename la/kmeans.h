@@ -32,5 +32,8 @@ struct KMeansResult {
 /// iteration.
 KMeansResult kmeans(const ShardedRows& x, const KMeansOptions& options,
                     const ProgressCallback& progress = {});
+/// The same from these first centroids, f32 [m, D].
+KMeansResult kmeans(const ShardedRows& x, const Tensor& first_centroids, const KMeansOptions& options,
+                    const ProgressCallback& progress = {});
 
 }  // namespace la

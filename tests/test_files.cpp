@@ -9,11 +9,13 @@
 
 #include <csignal>
 #include <filesystem>
+#include <set>
 #include <thread>
 
 #include "apps/run/interrupt.h"
 #include "tensor/io/files.h"
 #include "tensor/io/npy.h"
+#include "tensor/io/staged_folder.h"
 #include "tests/temporary_folder.h"
 
 using namespace la;
@@ -73,6 +75,43 @@ TEST_CASE("what could not be written is told before any work") {
   CHECK_THROWS_WITH_AS(check_output(folder.path()), doctest::Contains("it is a folder"), Error);
   CHECK_THROWS_WITH_AS(check_output(folder.file("no/new")), doctest::Contains("there is no folder"), Error);
   CHECK_THROWS_AS(AtomicFile(folder.path()), Error);
+}
+
+TEST_CASE("a staged folder is filled at once, or not at all") {
+  const TemporaryFolder folder;
+  const std::string results = folder.file("results");
+  CHECK_FALSE(StagedFolder::is_occupied(results));
+  {
+    const StagedFolder abandoned(results);
+    write_text_file(abandoned.path("a"), "half");
+    CHECK_FALSE(StagedFolder::is_occupied(results));  // what is staged is not there yet
+  }
+  CHECK(folder.list().empty());
+
+  const auto fill = [&](const char* text) {
+    StagedFolder staged(results);
+    make_folders(staged.path("group"));
+    write_text_file(staged.path("group/") + text, text);
+    write_text_file(staged.path("a"), text);
+    staged.commit([](const std::string& name) { return name.starts_with("old"); });
+  };
+  fill("first");
+  CHECK(StagedFolder::is_occupied(results));
+  write_text_file(results + "/old-1", "");
+  write_text_file(results + "/mine", "");
+  fill("second");
+  std::set<std::string> names;
+  for (const auto& entry : fs::recursive_directory_iterator(results))
+    names.insert(entry.path().lexically_relative(results));
+  CHECK(names == std::set<std::string>{"a", "group", "group/second", "mine"});
+  CHECK(read_file(results + "/a") == "second");
+  { const StagedFolder abandoned(results); }
+  CHECK(fs::exists(results + "/mine"));  // it was there before
+
+  CHECK(StagedFolder::is_occupied(results + "/a"));
+  CHECK_THROWS_WITH_AS(StagedFolder(folder.file("no/results")), doctest::Contains("cannot make the folder"),
+                       Error);
+  CHECK_THROWS_AS(StagedFolder(results + "/a"), Error);
 }
 
 TEST_CASE("a signal that was ignored at the start is ignored, another is caught once") {

@@ -435,6 +435,15 @@ TEST_CASE("k-means: one cluster, as many clusters as points, too many") {
   CHECK_THROWS_WITH_AS(kmeans(x, {.clusters = 31}), doctest::Contains("31 clusters of 30 vectors"), Error);
 }
 
+TEST_CASE("k-means from given centroids") {
+  const Tensor x = Tensor::from(std::vector<float>{0, 1, 10, 11}, {4, 1});
+  const KMeansResult result =
+      kmeans(x, Tensor::from(std::vector<float>{9, 5}, {2, 1}), {.clusters = 2, .iterations = 5});
+  CHECK(result.centroids.to_vector<float>() == std::vector<float>{10.5f, 0.5f});
+  CHECK(result.labels.to_vector<int32_t>() == std::vector<int32_t>{1, 1, 0, 0});
+  CHECK_THROWS_WITH_AS(kmeans(x, x, {.clusters = 2}), doctest::Contains("expected [2, 1]"), Error);
+}
+
 TEST_CASE("spherical k-means keeps its centroids on the sphere") {
   const KMeansResult result =
       kmeans(unit_rows(200, 8, 26), {.clusters = 10, .spherical = true, .key = {.seed = 8}});
