@@ -49,10 +49,9 @@ struct Half {
   }
 };
 
-double strength_of(const Half& half, const KMeansResult& own, const KMeansResult& other) {
+double stability_of(const Half& half, const KMeansResult& own, const KMeansResult& other) {
   const Tensor predicted = ops::nearest_centroid(half.vectors, other.centroids).labels;
-  return prediction_strength(own.labels.to_vector<int32_t>(), predicted.to_vector<int32_t>(),
-                             own.centroids.size(0));
+  return stability(own.labels.to_vector<int32_t>(), predicted.to_vector<int32_t>(), own.centroids.size(0));
 }
 
 }  // namespace
@@ -85,7 +84,7 @@ std::vector<TriedNumber> try_numbers(const Tensor& vectors, int64_t most, uint64
       const KMeansResult a = first.clusters(number.clusters), b = second.clusters(number.clusters);
       number.mean_square +=
           (a.inertia + b.inertia) / static_cast<double>(2 * halvings * std::ssize(rows.first));
-      number.strength += (strength_of(first, a, b) + strength_of(second, b, a)) / (2 * halvings);
+      number.stability += (stability_of(first, a, b) + stability_of(second, b, a)) / (2 * halvings);
       ++step;
       if (progress) progress("numbers of clusters tried", step, steps);
     }

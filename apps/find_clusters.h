@@ -17,7 +17,7 @@ Tensor find_clusters(const Tensor& vectors, int64_t m, uint64_t seed, const Prog
 struct TriedNumber {
   int64_t clusters = 0;
   double mean_square = 0;  // distance of a vector to its centroid, squared
-  double strength = 0;     // the mean of the prediction strengths
+  double stability = 0;    // the mean of all halves
 };
 
 /// How the numbers are tried: so many times on two random halves, each at most so large.

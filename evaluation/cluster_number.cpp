@@ -4,8 +4,10 @@
 #include <limits>
 #include <map>
 #include <numeric>
+#include <set>
 #include <utility>
 
+#include "evaluation/cluster_agreement.h"
 #include "tensor/ops.h"
 
 namespace la {
@@ -77,29 +79,18 @@ Halves random_halves(int64_t n, int64_t most, const RandomKey& key) {
   return {{rows.begin(), middle}, {middle, middle + half}};
 }
 
-double prediction_strength(const std::vector<int32_t>& own, const std::vector<int32_t>& predicted,
-                           int64_t clusters) {
-  check(own.size() == predicted.size(), "prediction strength: {} clusters and {} predicted, expected as many",
-        own.size(), predicted.size());
-  std::map<std::pair<int32_t, int32_t>, double> both;
-  std::vector<double> sizes(static_cast<size_t>(clusters)), together(static_cast<size_t>(clusters));
-  for (size_t i = 0; i < own.size(); ++i) {
-    ++both[{own[i], predicted[i]}];
-    ++sizes.at(static_cast<size_t>(own[i]));
-  }
-  for (const auto& [numbers, count] : both)
-    together[static_cast<size_t>(numbers.first)] += count * (count - 1);
-  double least = 1;
-  for (size_t c = 0; c < sizes.size(); ++c)
-    least = std::min(least, sizes[c] < 2 ? 0 : together[c] / (sizes[c] * (sizes[c] - 1)));
-  return least;
+double stability(const std::vector<int32_t>& own, const std::vector<int32_t>& predicted, int64_t clusters) {
+  const std::set<int32_t> occurring(own.begin(), own.end());
+  return std::ssize(occurring) < clusters ? 0 : adjusted_rand_index(own, predicted);
 }
 
-size_t choose_number(const std::vector<double>& strengths) {
-  check(!strengths.empty(), "no number of clusters to choose from");
-  for (size_t i = strengths.size(); i-- > 0;)
-    if (strengths[i] >= strong) return i;
-  return static_cast<size_t>(std::max_element(strengths.begin(), strengths.end()) - strengths.begin());
+size_t choose_number(const std::vector<double>& stabilities) {
+  check(!stabilities.empty(), "no number of clusters to choose from");
+  constexpr double little = 0.005;  // the third decimal of two means is luck
+  const double least = *std::max_element(stabilities.begin(), stabilities.end()) - little;
+  size_t last = stabilities.size() - 1;
+  while (stabilities[last] <= least) --last;
+  return last;
 }
 
 // A chain in which each cluster is the one that is cheapest to merge with the one before ends with two that

@@ -1,10 +1,9 @@
-// How many clusters vectors have: as many as come out alike from either half of them. That is their prediction
-// strength (Tibshirani and Walther, "Cluster validation by prediction strength", Journal of Computational and
-// Graphical Statistics 2005): each half is clustered by itself; then the vectors of one half are assigned to
-// the clusters of the other, which should keep together what is together in their own. Where there is one
-// group for two clusters, each half divides it in another way. And a tree of merges, from which k-means gets
-// first centroids for any number of clusters: those that are rows chosen at random often miss a group, and
-// clusters would differ for that reason alone.
+// How many clusters vectors have: as many as come out most alike from either half of them (Lange, Roth, Braun
+// and Buhmann, "Stability-based validation of clustering solutions", Neural Computation 2004). Each half is
+// clustered by itself; then the vectors of one half are assigned to the clusters of the other, and the two
+// divisions compared. Where two clusters share a group, or one has parts of several, each half cuts them in
+// another way. And a tree of merges, from which k-means gets first centroids for any number of clusters: those
+// that are rows chosen at random often miss a group, and clusters would differ for that reason alone.
 #pragma once
 
 #include <cstdint>
@@ -21,18 +20,13 @@ struct Halves {
 };
 Halves random_halves(int64_t n, int64_t most, const RandomKey& key);
 
-/// own: the cluster in {0, ..., clusters - 1} of each vector of a half; predicted: its cluster by the other
-/// half. Of each own cluster, the share of pairs of its vectors that the prediction keeps together; of these
-/// the least. A cluster of fewer than two vectors, which nothing confirms, has 0.
-double prediction_strength(const std::vector<int32_t>& own, const std::vector<int32_t>& predicted,
-                           int64_t clusters);
+/// How alike the clusters of a half are to those that the other half predicts for it: own and predicted are
+/// the numbers of each vector, in {0, ..., clusters - 1}. It is their adjusted Rand index: 1 if they are the
+/// same, 0 if no more than by chance, whatever the number of clusters. 0 too if an own cluster has no vector.
+double stability(const std::vector<int32_t>& own, const std::vector<int32_t>& predicted, int64_t clusters);
 
-/// The article's threshold: of clusters that overlap little, and not of others, strengths are above it.
-constexpr double strong = 0.8;
-
-/// strengths: of numbers of clusters that grow. The place of the largest that is strong; where none is, that
-/// of the strongest. At least one.
-size_t choose_number(const std::vector<double>& strengths);
+/// The place of the largest; of those that are less than 0.005 below it, the last. At least one.
+size_t choose_number(const std::vector<double>& stabilities);
 
 /// Merges clusters, two by two, so that the inertia grows least each time (Ward, "Hierarchical grouping to
 /// optimize an objective function", Journal of the American Statistical Association 1963): merging those of

@@ -61,16 +61,15 @@ std::vector<std::vector<double>> merged_plainly(std::vector<std::vector<double>>
 
 }  // namespace
 
-TEST_CASE("prediction strength: the least share of pairs that stay together") {
-  // Of the first cluster's three pairs the prediction keeps one, of the second's only pair that one.
-  CHECK(prediction_strength({0, 0, 0, 1, 1}, {5, 5, 1, 1, 1}, 2) == doctest::Approx(1.0 / 3));
-  CHECK(prediction_strength({0, 0, 0, 1, 1}, {1, 1, 1, 1, 1}, 2) == 1);
-  CHECK(prediction_strength({0, 0, 1}, {0, 0, 1}, 2) == 0);        // one vector is no pair
-  CHECK(prediction_strength({0, 0, 1, 1}, {0, 0, 1, 1}, 3) == 0);  // nor is none
-  CHECK_THROWS_AS(prediction_strength({0}, {0, 0}, 1), Error);
+TEST_CASE("stability: how alike clusters are to those predicted") {
+  CHECK(stability({0, 0, 1, 1}, {5, 5, 2, 2}, 2) == 1);
+  // Together in both are 1 of 15 pairs; in the first 3, in the second 4: by chance 12/15, at most 3.5.
+  CHECK(stability({0, 0, 1, 1, 2, 2}, {0, 0, 0, 1, 1, 2}, 3) == doctest::Approx((1 - 0.8) / (3.5 - 0.8)));
+  CHECK(stability({0, 0, 1, 1}, {0, 0, 1, 1}, 3) == 0);  // a cluster without a vector
+  CHECK_THROWS_AS(stability({0}, {0, 0}, 1), Error);
 
-  CHECK(choose_number({0.9, 0.5, 0.81, 0.79}) == 2);
-  CHECK(choose_number({0.3, 0.5, 0.4}) == 1);
+  CHECK(choose_number({0.9, 0.5, 0.8}) == 0);
+  CHECK(choose_number({0.9, 0.5, 0.896, 0.894}) == 2);  // about as stable, and more
   CHECK(choose_number({0.0}) == 0);
   CHECK_THROWS_AS(choose_number({}), Error);
 }
@@ -137,11 +136,11 @@ TEST_CASE("the planted number of clusters is chosen, and the clusters are the gr
     CAPTURE(count);
     const Blobs blobs(count, 40, 32, 5);
     const std::vector<TriedNumber> tried = try_numbers(blobs.vectors, 30, 1);
-    std::vector<double> strengths;
-    for (const TriedNumber& number : tried) strengths.push_back(number.strength);
-    const TriedNumber& chosen = tried[choose_number(strengths)];
+    std::vector<double> stabilities;
+    for (const TriedNumber& number : tried) stabilities.push_back(number.stability);
+    const TriedNumber& chosen = tried[choose_number(stabilities)];
     CHECK(chosen.clusters == count);
-    CHECK(chosen.strength == doctest::Approx(1));
+    CHECK(chosen.stability == doctest::Approx(1));
     const ClusterMembers clusters = members_of(blobs.vectors, find_clusters(blobs.vectors, count, 1));
     CHECK(adjusted_rand_index(clusters.labels, blobs.groups) == 1);
   }
@@ -152,7 +151,7 @@ TEST_CASE("clusters of few, of equal and of too many vectors") {
   CHECK(try_numbers(Blobs(2, 4, 4, 1).vectors, 30, 1).size() == 1);
   const Tensor equal = Tensor::full({20, 4}, 0.5f);
   for (const TriedNumber& number : try_numbers(equal, 30, 1)) {
-    CHECK(number.strength == 0);
+    CHECK(number.stability == 0);
     CHECK(number.mean_square < 1e-10);
   }
   const ClusterMembers clusters = members_of(equal, find_clusters(equal, 3, 1));
