@@ -51,10 +51,8 @@ void evaluate_density(const Evaluation& evaluation, const LabeledVectors& train,
       densities(vectors, options.local_neighbors, background, interruptible(progress, ranks));
   std::vector<CategoryDensity> categories;
   if (test != nullptr) {
-    const std::vector<int32_t> train_labels = ranks.all_gather("labels", train.labels),
-                               test_labels = ranks.all_gather("labels", test->labels);
-    const std::vector<bool> right = knn_is_right(train, *test, {.temperature = options.temperature}, ranks);
-    categories = density_by_category(found, train_labels, test_labels, right);
+    const Guesses guesses = knn_guesses(train, *test, {.temperature = options.temperature}, ranks);
+    categories = density_by_category(found, ranks.all_gather("labels", train.labels), guesses);
   }
   results.add_density(options.local_neighbors, background, found, categories);
 }

@@ -43,8 +43,7 @@ std::vector<int64_t> histogram(const std::vector<double>& values, int bins) {
 
 std::vector<CategoryDensity> density_by_category(const Densities& densities,
                                                  const std::vector<int32_t>& train_labels,
-                                                 const std::vector<int32_t>& test_labels,
-                                                 const std::vector<bool>& right) {
+                                                 const Guesses& guesses) {
   std::map<int32_t, CategoryDensity> categories;
   for (size_t i = 0; i < train_labels.size(); ++i) {
     CategoryDensity& category = categories[train_labels[i]];
@@ -52,12 +51,10 @@ std::vector<CategoryDensity> density_by_category(const Densities& densities,
     category.local += densities.local[i];
     category.background += densities.background[i];
   }
-  auto is_right = right.begin();
-  for (const int32_t label : test_labels) {
-    if (label == unlabeled) continue;  // was not asked
-    CategoryDensity& category = categories[label];
+  for (size_t i = 0; i < guesses.labels.size(); ++i) {
+    CategoryDensity& category = categories[guesses.labels[i]];
     ++category.test_pictures;
-    category.accuracy += *is_right++;
+    category.accuracy += guesses.is_right(i) ? 1 : 0;
   }
   std::vector<CategoryDensity> result;
   for (auto& [label, category] : categories) {

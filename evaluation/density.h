@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "evaluation/knn.h"
 #include "evaluation/vector_search.h"
 #include "tensor/progress_callback.h"
 
@@ -32,12 +33,10 @@ struct CategoryDensity {
   double accuracy = 0;
 };
 
-/// The categories that have training and test pictures, by label. right: of each test vector with a label,
-/// whether kNN finds it (knn_is_right).
+/// The categories that have training and test pictures, by label. guesses: of the test vectors with a label (knn_guesses).
 std::vector<CategoryDensity> density_by_category(const Densities& densities,
                                                  const std::vector<int32_t>& train_labels,
-                                                 const std::vector<int32_t>& test_labels,
-                                                 const std::vector<bool>& right);
+                                                 const Guesses& guesses);
 
 /// Pearson's correlation; 0 where one of them does not vary.
 double correlation(const std::vector<double>& a, const std::vector<double>& b);

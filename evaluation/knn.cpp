@@ -47,14 +47,14 @@ Voters voters_of(Collectives& ranks, const LabeledVectors& own) {
   return {VectorSearch(labeled.vectors, ranks), ranks.all_gather("labels", labeled.labels)};
 }
 
-/// For each vector of `test`, whether its label wins the vote of the nearest k voters. itself: of each test
+/// The label of each vector of `test`, and the one that wins the vote of the nearest k voters. itself: of each test
 /// vector the voter that has no vote; or empty.
-std::vector<bool> right_votes(const Voters& voters, const Voters& test, int64_t k,
-                              const std::vector<int32_t>& itself, const KnnOptions& options) {
+Guesses guesses_of(const Voters& voters, const Voters& test, int64_t k, const std::vector<int32_t>& itself,
+                   const KnnOptions& options) {
   constexpr int64_t together = 1024;  // queries
   const auto most_votes = static_cast<size_t>(k), found = most_votes + (itself.empty() ? 0 : 1);
   std::vector<double> votes;
-  std::vector<bool> right;
+  Guesses guesses{.labels = test.labels};
   const bool all_at_once =
       voters.vectors.ranks().alone() && !test.vectors.device().is_cpu();  // a GPU likes many
   const int64_t at_once = all_at_once ? std::max<int64_t>(std::ssize(test.labels), 1) : together;
@@ -73,16 +73,11 @@ std::vector<bool> right_votes(const Voters& voters, const Voters& test, int64_t 
         votes[label] += std::exp(static_cast<double>(nearest.similarities[j]) / options.temperature);
         ++counted;
       }
-      const auto predicted = std::max_element(votes.begin(), votes.end()) - votes.begin();
-      right.push_back(predicted == test.labels[static_cast<size_t>(i)]);
+      const auto winner = std::max_element(votes.begin(), votes.end()) - votes.begin();
+      guesses.guessed.push_back(static_cast<int32_t>(winner));
     }
   }
-  return right;
-}
-
-double share_of(const std::vector<bool>& right) {
-  return static_cast<double>(std::count(right.begin(), right.end(), true)) /
-         static_cast<double>(right.size());
+  return guesses;
 }
 
 /// The share of vectors whose largest element is that of their label. Their lengths do not matter.
@@ -186,22 +181,39 @@ LabeledVectors embed_labeled(Module& network, const Dataset& all, const Augmenta
   return {vectors, labels_of(own)};
 }
 
-std::vector<bool> knn_is_right(const LabeledVectors& own_train, const LabeledVectors& own_test,
-                               const KnnOptions& options, Collectives& ranks) {
+double Guesses::accuracy() const {
+  int64_t right = 0;
+  for (size_t i = 0; i < labels.size(); ++i) right += is_right(i) ? 1 : 0;
+  return static_cast<double>(right) / static_cast<double>(labels.size());
+}
+
+std::vector<std::vector<int64_t>> Guesses::confusion() const {
+  int32_t most = 0;
+  for (const auto* numbers : {&labels, &guessed})
+    for (const int32_t label : *numbers) most = std::max(most, label);
+  const auto classes = static_cast<size_t>(most + 1);
+  std::vector<std::vector<int64_t>> counts(classes, std::vector<int64_t>(classes));
+  for (size_t i = 0; i < labels.size(); ++i)
+    ++counts[static_cast<size_t>(labels[i])][static_cast<size_t>(guessed[i])];
+  return counts;
+}
+
+Guesses knn_guesses(const LabeledVectors& own_train, const LabeledVectors& own_test,
+                    const KnnOptions& options, Collectives& ranks) {
   const Voters voters = voters_of(ranks, own_train);
   const Voters test = voters_of(ranks, own_test);
   const int64_t n = voters.vectors.size();
   check(n > 0 && !test.labels.empty(), "kNN: {} training and {} test vectors have labels; expected some", n,
         test.labels.size());
-  return right_votes(voters, test, std::min(options.neighbors, n), {}, options);
+  return guesses_of(voters, test, std::min(options.neighbors, n), {}, options);
 }
 
 double knn_accuracy(const LabeledVectors& train, const LabeledVectors& test, const KnnOptions& options,
                     Collectives& ranks) {
-  return share_of(knn_is_right(train, test, options, ranks));
+  return knn_guesses(train, test, options, ranks).accuracy();
 }
 
-double leave_one_out_accuracy(const LabeledVectors& all, const LabeledVectors& guess,
+Guesses leave_one_out_guesses(const LabeledVectors& all, const LabeledVectors& guess,
                               const KnnOptions& options, Collectives& ranks) {
   const LabeledVectors own_voters = with_labels(all), asked = with_labels(guess);
   check(own_voters.labels == asked.labels,
@@ -223,8 +235,12 @@ double leave_one_out_accuracy(const LabeledVectors& all, const LabeledVectors& g
   }
   own.vectors =
       ops::gather_rows(asked.vectors, Tensor::from(own_rows, {std::ssize(own_rows)}, asked.vectors.device()));
-  return share_of(
-      right_votes(voters, voters_of(ranks, own), std::min(options.neighbors, n - 1), itself, options));
+  return guesses_of(voters, voters_of(ranks, own), std::min(options.neighbors, n - 1), itself, options);
+}
+
+double leave_one_out_accuracy(const LabeledVectors& all, const LabeledVectors& guess,
+                              const KnnOptions& options, Collectives& ranks) {
+  return leave_one_out_guesses(all, guess, options, ranks).accuracy();
 }
 
 Evaluator::Evaluator(const Dataset* train, const Dataset* test, const AugmentationOptions& view,

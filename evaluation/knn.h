@@ -50,18 +50,30 @@ struct KnnOptions {
   float temperature = 0.07f;  // each neighbor votes for its label with weight exp(similarity / temperature)
 };
 
-/// The share of `test` whose label wins the vote of their k nearest vectors of `train`. Vectors without a
-/// label take no part; a tie goes to the lowest label. Of several processes, each brings its own vectors, and all get the
-/// result.
+/// What was guessed for things whose label is known.
+struct Guesses {
+  std::vector<int32_t> labels, guessed = {};
+
+  bool is_right(size_t i) const { return labels[i] == guessed[i]; }
+  /// The share that is right.
+  double accuracy() const;
+  /// counts[a][b]: how many with label a were taken for b.
+  std::vector<std::vector<int64_t>> confusion() const;
+};
+
+/// Of each vector of `test` that has a label, in their order, the label that wins the vote of its k nearest vectors of `train`.
+/// Vectors without a label take no part; a tie goes to the lowest label. Of several processes, each brings its own vectors, and all
+/// get the result.
+Guesses knn_guesses(const LabeledVectors& train, const LabeledVectors& test, const KnnOptions& options,
+                    Collectives& ranks = alone());
 double knn_accuracy(const LabeledVectors& train, const LabeledVectors& test, const KnnOptions& options,
                     Collectives& ranks = alone());
-/// The same for each vector of `test` that has a label, in their order.
-std::vector<bool> knn_is_right(const LabeledVectors& train, const LabeledVectors& test,
-                               const KnnOptions& options, Collectives& ranks = alone());
 
 /// The same where there are no test vectors: the label of each vector is predicted by the others
 /// (leave-one-out), from `guess`, which is another vector for each of the same things, such as their
 /// embeddings where `all` is the memory bank. Of more than 50,000 so many are tried, evenly spread.
+Guesses leave_one_out_guesses(const LabeledVectors& all, const LabeledVectors& guess,
+                              const KnnOptions& options, Collectives& ranks = alone());
 double leave_one_out_accuracy(const LabeledVectors& all, const LabeledVectors& guess,
                               const KnnOptions& options, Collectives& ranks = alone());
 

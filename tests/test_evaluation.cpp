@@ -101,8 +101,11 @@ TEST_CASE("density: the mean similarity to the nearest others") {
 TEST_CASE("density: histograms and categories") {
   CHECK(histogram({-1, -0.51, -0.49, 0, 0.99, 1, 1.0000001}, 4) == std::vector<int64_t>{2, 1, 1, 3});
   const Densities d{.local = {0.5, 0.7, 0.1, 0.9}, .background = {0.1, 0.3, 0.0, 0.2}};
-  const auto categories =
-      density_by_category(d, {2, 2, 5, 7}, {2, unlabeled, 5, 2, 9}, {true, false, false, true});
+  const Guesses guesses{.labels = {2, 5, 2, 9}, .guessed = {2, 7, 5, 9}};
+  CHECK(guesses.accuracy() == 0.5);
+  CHECK(guesses.confusion()[2] == std::vector<int64_t>{0, 0, 1, 0, 0, 1, 0, 0, 0, 0});
+  CHECK(guesses.confusion()[5] == std::vector<int64_t>{0, 0, 0, 0, 0, 0, 0, 1, 0, 0});
+  const auto categories = density_by_category(d, {2, 2, 5, 7}, guesses);
   REQUIRE(categories.size() == 2);  // 7 has no test picture, 9 no training picture
   CHECK(categories[0].label == 2);
   CHECK(categories[0].local == doctest::Approx(0.6));
