@@ -128,14 +128,19 @@ class App {
 
  private:
   void add(const Option& option, CommandLine& line) {
-    const bool flag = option.kind == Option::Kind::flag;
-    const auto remember = [&line, flag, name = option.name](const CLI::results_t& values) {
-      line.given.emplace_back(name, flag && values.back().empty() ? "true" : values.back());
+    const bool flag = option.kind == Option::Kind::flag,
+               many = option.positional && option.kind == Option::Kind::list;
+    const auto remember = [&line, flag, many, name = option.name](const CLI::results_t& values) {
+      line.given.emplace_back(name, many                            ? joined(values, Paths::separator)
+                                    : flag && values.back().empty() ? "true"
+                                                                    : values.back());
       return true;
     };
     CLI::Option* added =
         app_.add_option((option.positional ? "" : "--") + option.name, remember, help_of(option));
-    added->group(option.positional ? "Positionals" : option.group)->take_last();
+    added->group(option.positional ? "Positionals" : option.group);
+    many ? added->expected(1, CLI::detail::expected_max_vector_size)->allow_extra_args()->take_all()
+         : added->take_last();
     if (flag) {
       added->expected(0, 1)->type_name("");  // without a value it means true
     } else {

@@ -43,6 +43,15 @@ void parse(const std::string& text, float& value) { parse_number(text, value); }
 void parse(const std::string& text, double& value) { parse_number(text, value); }
 void parse(const std::string& text, Color& value) { value = parse_color(text); }
 
+void parse(const std::string& text, Paths& value) {
+  value.paths.clear();
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(Paths::separator, begin), text.size());
+    value.paths.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+}
+
 void parse(const std::string& text, TrainingTime& value) {
   constexpr std::string_view unit = "steps";
   value.in_steps = text.ends_with(unit);

@@ -9,6 +9,7 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -40,6 +41,13 @@ void parse(const std::string& text, std::vector<T>& values) {
   for (const std::string& part : split_list(text)) parse(part, values.emplace_back());
 }
 
+/// Files or folders, as many as stand on a command line. As one text, they are separated by what no path has in it.
+struct Paths {
+  std::vector<std::string> paths;
+  static constexpr std::string_view separator{"\0", 1};
+};
+void parse(const std::string& text, Paths& value);
+
 template <class E>
 std::vector<std::string> names_of() {
   return {enum_names<E>.begin(), enum_names<E>.end()};
@@ -61,6 +69,7 @@ std::string to_text(const T& value) {
     return formatted("{}", value);
 }
 inline std::string to_text(const TrainingTime& time) { return time.str(); }
+inline std::string to_text(const Paths& value) { return joined(value.paths, Paths::separator); }
 template <class T>
 std::string to_text(const std::vector<T>& values) {
   return joined(values, ", ");
@@ -70,6 +79,8 @@ template <class T>
 constexpr bool is_list = false;
 template <class T>
 constexpr bool is_list<std::vector<T>> = true;
+template <>
+inline constexpr bool is_list<Paths> = true;
 
 // --- Ranges ---
 
@@ -170,6 +181,7 @@ class OptionTable {
   static std::string type_of() {
     if constexpr (std::is_enum_v<T>) return joined(names_of<T>(), "|");
     if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, Color>) return "TEXT";
+    if constexpr (std::is_same_v<T, Paths>) return "PATH PATH ...";
     if constexpr (std::is_same_v<T, TrainingTime>) return "TIME";
     if constexpr (std::is_same_v<T, std::vector<TrainingTime>>) return "TIME,TIME,...";
     if constexpr (std::is_same_v<T, std::vector<std::string>>) return "TEXT,TEXT,...";
