@@ -162,6 +162,12 @@ $(EMULATED_TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(EMULATED) $(LI
 # Made again when another set of libraries is found.
 $(BUILD)/data/codecs/codecs.o: COMPILE_FLAGS += $(CODEC_FLAGS)
 $(BUILD)/data/codecs/codecs.o: $(BUILD)/codec-flags
+# What a report's page consists of is put into the program, D3 of Debian's libjs-d3 included.
+D3 ?= /usr/share/javascript/d3/d3.min.js
+D3_LICENSE ?= /usr/share/doc/libjs-d3/copyright
+PAGE_FLAGS := -DLA_D3='"$(D3)"' -DLA_D3_LICENSE='"$(D3_LICENSE)"'
+$(BUILD)/apps/page/assets.o: COMPILE_FLAGS += $(PAGE_FLAGS)
+$(BUILD)/apps/page/assets.o: $(wildcard apps/page/*.html apps/page/*.css apps/page/*.js) $(wildcard $(D3))
 # What was compiled with other flags is compiled again.
 remember = mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
 ALL_FLAGS := $(COMPILE)
@@ -239,6 +245,7 @@ PACKAGES := libdnnl-dev:oneapi/dnnl/dnnl.hpp:convolutions_and_matrix_products_on
             libheif-dev::decoding_HEIC \
             libavif-dev::decoding_AVIF \
             zlib1g-dev:zlib.h:reading_.gz_data_and_checksums \
+            libjs-d3::drawing_the_page_of_a_report \
             libopenmpi-dev::several_processes \
             openmpi-bin::starting_several_processes \
             doctest-dev:doctest/doctest.h:the_tests \
@@ -253,6 +260,7 @@ config:
 	@for header in $(HEADERS); do \
 	   echo "#include <$$header>" | $(CXX) -std=c++20 -E -x c++ - > /dev/null 2>&1 || missing="$$missing $$header"; \
 	 done; \
+	 for file in $(D3) $(D3_LICENSE); do [ -f $$file ] || missing="$$missing $$file"; done; \
 	 if [ -n "$$missing" ]; then echo "missing:$$missing; 'make deps' installs what is needed" >&2; exit 1; fi
 	@echo "libraries  oneDNN $$(printf '#include <oneapi/dnnl/dnnl_version.h>\nDNNL_VERSION_MAJOR.DNNL_VERSION_MINOR.DNNL_VERSION_PATCH\n' | $(CXX) -E -P -x c++ - | tail -n 1 | tr -d ' '), fmt, CLI11, nlohmann json, zlib"
 	@echo "pictures   $(PICTURES)"
@@ -273,9 +281,9 @@ define install
 endef
 deps:
 	$(call install,$(PACKAGES))
-# What `make check` needs.
+# What `make check` needs, and the tests that show a page to a browser.
 check-deps:
-	$(call install,clang-format::the_layout_of_the_sources clang-tidy::a_look_for_faults)
+	$(call install,clang-format::the_layout_of_the_sources clang-tidy::a_look_for_faults chromium::the_tests_of_the_page_of_a_report)
 
 # ---- Checks ------------------------------------------------------------------------------------------------------------
 
@@ -334,7 +342,7 @@ test-sanitize:
 campaign: $(PROGRAMS)
 	@PROGRAMS=$(BIN) bash tests/campaign.sh $(SECONDS)
 
-SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps apps/options apps/run tests tests/fuzz tests/cudnn bench docs examples tensor/cpu/variants,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
+SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps apps/options apps/run apps/page tests tests/fuzz tests/cudnn bench docs examples tensor/cpu/variants,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
 check: check-floors check-docs check-tidy
 	@$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files are in order"
 # What .clang-tidy lists. A source is looked at again when it was compiled again.
@@ -343,7 +351,7 @@ check-tidy: $(TIDY)
 	@echo "clang-tidy: $(words $(TIDY)) sources are in order"
 $(BUILD)/tidy/%.ok: $(BUILD)/%.o .clang-tidy
 	@mkdir -p $(@D)
-	@$(CLANG_TIDY) --quiet $*.cpp -- -std=c++20 -I. -fopenmp -march=native $(CODEC_FLAGS) $(if $(MPI_INCLUDE),-isystem $(MPI_INCLUDE)) > $@.log 2> /dev/null || { cat $@.log; exit 1; }
+	@$(CLANG_TIDY) --quiet $*.cpp -- -std=c++20 -I. -fopenmp -march=native $(CODEC_FLAGS) $(PAGE_FLAGS) $(if $(MPI_INCLUDE),-isystem $(MPI_INCLUDE)) > $@.log 2> /dev/null || { cat $@.log; exit 1; }
 	@touch $@
 check-floors:
 	@sh tests/check_floors.sh

@@ -21,8 +21,8 @@ SafetensorsFile read_checkpoint(const std::string& run_or_checkpoint, const Keep
 Model load_model(const SafetensorsFile& checkpoint, Device device);
 Model load_model(const std::string& run_or_checkpoint, Device device);
 
-/// What the memory bank is called in checkpoints.
-inline constexpr const char* bank_name = "la.bank";
+/// What the memory bank [N, D], and the labels [H, N] of the clusterings, are called in checkpoints.
+inline constexpr const char *bank_name = "la.bank", *cluster_labels_name = "la.cluster_labels";
 /// The memory bank [N, D] of a checkpoint whose checksum load_model has verified: the vectors of this process, f32 in host memory.
 /// An Error that names the file if it has none, or if they are not finite.
 ShardedRows load_bank(const std::string& checkpoint, const Shards& shards = {});

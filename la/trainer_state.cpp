@@ -9,8 +9,6 @@
 namespace la {
 namespace {
 
-constexpr const char* labels_name = "la.cluster_labels";
-
 /// One column of a matrix i32 [N, H] in host memory.
 Tensor column_of(const Tensor& matrix, int64_t column) {
   const Tensor values({matrix.size(0)}, DType::i32);
@@ -47,7 +45,7 @@ TrainerState Trainer::state() {
     state.pieces.push_back({bank_name, {bank_.size(), dim}, DType::f32, {{first * dim, bank_.vectors()}}});
   if (cluster_labels_.defined()) {  // one clustering after the other
     const Tensor labels = cluster_labels_.to(Device::cpu());
-    TensorPieces pieces{labels_name, {labels.size(1), bank_.size()}, DType::i32, {}};
+    TensorPieces pieces{cluster_labels_name, {labels.size(1), bank_.size()}, DType::i32, {}};
     for (int64_t h = 0; h < labels.size(1); ++h)
       pieces.pieces.push_back({h * bank_.size() + first, column_of(labels, h)});
     state.pieces.push_back(pieces);
@@ -61,7 +59,7 @@ TrainerState Trainer::state() {
 }
 
 bool Trainer::is_restored_from_memory(const std::string& name) {
-  return name != bank_name && name != labels_name;
+  return name != bank_name && name != cluster_labels_name;
 }
 
 void Trainer::restore_bank(const SafetensorsFile& checkpoint) {
@@ -83,11 +81,12 @@ void Trainer::restore_bank(const SafetensorsFile& checkpoint) {
           bank_name);
     ops::copy_into(bank_.vectors().rows(begin, end), some.to(device_));
   }
-  if (!has(labels_name, {config_.la.clusterings, bank_.size()})) return;  // before the first clustering
+  if (!has(cluster_labels_name, {config_.la.clusterings, bank_.size()}))
+    return;  // before the first clustering
   cluster_labels_ = Tensor({rows.size(), config_.la.clusterings}, DType::i32, device_);
   for (int64_t h = 0; h < config_.la.clusterings; ++h) {
     const Tensor labels({rows.size()}, DType::i32);
-    read_rows(checkpoint, labels_name, h * bank_.size() + rows.begin, labels);
+    read_rows(checkpoint, cluster_labels_name, h * bank_.size() + rows.begin, labels);
     ops::set_column(cluster_labels_, h, labels.to(device_));
   }
 }

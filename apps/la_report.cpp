@@ -1,0 +1,120 @@
+// la_report: a page that shows what a training has learnt, and how it went. `la_report --help` lists the options.
+
+#include <filesystem>
+#include <optional>
+
+#include "apps/model_program.h"
+#include "apps/options/command_line.h"
+#include "apps/options/options.h"
+#include "apps/page/page.h"
+#include "apps/run/interrupt.h"
+#include "apps/run/progress.h"
+#include "tensor/format.h"
+#include "tensor/io/files.h"
+
+using namespace la;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ReportOptions {
+  Paths runs;
+  std::string out, data;
+  bool no_pictures = false, force = false;
+  int64_t most_pictures = 100'000;
+  std::string device = "auto";
+  int threads = 0;
+};
+
+/// The options of the run's training, on this machine.
+Config config_of(const std::string& run, const ReportOptions& options) {
+  Config config = parse_options({"--resume", "--run", run}, "").config;
+  if (!options.data.empty()) config.data.path = options.data;
+  return config;
+}
+
+bool has_checkpoint(const std::string& run) {
+  for (const auto& entry : fs::directory_iterator(run)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("checkpoint-") && name.ends_with(".safetensors")) return true;
+  }
+  return false;
+}
+
+/// What the run's network makes of its pictures; nothing before its first checkpoint.
+std::optional<LearntPictures> pictures_of(const std::string& run, const ReportOptions& options) {
+  if (!has_checkpoint(run)) {
+    print(stderr, "{}: has no checkpoint yet, so the page has no pictures\n", run);
+    return {};
+  }
+  Config config = config_of(run, options);
+  if (options.threads > 0) set_num_threads(options.threads);
+  Model model = load_model(run, find_device(options.device));
+  config.data.decode.gray = model.channels == 1;
+  DataSource data;
+  try {
+    data = open_data(config.data);
+  } catch (const Error& error) {
+    fail("{}; --data names where the pictures of the run are now, --no-pictures leaves them out",
+         error.what());
+  }
+  for (const Dataset* pictures : {data.train.get(), data.test.get()})
+    if (pictures != nullptr) check_channels(model, *pictures);
+  Progress progress(stderr);
+  LearntPictures learnt =
+      look_at_pictures(model, data, {.most_pictures = options.most_pictures}, progress.callback());
+  print_warnings(*data.train);
+  return learnt;
+}
+
+int report(const ReportOptions& options) {
+  const std::vector<std::string>& runs = options.runs.paths;
+  const std::string out = options.out.empty() ? runs.front() + "/report.html" : options.out;
+  Page page;
+  for (const std::string& run : runs) page.runs.push_back(read_run(run));
+  check_new_output(out, options.force || options.out.empty());
+  std::optional<LearntPictures> pictures;
+  if (runs.size() == 1 && !options.no_pictures) pictures = pictures_of(runs.front(), options);
+  if (pictures) page.pictures = &*pictures;
+  const std::string html = html_of(page);
+  write_text_file(out, html);
+  print("{}: {:.1f} MB, for any browser\n", printable(out), static_cast<double>(html.size()) / 1e6);
+  return 0;
+}
+
+constexpr ProgramInfo program = {
+    "la_report",
+    "Writes a page, one HTML file, that shows how a training went and what it has learnt: curves, health, a "
+    "map of the pictures, "
+    "neighbors, clusters, confusion. Of several runs it compares curves and options."};
+
+OptionTable options_of(ReportOptions& options) {
+  OptionTable t;
+  Option& runs = t.add("runs", options.runs, "folders of runs");
+  runs.positional = runs.required = true;
+  t.group("Pictures");
+  t.add("data", options.data, "where the pictures of the run are now; empty: where they were");
+  t.add("no-pictures", options.no_pictures, "curves and options alone, at once");
+  t.add("most-pictures", options.most_pictures, between(3, 100'000),
+        "of more, so many are shown, evenly spread");
+  t.group("Results");
+  t.add("out", options.out, "the page; empty: report.html in the folder of the first run");
+  t.add("force", options.force, "overwrite a file --out");
+  t.group("Machine");
+  add_machine_options(t, options.device, options.threads);
+  return t;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  let_waiting_threads_sleep(argv);
+  return run_program(program.name, [&] {
+    ReportOptions options;
+    OptionTable table = options_of(options);
+    if (!parse_command_line(program, table, argc, argv)) return 0;
+    catch_interrupts();
+    return report(options);
+  });
+}

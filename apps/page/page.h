@@ -1,0 +1,20 @@
+// The page of a report: one HTML file that needs nothing else.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "apps/page/learnt_pictures.h"
+#include "apps/page/run_record.h"
+
+namespace la {
+
+struct Page {
+  std::vector<RunRecord> runs;
+  const LearntPictures* pictures = nullptr;  // may be missing
+  int refresh_seconds = 0;                   // after which a browser reads it again; 0: never
+};
+
+std::string html_of(const Page& page);
+
+}  // namespace la
