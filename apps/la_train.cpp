@@ -164,44 +164,57 @@ void save_if_interrupted(Trainer& trainer, const Dataset& train, const SharedFol
   throw Interrupted();
 }
 
-void cluster_if_due(Trainer& trainer, RunReport& report) {
+void cluster_if_due(Trainer& trainer, const Dataset& pictures, RunReport& report) {
   if (!trainer.clusters_due()) return;
   const double begin = now();
   const BankClusters clusters = trainer.cluster_bank(report.progress());
-  report.clusters(clusters, now() - begin);
+  const Neighborhoods neighborhoods = trainer.neighborhoods(own_labels(pictures, trainer.shards()));
+  report.clusters(clusters, neighborhoods, now() - begin);
 }
 
-void evaluate(Trainer& trainer, const Evaluator& evaluator, RunReport& report, Phase phase) {
+/// There are labels, or at least a bank.
+bool can_evaluate(const Evaluator& evaluator, const Config& config) {
+  return evaluator.available() || !config.optimizer.supervised;
+}
+
+/// Measures what the network is worth, and how the bank is doing, as far as there are labels, and a bank. All processes do.
+void evaluate(Trainer& trainer, const Evaluator& evaluator, const Dataset& pictures, RunReport& report,
+              Phase phase) {
   const bool supervised = trainer.phase() == Phase::supervised;
-  report.accuracy(evaluator,
-                  supervised
-                      ? evaluator.evaluate_classifier(trainer.network(), trainer.device(), report.progress())
-                      : evaluator.evaluate(trainer.network(), trainer.bank().vectors(), report.progress()),
-                  phase);
+  std::optional<Accuracy> accuracy;
+  std::optional<BankHealth> health;
+  if (evaluator.available())
+    accuracy = supervised
+                   ? evaluator.evaluate_classifier(trainer.network(), trainer.device(), report.progress())
+                   : evaluator.evaluate(trainer.network(), trainer.bank().vectors(), report.progress());
+  if (!supervised) health = trainer.bank_health(own_labels(pictures, trainer.shards()));
+  report.evaluation(evaluator, accuracy, health, phase);
 }
 
 /// What stands before the first step: how good pixels and the untrained network are.
-void evaluate_start(Trainer& trainer, const Evaluator& evaluator, const Config& config, RunReport& report) {
-  if (!evaluator.available()) return;
-  if (evaluator.pixels_fit()) report.pixel_accuracy(evaluator);
+void evaluate_start(Trainer& trainer, const Evaluator& evaluator, const Dataset& pictures,
+                    const Config& config, RunReport& report) {
+  if (!can_evaluate(evaluator, config)) return;
+  if (evaluator.available() && evaluator.pixels_fit()) report.pixel_accuracy(evaluator);
   report.say(formatted("{}{}", config.run.init.empty() ? "untrained network" : "network as loaded",
                        config.optimizer.supervised ? "" : ", random bank"));
-  evaluate(trainer, evaluator, report, config.optimizer.supervised ? Phase::supervised : Phase::ir);
+  evaluate(trainer, evaluator, pictures, report, config.optimizer.supervised ? Phase::supervised : Phase::ir);
 }
 
 /// What has been trained up to the end of an epoch, if that is due.
-void evaluate_epoch(Trainer& trainer, const Evaluator& evaluator, const Config& config, RunReport& report) {
+void evaluate_epoch(Trainer& trainer, const Evaluator& evaluator, const Dataset& pictures,
+                    const Config& config, RunReport& report) {
   const int epoch = trainer.epoch(), every = config.run.eval_every;
   const bool supervised = config.optimizer.supervised;
   const bool warm_start_done = !supervised && epoch == config.optimizer.warm_start_epochs;
   const bool due = every > 0 && epoch % every == 0;
-  if (!evaluator.available() || !(warm_start_done || due || trainer.finished())) return;
+  if (!can_evaluate(evaluator, config) || !(warm_start_done || due || trainer.finished())) return;
   const Phase of_epoch = epoch <= config.optimizer.warm_start_epochs ? Phase::ir : Phase::la;
   const Phase trained = supervised ? Phase::supervised : of_epoch;
   if (warm_start_done) report.say("after the warm start (IR)");
   if (trainer.finished())
     report.say(formatted("after {}{}", name_of(trained), supervised ? " training" : ""));
-  evaluate(trainer, evaluator, report, trained);
+  evaluate(trainer, evaluator, pictures, report, trained);
 }
 
 /// How many labels there are; an Error unless every picture has one.
@@ -216,9 +229,12 @@ int count_classes(const Dataset& pictures) {
   return classes;
 }
 
-/// Whether the metrics have what the trainer's network is worth.
+/// Whether the metrics have an evaluation of what the trainer is now.
 bool was_evaluated(Trainer& trainer, const SharedFolder& folder) {
-  const bool known = folder.own && folder.own->has_metric("knn200", trainer.epoch(), trainer.total_steps());
+  const auto has = [&](const char* key) {
+    return folder.own->has_metric(key, trainer.epoch(), trainer.total_steps());
+  };
+  const bool known = folder.own && (has("knn200") || has("effective_rank"));
   return trainer.shards().ranks().all_reduce("what was evaluated", known ? 1 : 0, Reduction::max) == 1;
 }
 
@@ -306,11 +322,13 @@ int train(Config config, const Lines& notes, Collectives& processes) {
 
     if (config.run.resume && resume(trainer, folder, report)) {
       const bool at_end_of_epoch = trainer.epoch() > 0 && trainer.step() == 0;
-      if (at_end_of_epoch && !was_evaluated(trainer, folder))
-        evaluate_epoch(trainer, evaluator, config, report);
+      if (at_end_of_epoch && was_evaluated(trainer, folder))
+        trainer.remember_bank();
+      else if (at_end_of_epoch)
+        evaluate_epoch(trainer, evaluator, pictures, config, report);
     } else {
       report.metrics({{"version", version}});
-      evaluate_start(trainer, evaluator, config, report);
+      evaluate_start(trainer, evaluator, pictures, config, report);
       if (!config.optimizer.supervised && config.la.bank_init == BankInit::forward) {
         report.say("filling the bank with the embeddings of the untrained network");
         trainer.fill_bank(report.progress());
@@ -324,14 +342,14 @@ int train(Config config, const Lines& notes, Collectives& processes) {
       report.begin_epoch();
       for (bool more = true; more;) {
         save_if_interrupted(trainer, pictures, folder);
-        cluster_if_due(trainer, report);
+        cluster_if_due(trainer, pictures, report);
         StepReport step;
         more = trainer.train_step(step);
         report.step(step);
         keep_if_due(trainer, config, folder);
       }
       save(trainer, pictures, folder);
-      evaluate_epoch(trainer, evaluator, config, report);
+      evaluate_epoch(trainer, evaluator, pictures, config, report);
     }
     report.end();
     return 0;

@@ -7,6 +7,7 @@
 #include "autograd/functions.h"
 #include "data/loader.h"
 #include "data/subset.h"
+#include "evaluation/sample.h"
 #include "evaluation/vector_search.h"
 #include "tensor/format.h"
 #include "tensor/ops.h"
@@ -223,12 +224,12 @@ Guesses leave_one_out_guesses(const LabeledVectors& all, const LabeledVectors& g
   const int64_t n = voters.vectors.size();
   check(n >= 2, "leave-one-out: {} vectors have labels, expected at least 2", n);
   constexpr int64_t most = 50'000;
-  const int64_t count = std::min(n, most);
-  std::vector<int32_t> itself, own_rows;  // of all that are tried, and of those that this process has
+  // Of all that are tried, and of those that this process has.
+  const std::vector<int32_t> itself = evenly_spread(n, most);
+  std::vector<int32_t> own_rows;
   LabeledVectors own;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t number = i * n / count, row = number - voters.vectors.first();
-    itself.push_back(static_cast<int32_t>(number));
+  for (const int32_t number : itself) {
+    const int64_t row = number - voters.vectors.first();
     if (row < 0 || row >= std::ssize(asked.labels)) continue;
     own_rows.push_back(static_cast<int32_t>(row));
     own.labels.push_back(asked.labels[static_cast<size_t>(row)]);

@@ -82,15 +82,6 @@ Tensor means(const ShardedRows& x, const Step& step) {
   return ops::divide(sum, ops::broadcast(Tensor::from(divisors, {m}, x.own.device()), 1, x.own.size(1)));
 }
 
-/// Rows of x, whoever has them.
-Tensor rows_of(const ShardedRows& x, const std::vector<int32_t>& rows) {
-  const Tensor all = Tensor::from(rows, {std::ssize(rows)}, x.own.device());
-  const Tensor chosen = ops::gather_rows(x.own, ops::rows_of_part(all, x.range().begin, x.range().end));
-  x.shards.ranks().all_reduce("first centroids", chosen,
-                              Reduction::sum);  // with zeros of those who do not have them
-  return chosen;
-}
-
 double inertia_of(const ShardedRows& x, const Step& step) {
   std::vector<Tensor> sums;
   for (const Assignment& a : step.assignments)
@@ -103,7 +94,7 @@ double inertia_of(const ShardedRows& x, const Step& step) {
 KMeansResult kmeans(const ShardedRows& x, const KMeansOptions& options, const ProgressCallback& progress) {
   const int64_t n = x.n, m = options.clusters;
   check(m >= 1 && m <= n, "k-means: {} clusters of {} vectors; expected 1 to {}", m, n, n);
-  return kmeans(x, rows_of(x, choose_distinct(n, m, options.key)), options, progress);
+  return kmeans(x, x.gather("first centroids", choose_distinct(n, m, options.key)), options, progress);
 }
 
 KMeansResult kmeans(const ShardedRows& x, const Tensor& first_centroids, const KMeansOptions& options,
@@ -131,6 +122,7 @@ KMeansResult kmeans(const ShardedRows& x, const Tensor& first_centroids, const K
   for (const Assignment& a : last.assignments) labels.push_back(a.labels);
   result.labels = labels.size() == 1 ? labels[0] : ops::concatenate(labels, 0);
   result.inertia = inertia_of(x, last);
+  result.sizes = last.counts;
   result.empty = std::count(last.counts.begin(), last.counts.end(), 0);
   result.imbalance = imbalance_of(last.counts, x.n);
   return result;

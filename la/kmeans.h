@@ -19,12 +19,13 @@ struct KMeansOptions {
 };
 
 struct KMeansResult {
-  Tensor labels;         // i32 [N], in {0, ..., m - 1}; of this process's vectors
-  Tensor centroids;      // f32 [m, D]
-  double inertia = 0;    // sum of the squared distances to the own centroid
-  int64_t splits = 0;    // how often an empty cluster was refilled by splitting the largest
-  int64_t empty = 0;     // clusters that are empty in the end
-  double imbalance = 1;  // m * sum of (size / N)^2: 1 if all clusters have the same size
+  Tensor labels;                    // i32 [N], in {0, ..., m - 1}; of this process's vectors
+  Tensor centroids;                 // f32 [m, D]
+  std::vector<int32_t> sizes = {};  // [m]: of all vectors
+  double inertia = 0;               // sum of the squared distances to the own centroid
+  int64_t splits = 0;               // how often an empty cluster was refilled by splitting the largest
+  int64_t empty = 0;                // clusters that are empty in the end
+  double imbalance = 1;             // m * sum of (size / N)^2: 1 if all clusters have the same size
 };
 
 /// Clusters the rows of x [N, D], starting from m different rows chosen at random. The same key gives the

@@ -107,14 +107,17 @@ Components nearest_neighbor_components(const MemoryBank& bank, const ProgressCal
   DisjointSets sets(bank.size());
   for (size_t i = 0; i < links.size(); ++i) sets.unite(static_cast<int32_t>(i), links[i]);
   std::vector<int32_t> labels(links.size());
-  int32_t count = 0;
+  std::vector<int32_t> sizes;
   for (size_t i = 0; i < labels.size(); ++i) {
     const int32_t root = sets.find(static_cast<int32_t>(i));  // the first of its set
-    labels[i] = root == static_cast<int32_t>(i) ? count++ : labels[static_cast<size_t>(root)];
+    if (root == static_cast<int32_t>(i)) sizes.push_back(0);
+    labels[i] = root == static_cast<int32_t>(i) ? static_cast<int32_t>(sizes.size()) - 1
+                                                : labels[static_cast<size_t>(root)];
+    ++sizes[static_cast<size_t>(labels[i])];
   }
   const RowRange own = bank.rows().range();
   const std::vector<int32_t> own_labels(labels.begin() + own.begin, labels.begin() + own.end);
-  return {Tensor::from(own_labels, {own.size()}, bank.vectors().device()), count};
+  return {Tensor::from(own_labels, {own.size()}, bank.vectors().device()), std::ssize(sizes), sizes};
 }
 
 }  // namespace la

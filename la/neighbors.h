@@ -42,6 +42,7 @@ CloseMasks close_by_distance(const MemoryBank& bank, const Background& backgroun
 struct Components {
   Tensor labels;
   int64_t count = 0;
+  std::vector<int32_t> sizes = {};  // of all pictures, [count]
 };
 Components nearest_neighbor_components(const MemoryBank& bank, const ProgressCallback& progress = {});
 

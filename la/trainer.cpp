@@ -150,9 +150,11 @@ BankClusters Trainer::cluster_bank(const ProgressCallback& progress) {
     const Components components = nearest_neighbor_components(bank_, progress);
     ops::set_column(cluster_labels_, 0, components.labels);
     result.components = components.count;
+    result.sizes.push_back(components.sizes);
   } else {
     cluster_by_kmeans(result, progress);
   }
+  result.spread = spread_of(bank_.rows());
   clustered_at_ = total_steps();
   return result;
 }
@@ -187,6 +189,7 @@ void Trainer::cluster_by_kmeans(BankClusters& result, const ProgressCallback& pr
     options.key = {config_.run.seed, RandomStream::clustering, time * clusterings + h};
     result.clusterings.push_back(kmeans(bank_.rows(), options, progress_of_all));
     ops::set_column(cluster_labels_, static_cast<int64_t>(h), result.clusterings.back().labels);
+    result.sizes.push_back(result.clusterings.back().sizes);
   }
 }
 
@@ -309,16 +312,26 @@ Variable Trainer::instance_loss(const Variable& v, const Tensor& all) {
   return instance_nce_loss(v, all, bank_, candidates, nce_constant_, config_.la.temperature);
 }
 
+/// B_i of pictures, as many as a batch at most.
+Background Trainer::background_of(const Tensor& v, const Tensor& indices) const {
+  if (!config_.la.whole_background) return background_neighbors(bank_, v, indices, config_.la.background);
+  std::vector<Tensor> rows;
+  for (const Tensor& of_batch : every_row_) rows.push_back(of_batch.rows(0, v.size(0)));
+  return whole_bank(bank_, v, rows);
+}
+
+CloseMasks Trainer::close_of(const Background& background, const Tensor& indices) const {
+  const LaOptions& la = config_.la;
+  return la.close_neighbors == CloseNeighborKind::knn
+             ? close_by_distance(bank_, background, la.close_count)
+             : close_by_clusters(bank_, cluster_labels_, indices, background, la.combine_clusterings);
+}
+
 Variable Trainer::aggregation_loss(const Variable& v, const Tensor& all) const {
   const LaOptions& la = config_.la;
-  const Background background = la.whole_background
-                                    ? whole_bank(bank_, all, every_row_)
-                                    : background_neighbors(bank_, all, pictures_, la.background);
-  const CloseMasks close =
-      la.close_neighbors == CloseNeighborKind::knn
-          ? close_by_distance(bank_, background, la.close_count)
-          : close_by_clusters(bank_, cluster_labels_, pictures_, background, la.combine_clusterings);
-  const Variable loss = local_aggregation_loss(v, bank_, background, close, la.temperature);
+  const Background background = background_of(all, pictures_);
+  const Variable loss =
+      local_aggregation_loss(v, bank_, background, close_of(background, pictures_), la.temperature);
   // Of counts, the loss is that of the sum of H ratios; of their mean it is larger by log H.
   const bool counts = la.combine_clusterings == SharedClusters::count;
   return counts ? shift(loss, std::log(static_cast<float>(la.clusterings))) : loss;

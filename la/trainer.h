@@ -10,14 +10,17 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "autograd/sgd.h"
 #include "data/device_loader.h"
+#include "evaluation/health.h"
 #include "la/config.h"
 #include "la/kmeans.h"
 #include "la/memory_bank.h"
+#include "la/neighborhoods.h"
 #include "layers/module.h"
 #include "layers/sharded_step.h"
 #include "tensor/captured_step.h"
@@ -42,8 +45,17 @@ struct StepReport {
 
 /// How a clustering of the bank went.
 struct BankClusters {
-  std::vector<KMeansResult> clusterings;  // by k-means
-  int64_t components = 0;                 // or how many components of nearest neighbors there are
+  std::vector<KMeansResult> clusterings;    // by k-means
+  int64_t components = 0;                   // or how many components of nearest neighbors there are
+  std::vector<std::vector<int32_t>> sizes;  // of each clustering, or of the components
+  Spread spread = {};                       // of the vectors that were clustered
+};
+
+/// What the bank tells of how the training goes.
+struct BankHealth {
+  Spread spread;
+  std::optional<double> moved = {};  // since the last time, if that is known (moved_share)
+  Neighborhoods neighborhoods;
 };
 
 /// All that a run consists of besides its configuration and data: the network's tensors under torchvision's
@@ -112,6 +124,14 @@ class Trainer {
   /// when it returns.
   bool train_step(StepReport& report);
 
+  /// The neighbors of a sample of pictures, evenly spread, as LA takes them from the bank and the newest clusters. own_labels: of
+  /// this process's pictures, -1 where there is none.
+  Neighborhoods neighborhoods(const std::vector<int32_t>& own_labels) const;
+  /// The health of the bank; of what has moved on a sample too.
+  BankHealth bank_health(const std::vector<int32_t>& own_labels);
+  /// What moves is measured from here on, or from the last bank_health.
+  void remember_bank();
+
   /// The network alone, as load_model reads it.
   TrainerState network_state();
   /// All of it. An Error if a loss was not finite.
@@ -134,10 +154,15 @@ class Trainer {
   Variable compare_with_bank(const Variable& v);
   Variable instance_loss(const Variable& v, const Tensor& all);
   Variable aggregation_loss(const Variable& v, const Tensor& all) const;
+  Background background_of(const Tensor& v, const Tensor& indices) const;
+  CloseMasks close_of(const Background& background, const Tensor& indices) const;
+  static constexpr int64_t most_sampled = 10000;
+  Tensor sample_of_bank() const;
   std::vector<Tensor> rows_of_shards(const Tensor& own) const;
   std::vector<float> new_losses() const;
   void read_losses();
   void restore_bank(const SafetensorsFile& checkpoint);
+  void restore_bank_before(const StateDict& tensors);
   float learning_rate() const;
 
   Config config_;
@@ -155,6 +180,7 @@ class Trainer {
   int64_t clustered_at_ = -1;      // the step before which they were made; unknown once restored
   std::vector<Tensor> every_row_;  // rows_of_whole_bank, where that is the background
   double nce_constant_ = 0;        // Z; 0 until it is estimated
+  Tensor bank_before_;  // f32 [sample, D], in host memory: as it was when its health was last looked at
   int epoch_ = 0;
   int64_t step_ = 0;
 

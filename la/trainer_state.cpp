@@ -9,6 +9,8 @@
 namespace la {
 namespace {
 
+constexpr const char* bank_before_name = "la.bank_before";
+
 /// One column of a matrix i32 [N, H] in host memory.
 Tensor column_of(const Tensor& matrix, int64_t column) {
   const Tensor values({matrix.size(0)}, DType::i32);
@@ -43,6 +45,7 @@ TrainerState Trainer::state() {
   const int64_t first = bank_.rows().range().begin, dim = config_.network.dim;
   if (bank_.size() > 0)
     state.pieces.push_back({bank_name, {bank_.size(), dim}, DType::f32, {{first * dim, bank_.vectors()}}});
+  if (bank_before_.defined()) state.tensors.push_back({bank_before_name, bank_before_});
   if (cluster_labels_.defined()) {  // one clustering after the other
     const Tensor labels = cluster_labels_.to(Device::cpu());
     TensorPieces pieces{cluster_labels_name, {labels.size(1), bank_.size()}, DType::i32, {}};
@@ -91,6 +94,14 @@ void Trainer::restore_bank(const SafetensorsFile& checkpoint) {
   }
 }
 
+void Trainer::restore_bank_before(const StateDict& tensors) {
+  const auto found = tensors.find(bank_before_name);
+  bank_before_ = found == tensors.end() ? Tensor() : found->second;
+  const Shape expected{std::min(bank_.size(), most_sampled), config_.network.dim};
+  check(!bank_before_.defined() || bank_before_.shape() == expected, "'{}' has shape {}, expected {}",
+        bank_before_name, bank_before_.shape(), expected);
+}
+
 void Trainer::restore(const SafetensorsFile& checkpoint) {
   const StateDict tensors = checkpoint.by_name();
   try {
@@ -99,6 +110,7 @@ void Trainer::restore(const SafetensorsFile& checkpoint) {
     for (size_t i = 0; i < parameters.size(); ++i)
       load_tensor(tensors, velocity_name(parameters[i]), parameters[i], sgd_.velocities()[i]);
     restore_bank(checkpoint);
+    restore_bank_before(tensors);
   } catch (const Error& error) {
     fail("{}: cannot be gone on from: {}", checkpoint.path, error.what());
   }

@@ -30,6 +30,13 @@ Tensor OrderedSum::total() {
   return blocks_.front().sum;
 }
 
+Tensor ShardedRows::gather(const char* what, const std::vector<int32_t>& numbers) const {
+  const Tensor all = Tensor::from(numbers, {std::ssize(numbers)}, own.device());
+  const Tensor rows = ops::gather_rows(own, ops::rows_of_part(all, range().begin, range().end));
+  shards.ranks().all_reduce(what, rows, Reduction::sum);  // with zeros of those who do not have them
+  return rows;
+}
+
 Shards::Shards(Collectives& ranks, int64_t count) : ranks_(&ranks), count_(count) {
   check(count >= 1 && count % ranks.size() == 0,
         "`shards` {} is not a multiple of the number of processes, {}", count, ranks.size());

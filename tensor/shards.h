@@ -113,6 +113,8 @@ struct ShardedRows {
     return table.rows(range(p).begin - range().begin, range(p).end - range().begin);
   }
   Tensor part(int64_t p) const { return part_of(own, p); }
+  /// Rows of f32 or i32, whoever has them, in this order, on every rank.
+  Tensor gather(const char* what, const std::vector<int32_t>& numbers) const;
 };
 
 /// A sum of f32 tensors in the order in which they come: two sums of as many terms each are added as soon as there are two, as

@@ -155,27 +155,6 @@ std::unique_ptr<Trainer> tiny_trainer(const Config& config, const DataSource& da
   return std::make_unique<Trainer>(chosen, *data.train, augmentation_for(chosen, *data.train), device);
 }
 
-/// All tensors of a state, those that are there in pieces too, of a process that has all of them.
-std::vector<NamedTensor> tensors_of(const TrainerState& state) {
-  std::vector<NamedTensor> tensors = state.tensors;
-  for (const TensorPieces& t : state.pieces) {
-    const Tensor whole(t.shape, t.dtype);
-    for (const auto& [first, values] : t.pieces)
-      ops::copy_into(whole.reshape({-1}).rows(first, first + values.numel()),
-                     values.to(Device::cpu()).reshape({-1}));
-    tensors.push_back({t.name, whole});
-  }
-  return tensors;
-}
-
-/// As a file of the state would be read.
-SafetensorsFile in_memory(const TrainerState& state) {
-  SafetensorsFile file{
-      .path = "a state in memory", .tensors = tensors_of(state), .shapes = {}, .metadata = state.metadata};
-  for (const NamedTensor& t : file.tensors) file.shapes[t.name] = t.tensor.shape();
-  return file;
-}
-
 /// All bytes of a state, by name.
 std::map<std::string, std::vector<uint8_t>> bytes_of(const TrainerState& state) {
   std::map<std::string, std::vector<uint8_t>> bytes;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "la/trainer.h"
+#include "tensor/ops.h"
 
 namespace la {
 
@@ -28,6 +29,27 @@ inline void train(Trainer& trainer, int64_t steps = INT64_MAX) {
     while (trainer.total_steps() < steps && trainer.train_step(step)) {
     }
   }
+}
+
+/// All tensors of a state, those that are there in pieces too, of a process that has all of them.
+inline std::vector<NamedTensor> tensors_of(const TrainerState& state) {
+  std::vector<NamedTensor> tensors = state.tensors;
+  for (const TensorPieces& t : state.pieces) {
+    const Tensor whole(t.shape, t.dtype);
+    for (const auto& [first, values] : t.pieces)
+      ops::copy_into(whole.reshape({-1}).rows(first, first + values.numel()),
+                     values.to(Device::cpu()).reshape({-1}));
+    tensors.push_back({t.name, whole});
+  }
+  return tensors;
+}
+
+/// As a file of the state would be read.
+inline SafetensorsFile in_memory(const TrainerState& state) {
+  SafetensorsFile file{
+      .path = "a state in memory", .tensors = tensors_of(state), .shapes = {}, .metadata = state.metadata};
+  for (const NamedTensor& t : file.tensors) file.shapes[t.name] = t.tensor.shape();
+  return file;
 }
 
 }  // namespace la

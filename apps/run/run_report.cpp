@@ -4,6 +4,8 @@
 
 #include "apps/options/arguments.h"
 #include "apps/report.h"
+#include "apps/run/collapse.h"
+#include "apps/run/health_report.h"
 #include "tensor/allocator.h"
 #include "tensor/clock.h"
 #include "tensor/format.h"
@@ -55,6 +57,19 @@ void RunReport::warn(const std::string& line) {
     untold_.push_back("warning: " + line);
 }
 
+void RunReport::warn_of_collapse(const char* kind, const std::string& collapse) {
+  if (folder_ == nullptr || collapse.empty() || trainer_.total_steps() < steps_before_judgment) return;
+  if (collapses_.insert(kind).second) warn(collapse);
+}
+
+/// Of the warm start, at its end.
+void RunReport::warn_of_loss(Phase of_epoch, double loss) {
+  const bool warm_start_done = of_epoch == Phase::ir && trainer_.phase() == Phase::la;
+  const int64_t seen = trainer_.total_steps() * config_.optimizer.batch;
+  if (warm_start_done && config_.la.ir_loss == IrLoss::softmax && seen >= pictures_before_loss_is_judged)
+    warn_of_collapse("loss", collapse_of(loss, trainer_.bank().size()));
+}
+
 ProgressCallback RunReport::progress() {
   if (folder_ == nullptr) return {};
   return progress_.callback(trainer_.shards().ranks().alone());
@@ -87,27 +102,30 @@ void RunReport::metrics(const Metrics& fields, Phase phase) const {
 
 void RunReport::begin_epoch() { unreported_ = {.since = now()}; }
 
-void RunReport::clusters(const BankClusters& clusters, double seconds) {
+void RunReport::clusters(const BankClusters& clusters, const Neighborhoods& neighborhoods, double seconds) {
   if (folder_ == nullptr) return;
   unreported_.since += seconds;
+  Metrics fields{{"clustering_seconds", seconds}};
   if (clusters.components > 0) {
     say(formatted("linked the bank's nearest neighbors in {:.1f} s: {}", seconds,
                   counted(clusters.components, "component")));
-    if (!folder_->has_metric("components", trainer_.epoch(),
-                             trainer_.total_steps()))  // before it was resumed
-      metrics({{"clustering_seconds", seconds}, {"components", clusters.components}}, Phase::la);
-    return;
+    fields.emplace_back("components", clusters.components);
+  } else {
+    const ClusteringReport report = summarize(clusters.clusterings, seconds);
+    say(describe(report));
+    fields.insert(fields.end(), {{"inertia", report.inertia},
+                                 {"size_imbalance", report.imbalance},
+                                 {"clusters_split", report.splits},
+                                 {"clusters_empty", report.empty}});
   }
-  const ClusteringReport report = summarize(clusters.clusterings, seconds);
-  say(describe(report));
-  if (folder_->has_metric("inertia", trainer_.epoch(), trainer_.total_steps()))
-    return;  // before it was resumed
-  metrics({{"clustering_seconds", report.seconds},
-           {"inertia", report.inertia},
-           {"size_imbalance", report.imbalance},
-           {"clusters_split", report.splits},
-           {"clusters_empty", report.empty}},
-          Phase::la);
+  say(describe(clusters, config_.network.dim));
+  for (const auto& field : metrics_of(clusters)) fields.push_back(field);
+  warn_of_collapse("embeddings", collapse_of(clusters.spread, config_.network.dim));
+  warn_of_collapse("clusters", collapse_of(cluster_sizes(clusters.sizes), trainer_.bank().size()));
+  warn_of_collapse("close neighbors", collapse_of(neighborhoods));
+  // Before it was resumed, the line was written already.
+  if (!folder_->has_metric("clustering_seconds", trainer_.epoch(), trainer_.total_steps()))
+    metrics(fields, Phase::la);
 }
 
 void RunReport::step(const StepReport& step) {
@@ -145,6 +163,7 @@ void RunReport::step(const StepReport& step) {
       .la_share = trainer_.device().is_cpu() ? in_la_.value() : -1,
       .seconds_left = static_cast<double>(steps_left * config_.optimizer.batch) / images_.value()};
   epoch_done ? progress_.epoch_end(state) : progress_.update(state);
+  if (epoch_done) warn_of_loss(step.phase, loss);
   if (!metrics_due) return;
   metrics({{formatted("{}_loss", key_of(step.phase)), loss},
            {"learning_rate", step.learning_rate},
@@ -159,19 +178,28 @@ void RunReport::pixel_accuracy(const Evaluator& evaluator) {
   metrics({{"pixel_knn200", *pixel_accuracy_}});
 }
 
-void RunReport::accuracy(const Evaluator& evaluator, const Accuracy& accuracy, Phase phase) {
+void RunReport::evaluation(const Evaluator& evaluator, const std::optional<Accuracy>& accuracy,
+                           const std::optional<BankHealth>& health, Phase phase) {
   bad_pictures();
-  knn200_ = accuracy.knn200;
   Metrics fields;
   const auto tell = [&](const char* key, const std::string& protocol, std::optional<double> share) {
     if (!share) return;
     say(formatted("  {}: {:.1f} %", protocol, 100 * *share));
     fields.emplace_back(key, *share);
   };
-  tell("knn200", evaluator.knn_protocol(), accuracy.knn200);
-  tell("bank_knn200", evaluator.bank_knn_protocol(), accuracy.bank_knn200);
-  tell("knn1", evaluator.bank_protocol(), accuracy.knn1);
-  tell("likeliest", evaluator.likeliest_protocol(), accuracy.likeliest);
+  if (accuracy) {
+    knn200_ = accuracy->knn200;
+    tell("knn200", evaluator.knn_protocol(), accuracy->knn200);
+    tell("bank_knn200", evaluator.bank_knn_protocol(), accuracy->bank_knn200);
+    tell("knn1", evaluator.bank_protocol(), accuracy->knn1);
+    tell("likeliest", evaluator.likeliest_protocol(), accuracy->likeliest);
+  }
+  if (health) {
+    say(describe(*health, config_.network.dim));
+    for (const auto& field : metrics_of(*health)) fields.push_back(field);
+    warn_of_collapse("embeddings", collapse_of(health->spread, config_.network.dim));
+    warn_of_collapse("close neighbors", collapse_of(health->neighborhoods));
+  }
   metrics(fields, phase);
 }
 

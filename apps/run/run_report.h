@@ -36,16 +36,22 @@ class RunReport {
   ProgressCallback progress();
   /// From here on, time is that of steps.
   void begin_epoch();
-  /// New clusters of the bank, and how long they took.
-  void clusters(const BankClusters& clusters, double seconds);
+  /// New clusters of the bank, who is close by them, and how long they took.
+  void clusters(const BankClusters& clusters, const Neighborhoods& neighborhoods, double seconds);
   /// Called after each step: shows progress and appends metrics when they are due.
   void step(const StepReport& step);
   void pixel_accuracy(const Evaluator& evaluator);
-  void accuracy(const Evaluator& evaluator, const Accuracy& accuracy, Phase phase);
+  /// An evaluation: what of it there is, in one line of metrics.
+  void evaluation(const Evaluator& evaluator, const std::optional<Accuracy>& accuracy,
+                  const std::optional<BankHealth>& health, Phase phase);
   /// The last lines.
   void end();
 
  private:
+  /// Of each kind once, and not before there has been training.
+  void warn_of_collapse(const char* kind, const std::string& collapse);
+  void warn_of_loss(Phase of_epoch, double loss);
+
   const Config& config_;
   const RunFolder* folder_;
   const DataSource& data_;
@@ -53,6 +59,7 @@ class RunReport {
   Progress progress_;
   std::vector<std::string> untold_;        // warnings of a process that has no folder
   std::set<std::string> told_;             // for several processes may warn of the same
+  std::set<std::string> collapses_;        // the kinds that were warned of
   SmoothedRate images_, waiting_, in_la_;  // per second of training
   double start_;
   std::optional<double> pixel_accuracy_;  // nothing if it is not known, as after --resume
