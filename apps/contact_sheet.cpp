@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "apps/pixel_canvas.h"
-
 namespace la {
 namespace {
 
@@ -32,12 +30,16 @@ void place(PixelCanvas& sheet, const PixelArea& area, const SheetEntry& entry) {
 
 }  // namespace
 
-void write_contact_sheet(const std::string& path, const std::vector<SheetEntry>& entries) {
+PixelCanvas contact_sheet(const std::vector<SheetEntry>& entries) {
   const int rows = (static_cast<int>(entries.size()) + columns - 1) / columns;
   PixelCanvas sheet(rows * row_height + gap, columns * (cell + gap) + gap);
   if (!entries.empty()) frame(sheet, cell_of(0));
   for (size_t i = 0; i < entries.size(); ++i) place(sheet, cell_of(static_cast<int>(i)), entries[i]);
-  write_png(path, sheet.picture());
+  return sheet;
+}
+
+void write_contact_sheet(const std::string& path, const std::vector<SheetEntry>& entries) {
+  write_png(path, contact_sheet(entries).picture());
 }
 
 }  // namespace la
