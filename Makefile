@@ -295,7 +295,9 @@ test: check-floors check-docs $(TESTS) $(EMULATED_TESTS) $(PROGRAMS) $(if $(filt
 	@sh tests/run_emulated.sh $(EMULATED_TESTS)
 	@$(if $(filter 1,$(CUDA)),$(PROBE_CUDNN) $(CUDNN_GPUS))
 	@sh tests/check_install.sh
-	@if command -v $(PYTHON) > /dev/null; then $(PYTHON) tests/check_exports.py $(BIN) resnet20 preact-resnet18 alexnet; fi
+	@if command -v $(PYTHON) > /dev/null; then \
+	   $(PYTHON) tests/check_exports.py $(BIN) resnet20 preact-resnet18 alexnet && $(PYTHON) tests/check_tensorboard.py $(BIN); \
+	 fi
 
 # Whether programs that are not of this folder can be built against what is installed.
 test-install:

@@ -26,13 +26,13 @@ void ContactSheet::add(const SheetEntry& entry) {
   cell.write(margin, top + PixelCanvas::line_distance, PixelCanvas::end_of(entry.name, side));
 }
 
-void ContactSheet::write(const std::string& path) const {
+PixelCanvas ContactSheet::drawn() const {
   const auto count = static_cast<int>(cells_.size()), rows = (count + columns - 1) / columns;
   PixelCanvas sheet(rows * cell_height + gap, columns * cell_width + gap);
   for (int i = 0; i < count; ++i)
     sheet.copy(cells_[static_cast<size_t>(i)], margin + i % columns * cell_width,
                margin + i / columns * cell_height);
-  write_png(path, sheet.picture());
+  return sheet;
 }
 
 }  // namespace la

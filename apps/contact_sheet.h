@@ -1,4 +1,4 @@
-// A contact sheet: small pictures side by side in one PNG file.
+// A contact sheet: small pictures side by side.
 #pragma once
 
 #include <string>
@@ -19,8 +19,9 @@ class ContactSheet {
  public:
   void add(const SheetEntry& entry);
   int64_t size() const { return static_cast<int64_t>(cells_.size()); }
-  /// A PNG file of what was added.
-  void write(const std::string& path) const;
+  /// What was added, as a picture, and as a PNG file.
+  PixelCanvas drawn() const;
+  void write(const std::string& path) const { write_png(path, drawn().picture()); }
 
  private:
   std::vector<PixelCanvas> cells_;

@@ -178,8 +178,8 @@ bool can_evaluate(const Evaluator& evaluator, const Config& config) {
 }
 
 /// Measures what the network is worth, and how the bank is doing, as far as there are labels, and a bank. All processes do.
-void evaluate(Trainer& trainer, const Evaluator& evaluator, const Dataset& pictures, RunReport& report,
-              Phase phase) {
+void evaluate(Trainer& trainer, const Evaluator& evaluator, const Dataset& pictures, const Config& config,
+              RunReport& report, Phase phase) {
   const bool supervised = trainer.phase() == Phase::supervised;
   std::optional<Accuracy> accuracy;
   std::optional<BankHealth> health;
@@ -189,6 +189,7 @@ void evaluate(Trainer& trainer, const Evaluator& evaluator, const Dataset& pictu
                    : evaluator.evaluate(trainer.network(), trainer.bank().vectors(), report.progress());
   if (!supervised) health = trainer.bank_health(own_labels(pictures, trainer.shards()));
   report.evaluation(evaluator, accuracy, health, phase);
+  if (!supervised && config.run.tensorboard) report.gallery(neighbor_gallery(trainer.bank().rows()));
 }
 
 /// What stands before the first step: how good pixels and the untrained network are.
@@ -198,7 +199,8 @@ void evaluate_start(Trainer& trainer, const Evaluator& evaluator, const Dataset&
   if (evaluator.available() && evaluator.pixels_fit()) report.pixel_accuracy(evaluator);
   report.say(formatted("{}{}", config.run.init.empty() ? "untrained network" : "network as loaded",
                        config.optimizer.supervised ? "" : ", random bank"));
-  evaluate(trainer, evaluator, pictures, report, config.optimizer.supervised ? Phase::supervised : Phase::ir);
+  evaluate(trainer, evaluator, pictures, config, report,
+           config.optimizer.supervised ? Phase::supervised : Phase::ir);
 }
 
 /// What has been trained up to the end of an epoch, if that is due.
@@ -214,7 +216,7 @@ void evaluate_epoch(Trainer& trainer, const Evaluator& evaluator, const Dataset&
   if (warm_start_done) report.say("after the warm start (IR)");
   if (trainer.finished())
     report.say(formatted("after {}{}", name_of(trained), supervised ? " training" : ""));
-  evaluate(trainer, evaluator, pictures, report, trained);
+  evaluate(trainer, evaluator, pictures, config, report, trained);
 }
 
 /// How many labels there are; an Error unless every picture has one.
@@ -321,12 +323,14 @@ int train(Config config, const Lines& notes, Collectives& processes) {
     if (!evaluator.available()) report.say("accuracy   not available: " + evaluator.why_not());
 
     if (config.run.resume && resume(trainer, folder, report)) {
+      report.begin_tensorboard(trainer.total_steps() + 1);
       const bool at_end_of_epoch = trainer.epoch() > 0 && trainer.step() == 0;
       if (at_end_of_epoch && was_evaluated(trainer, folder))
         trainer.remember_bank();
       else if (at_end_of_epoch)
         evaluate_epoch(trainer, evaluator, pictures, config, report);
     } else {
+      report.begin_tensorboard(0);
       report.metrics({{"version", version}});
       evaluate_start(trainer, evaluator, pictures, config, report);
       if (!config.optimizer.supervised && config.la.bank_init == BankInit::forward) {

@@ -130,6 +130,7 @@ struct RunOptions {
   // Epochs between kNN evaluations; 0: only at the start, after the warm start and at the end.
   int eval_every = 0;
   TrainingTime keep_every = {};  // from one network that is kept to the next; 0: none
+  bool tensorboard = false;      // event files in the run's folder
 };
 
 struct Config {

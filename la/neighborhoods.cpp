@@ -32,22 +32,28 @@ void NeighborCounts::add(const std::vector<int32_t>& pictures, const Background&
   pictures_ += std::ssize(pictures);
   knows_close_ = !close.empty();
   for (size_t p = 0; p < background.size(); ++p) {
-    const auto part = static_cast<int64_t>(p);
-    const Tensor labels_of_part = labels_.part_of(labels_.own, part);
-    const std::vector<int32_t> itself = bank_.part_rows_of(numbers, part).to_vector<int32_t>();
-    const std::vector<int32_t> rows = background[p].indices.to_vector<int32_t>();
-    const std::vector<float> similarities = background[p].values.to_vector<float>();
-    const std::vector<uint8_t> is_close =
-        close.empty() ? std::vector<uint8_t>(rows.size()) : close[p].to_vector<uint8_t>();
-    const auto k = static_cast<size_t>(background[p].indices.size(1));
-    for (size_t j = 0; j < rows.size(); ++j) {
-      const size_t i = j / k;
-      const bool is_neighbor = !std::isinf(similarities[j]);
-      if (!is_neighbor || rows[j] == itself[i]) continue;
-      const int32_t other = labels_of_part.data<int32_t>()[rows[j]];
-      background_.add(labels[i], other);
-      if (is_close[j] != 0) close_.add(labels[i], other);
-    }
+    const std::vector<int32_t> itself =
+        bank_.part_rows_of(numbers, static_cast<int64_t>(p)).to_vector<int32_t>();
+    add_part(static_cast<int64_t>(p), labels, itself, background[p], knows_close_ ? close[p] : Tensor());
+  }
+}
+
+/// Those neighbors that are rows of the p-th shard of this process. itself: the row of each picture there, or absent_row.
+void NeighborCounts::add_part(int64_t p, const std::vector<int32_t>& labels,
+                              const std::vector<int32_t>& itself, const TopK& neighbors,
+                              const Tensor& close) {
+  const Tensor labels_of_part = labels_.part_of(labels_.own, p);
+  const std::vector<int32_t> rows = neighbors.indices.to_vector<int32_t>();
+  const std::vector<float> similarities = neighbors.values.to_vector<float>();
+  const std::vector<uint8_t> is_close = close.defined() ? close.to_vector<uint8_t>() : std::vector<uint8_t>();
+  const auto k = static_cast<size_t>(neighbors.indices.size(1));
+  for (size_t j = 0; j < rows.size(); ++j) {
+    const size_t i = j / k;  // which picture
+    const bool is_neighbor = !std::isinf(similarities[j]);
+    if (!is_neighbor || rows[j] == itself[i]) continue;
+    const int32_t other = labels_of_part.data<int32_t>()[rows[j]];
+    background_.add(labels[i], other);
+    if (!is_close.empty() && is_close[j] != 0) close_.add(labels[i], other);
   }
 }
 

@@ -34,6 +34,8 @@ class NeighborCounts {
     void add(int32_t label, int32_t other);
     std::optional<double> same_share() const;
   };
+  void add_part(int64_t p, const std::vector<int32_t>& labels, const std::vector<int32_t>& itself,
+                const TopK& neighbors, const Tensor& close);
   Counts of_all_ranks(const Counts& own) const;
 
   const MemoryBank& bank_;

@@ -98,6 +98,7 @@ const std::map<std::string, std::string> other_values = {
     {"collective-timeout", "90.5"},
     {"eval-every", "5"},
     {"keep-every", "100 steps"},
+    {"tensorboard", "true"},
 };
 
 /// Every option of the table that belongs to a configuration, as text.

@@ -130,6 +130,9 @@ void add_run(OptionTable& t, RunOptions& o) {
         "epochs (or steps, as '1000 steps') from one network that is kept, model-<epoch>-<step>.safetensors, "
         "to the next; 0: none")
       .on_resume = free_on_resume;
+  t.add("tensorboard", o.tensorboard,
+        "write curves and galleries of neighbors for TensorBoard into the run's folder")
+      .on_resume = free_on_resume;
   t.add("run", o.folder, "the run's folder; empty: runs/<data>-<network>-<number>").stored =
       Option::Stored::no;
   t.add("resume", o.resume, "continue the run in the folder --run").stored = Option::Stored::no;

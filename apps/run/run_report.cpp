@@ -98,6 +98,20 @@ void RunReport::metrics(const Metrics& fields, Phase phase) const {
                {"step", trainer_.total_steps()}};
   line.insert(line.end(), fields.begin(), fields.end());
   folder_->append_metrics(line);
+  if (tensorboard_) tensorboard_->add(line, trainer_.total_steps());
+}
+
+void RunReport::begin_tensorboard(int64_t first_step) {
+  if (folder_ != nullptr && config_.run.tensorboard) tensorboard_.emplace(*folder_, first_step);
+}
+
+void RunReport::gallery(const NeighborGallery& gallery) {
+  if (!tensorboard_) return;
+  for (size_t i = 0; i < gallery.pictures.size(); ++i) {
+    const PixelCanvas sheet = draw_neighbors(gallery, i, *data_.train);
+    tensorboard_->events().add_picture(trainer_.total_steps(), formatted("nearest/{}", i),
+                                       png_of(sheet.picture()), sheet.height(), sheet.width());
+  }
 }
 
 void RunReport::begin_epoch() { unreported_ = {.since = now()}; }

@@ -6,8 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "apps/neighbor_gallery.h"
 #include "apps/run/progress.h"
 #include "apps/run/run_folder.h"
+#include "apps/run/tensorboard.h"
 #include "evaluation/knn.h"
 #include "la/trainer.h"
 
@@ -29,6 +31,8 @@ class RunReport {
   void warn(const std::string& line);
   /// The pictures that turned out to be bad since the last call.
   void bad_pictures();
+  /// From here on TensorBoard is told too, where the run wants it; what it has of first_step and later ones does not count any more.
+  void begin_tensorboard(int64_t first_step);
   /// A line of metrics.jsonl: where the run is, and these.
   void metrics(const Metrics& fields, Phase phase = Phase::ir) const;
 
@@ -44,6 +48,8 @@ class RunReport {
   /// An evaluation: what of it there is, in one line of metrics.
   void evaluation(const Evaluator& evaluator, const std::optional<Accuracy>& accuracy,
                   const std::optional<BankHealth>& health, Phase phase);
+  /// What is nearest to some pictures, for TensorBoard.
+  void gallery(const NeighborGallery& gallery);
   /// The last lines.
   void end();
 
@@ -57,6 +63,7 @@ class RunReport {
   const DataSource& data_;
   Trainer& trainer_;
   Progress progress_;
+  std::optional<TensorBoard> tensorboard_;
   std::vector<std::string> untold_;        // warnings of a process that has no folder
   std::set<std::string> told_;             // for several processes may warn of the same
   std::set<std::string> collapses_;        // the kinds that were warned of

@@ -2,8 +2,8 @@
 
 #include <map>
 
-#include "layers/onnx/protobuf.h"
 #include "tensor/format.h"
+#include "tensor/io/protobuf.h"
 
 namespace la {
 namespace {

@@ -180,13 +180,14 @@ std::string read_file(const std::string& path) {
   }
 }
 
-void append_line(const std::string& path, std::string line) {
+void append_to_file(const std::string& path, std::string_view bytes) {
   OpenFile file(path, O_WRONLY | O_CREAT | O_APPEND);
-  line += '\n';
-  const ssize_t written = retry([&] { return ::write(file.descriptor(), line.data(), line.size()); });
+  const ssize_t written = retry([&] { return ::write(file.descriptor(), bytes.data(), bytes.size()); });
   check(written >= 0, "cannot write '{}': {}", path, std::strerror(errno));
-  check(written == static_cast<ssize_t>(line.size()), "cannot write '{}': the disk is full", path);
+  check(written == static_cast<ssize_t>(bytes.size()), "cannot write '{}': the disk is full", path);
   check(file.close(), "cannot write '{}': {}", path, std::strerror(errno));
 }
+
+void append_line(const std::string& path, std::string line) { append_to_file(path, line += '\n'); }
 
 }  // namespace la

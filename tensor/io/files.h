@@ -83,7 +83,9 @@ std::string read_file(const std::string& path);
 bool file_exists(const std::string& path);
 /// In bytes. Throws an Error that names the file.
 int64_t file_size(const std::string& path);
-/// Appends a line in one call to the system, so that lines of two threads or programs never mix.
+/// Appends bytes in one call to the system, so that those of two threads or programs never mix.
+void append_to_file(const std::string& path, std::string_view bytes);
+/// The same of a line.
 void append_line(const std::string& path, std::string line);
 
 }  // namespace la

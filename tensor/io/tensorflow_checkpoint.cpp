@@ -1,10 +1,9 @@
 #include "tensor/io/tensorflow_checkpoint.h"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 
 #include "tensor/format.h"
+#include "tensor/io/crc32c.h"
 #include "tensor/io/elements.h"
 #include "tensor/io/placed_bytes.h"
 
@@ -12,25 +11,6 @@ namespace la {
 namespace {
 
 constexpr std::string_view index_ending = ".index";
-
-// ---- CRC-32C (Castagnoli), as LevelDB and TensorFlow store it: turned, with a constant added ----
-
-constexpr std::array<uint32_t, 256> crc_table = [] {
-  std::array<uint32_t, 256> table{};
-  for (uint32_t i = 0; i < 256; ++i) {
-    uint32_t c = i;
-    for (int bit = 0; bit < 8; ++bit) c = c & 1 ? c >> 1 ^ 0x82f63b78u : c >> 1;
-    table[i] = c;
-  }
-  return table;
-}();
-
-uint32_t masked_crc(const void* bytes, size_t count) {
-  uint32_t crc = ~0u;
-  const auto* at = static_cast<const uint8_t*>(bytes);
-  for (size_t i = 0; i < count; ++i) crc = crc >> 8 ^ crc_table[(crc ^ at[i]) & 0xff];
-  return std::rotr(~crc, 15) + 0xa282ead8u;
-}
 
 /// Reads numbers of varying length, and what has one before it, from the front.
 class Front {
@@ -103,7 +83,7 @@ std::string read_block(const PlacedBytes& file, const Handle& handle) {
   std::string block = file.text(handle.offset, handle.size + trailer);
   uint32_t stored;
   std::memcpy(&stored, block.data() + handle.size + 1, sizeof stored);
-  check(masked_crc(block.data(), handle.size + 1) == stored,
+  check(masked_crc32c(block.data(), handle.size + 1) == stored,
         "is damaged: a block has another checksum than it says");
   check(block[handle.size] == 0, "is compressed, which is not read");
   block.resize(handle.size);
@@ -249,7 +229,7 @@ Tensor TensorflowCheckpoint::read(const Entry& entry) const {
         entry.shape, entry.bytes);
   const PlacedBytes data(file);
   const auto verify = [&](const void* bytes) {
-    check(masked_crc(bytes, entry.bytes) == entry.checksum,
+    check(masked_crc32c(bytes, entry.bytes) == entry.checksum,
           "{}: is damaged: variable {} has another checksum than {} says", file, entry.name, path_);
   };
   if (type->convert == nullptr) {

@@ -18,9 +18,12 @@ class Message {
   }
   Message& real(int field, float value) {
     key(field, four_bytes_type);
-    char bytes[sizeof value];  // the machines that we run on store them as the format asks: low byte first
-    std::memcpy(bytes, &value, sizeof value);
-    bytes_.append(bytes, sizeof value);
+    append(value);
+    return *this;
+  }
+  Message& real64(int field, double value) {
+    key(field, eight_bytes_type);
+    append(value);
     return *this;
   }
   /// A text, raw data, or another message.
@@ -35,9 +38,15 @@ class Message {
   const std::string& bytes() const { return bytes_; }
 
  private:
-  static constexpr uint64_t varint_type = 0, length_type = 2, four_bytes_type = 5;
+  static constexpr uint64_t varint_type = 0, eight_bytes_type = 1, length_type = 2, four_bytes_type = 5;
 
   void key(int field, uint64_t type) { varint(static_cast<uint64_t>(field) << 3 | type); }
+  template <class T>
+  void append(T value) {
+    char bytes[sizeof value];  // the machines that we run on store them as the format asks: low byte first
+    std::memcpy(bytes, &value, sizeof value);
+    bytes_.append(bytes, sizeof value);
+  }
   /// Seven bits a byte, low ones first; the eighth says that more follow.
   void varint(uint64_t value) {
     for (; value >= 128; value >>= 7) bytes_ += static_cast<char>(value | 128);
