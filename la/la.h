@@ -47,14 +47,19 @@
 
 // How good what was learnt is.
 #include "evaluation/average_precision.h"
+#include "evaluation/cluster_agreement.h"
+#include "evaluation/cluster_members.h"
+#include "evaluation/cluster_number.h"
 #include "evaluation/density.h"
 #include "evaluation/detector_trainer.h"
 #include "evaluation/features.h"
 #include "evaluation/health.h"
 #include "evaluation/knn.h"
+#include "evaluation/neighbor_graph.h"
 #include "evaluation/pca.h"
 #include "evaluation/readout.h"
 #include "evaluation/stored_detector.h"
+#include "evaluation/tsne.h"
 
 // Local Aggregation.
 #include "la/checkpoint.h"
