@@ -5,6 +5,7 @@
 #include <eigen3/Eigen/Eigenvalues>
 #include <numeric>
 
+#include "evaluation/sample.h"
 #include "tensor/error.h"
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
@@ -194,12 +195,13 @@ Tensor first_plane(const Tensor& x) {
 
 double trustworthiness(const Tensor& x, const std::vector<MapPoint>& map, int64_t k, int64_t n) {
   const int64_t all = x.size(0), dim = x.size(1);
-  std::vector<double> intruders(static_cast<size_t>(n));
+  const std::vector<int32_t> sample = evenly_spread(all, n);
+  std::vector<double> intruders(sample.size());
   parallel_for(n, 1, [&](int64_t begin, int64_t end) {
     std::vector<float> similarity(static_cast<size_t>(all)), distance(static_cast<size_t>(all));
     std::vector<int64_t> order(static_cast<size_t>(all));
     for (int64_t s = begin; s < end; ++s) {
-      const int64_t i = s * all / n;
+      const int64_t i = sample[static_cast<size_t>(s)];
       const Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>> rows(
           x.data<float>(), all, dim);
       Eigen::Map<Eigen::VectorXf>(similarity.data(), all) = rows * rows.row(i).transpose();

@@ -10,7 +10,7 @@ function pointsOf(run, key) {
   return points;
 }
 
-/// A chart of {title, keys, format, log, domain, note, baseline}; nothing if no run has such a figure.
+/// A chart of {title, keys, format, include, note}, whose values include those of `include`; nothing if no run has such a figure.
 function chart(spec) {
   const series = [];
   report.runs.forEach((run, r) => spec.keys.forEach(([key, name], k) => {

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "data/subset.h"
+#include "evaluation/sample.h"
 #include "evaluation/vector_search.h"
 #include "la/checkpoint.h"
 #include "tensor/format.h"
@@ -13,14 +14,6 @@
 
 namespace la {
 namespace {
-
-/// Numbers of pictures, evenly spread where there are too many.
-std::vector<int64_t> chosen_pictures(int64_t all, int64_t most) {
-  const int64_t count = std::min(all, most);
-  std::vector<int64_t> numbers(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) numbers[static_cast<size_t>(i)] = i * all / count;
-  return numbers;
-}
 
 Tensor rows_of(const Tensor& all, const std::vector<int64_t>& numbers) {
   const std::vector<int32_t> rows(numbers.begin(), numbers.end());
@@ -88,7 +81,8 @@ class Look {
   void choose_pictures() {
     const Dataset& pictures = *data_.train;
     learnt_.all = pictures.size();
-    learnt_.numbers = chosen_pictures(learnt_.all, options_.most_pictures);
+    const std::vector<int32_t> spread = evenly_spread(learnt_.all, options_.most_pictures);
+    learnt_.numbers.assign(spread.begin(), spread.end());
     const auto make = [&] {
       learnt_.thumbnails =
           make_thumbnails(Subset(pictures, learnt_.numbers), options_.most_thumbnail_bytes, progress_);

@@ -1,6 +1,6 @@
 // The map: all pictures as points on a canvas, drawn pixel by pixel so that it follows the hand; thumbnails where there is room.
 
-const view = {scale: 1, x: 0, y: 0};  // what lies at the canvas's center, and how many pixels a unit of the map has
+const view = {scale: 1, x: 0, y: 0};  // pixels of a unit of the map, and where on the canvas its origin lies
 let mapCanvas = null, chosen = -1, colorBy = "cluster", colors = null, zoom = null, drawing = false;
 
 function showMap() {
@@ -21,11 +21,12 @@ function showMap() {
   colorBy = choices[0];
   zoom = d3.behavior.zoom().scaleExtent([.5, 400]).on("zoom", () => { readZoom(); draw(); });
   d3.select(mapCanvas).call(zoom).on("dblclick.zoom", null);
-  let moved = 0, from = [0, 0];
+  let from = [0, 0];  // where a click began: one that has moved was a drag
   mapCanvas.addEventListener("mousedown", event => { from = [event.clientX, event.clientY]; });
   mapCanvas.addEventListener("click", event => {
-    moved = Math.hypot(event.clientX - from[0], event.clientY - from[1]);
-    if (moved < 4) { const i = nearestTo(event.offsetX, event.offsetY); if (i >= 0) walkTo(i); }
+    if (Math.hypot(event.clientX - from[0], event.clientY - from[1]) >= 4) return;
+    const i = nearestTo(event.offsetX, event.offsetY);
+    if (i >= 0) walkTo(i);
   });
   mapCanvas.addEventListener("keydown", mapKey);
   new ResizeObserver(() => { resizeMap(); draw(); }).observe(mapCanvas);

@@ -114,14 +114,14 @@ float farthest_of(const std::vector<float>& distances) {
   return std::max(*std::max_element(distances.begin(), distances.end()), 1e-9f);
 }
 
-Json describe(const LearntPictures& p) {
+Json describe(const LearntPictures& p, const std::vector<float>& distances) {
   const auto most = std::max_element(p.labels.begin(), p.labels.end());
   Json json{{"count", p.numbers.size()},
             {"of", p.all},
             {"vectors", p.vectors},
             {"k", std::min(shown_neighbors, p.graph.k)},
             {"extent", extent_of(p)},
-            {"farthest", farthest_of(distances_of(p))},
+            {"farthest", farthest_of(distances)},
             {"trustworthiness", p.trustworthiness},
             {"trusted", p.trusted},
             {"cell", p.thumbnails.cell},
@@ -170,11 +170,10 @@ std::string block_of_numbers(const char* id, const std::vector<int32_t>& numbers
   return block(id, std::vector<uint16_t>(numbers.begin(), numbers.end()));
 }
 
-std::string blocks_of(const LearntPictures& p) {
+std::string blocks_of(const LearntPictures& p, const std::vector<float>& distances) {
   const int64_t shown = std::min(shown_neighbors, p.graph.k);
   const std::vector<int32_t> none(p.numbers.size(), -1);
   const float extent = extent_of(p);
-  const std::vector<float> distances = distances_of(p);
   std::string blocks =
       block("positions", quantized<uint16_t>(coordinates_of(p), -extent, extent)) +
       block("labels", p.labels.empty() ? none : p.labels) +
@@ -216,8 +215,9 @@ std::string html_of(const Page& page) {
   }
   std::string data;
   if (page.pictures != nullptr) {
-    report["pictures"] = describe(*page.pictures);
-    data = blocks_of(*page.pictures);
+    const std::vector<float> distances = distances_of(*page.pictures);
+    report["pictures"] = describe(*page.pictures, distances);
+    data = blocks_of(*page.pictures, distances);
   }
   data =
       formatted("<script type=\"application/json\" id=\"report\">{}</script>\n", json_in_page(report)) + data;

@@ -16,9 +16,8 @@ const report = JSON.parse(document.getElementById("report").textContent);
 
 /// The steps of an epoch are known from lines at an epoch's end; in between, epochs are as many steps.
 for (const run of report.runs) {
-  const perEpoch = d3.max(run.metrics, line => line.epoch > 0 ? line.step / line.epoch : 0) || 0;
-  const stepsOfEpoch = run.metrics.filter(line => line.epoch > 0).map(line => line.step / line.epoch);
-  const steps = stepsOfEpoch.length > 0 ? d3.min(stepsOfEpoch) : Math.max(perEpoch, d3.max(run.metrics, line => line.step) || 1);
+  const ofEpochs = run.metrics.filter(line => line.epoch > 0).map(line => line.step / line.epoch);
+  const steps = d3.min(ofEpochs) || d3.max(run.metrics, line => line.step) || 1;
   run.epochOf = line => line.step / steps;
 }
 
