@@ -68,11 +68,14 @@ class Help : public CLI::Formatter {
 
 /// The arguments, with the names of options as the program has them. A UsageError for an option that it does
 /// not have. Of one that stands twice the last counts, so that a script can have defaults, and stderr is told.
-std::vector<std::string> normalized(const std::vector<std::string>& arguments,
-                                    const std::vector<std::string>& known) {
+/// Behind a flag, a word that is no truth value is an argument of its own: --force FILE.
+std::vector<std::string> normalized(const std::vector<std::string>& arguments, const OptionTable& table) {
+  std::vector<std::string> known = table.names();
+  known.insert(known.end(), {"preset", "help", "version"});
   std::vector<std::string> result;
   std::set<std::string> seen;
-  for (const std::string& argument : arguments) {
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
     const bool is_option = argument.size() > 2 && argument.starts_with("--");
     if (!is_option) {
       result.push_back(argument);
@@ -84,7 +87,11 @@ std::vector<std::string> normalized(const std::vector<std::string>& arguments,
       throw UsageError(formatted("there is no option --{}{} (--help lists the options)", given,
                                  did_you_mean(name, known)));
     if (!seen.insert(name).second) print(stderr, "--{} stands twice: the last one counts\n", name);
-    result.push_back("--" + name + argument.substr(end));
+    const Option* const option = table.find(name);
+    const bool flag = option != nullptr && option->kind == Option::Kind::flag && end == argument.size();
+    const bool has_value =
+        i + 1 < arguments.size() && (arguments[i + 1] == "true" || arguments[i + 1] == "false");
+    result.push_back("--" + name + (flag && !has_value ? "=true" : argument.substr(end)));
   }
   return result;
 }
@@ -130,10 +137,8 @@ class App {
   void add(const Option& option, CommandLine& line) {
     const bool flag = option.kind == Option::Kind::flag,
                many = option.positional && option.kind == Option::Kind::list;
-    const auto remember = [&line, flag, many, name = option.name](const CLI::results_t& values) {
-      line.given.emplace_back(name, many                            ? joined(values, Paths::separator)
-                                    : flag && values.back().empty() ? "true"
-                                                                    : values.back());
+    const auto remember = [&line, many, name = option.name](const CLI::results_t& values) {
+      line.given.emplace_back(name, many ? joined(values, Paths::separator) : values.back());
       return true;
     };
     CLI::Option* added =
@@ -142,7 +147,7 @@ class App {
     many ? added->expected(1, CLI::detail::expected_max_vector_size)->allow_extra_args()->take_all()
          : added->take_last();
     if (flag) {
-      added->expected(0, 1)->type_name("");  // without a value it means true
+      added->expected(0, 1)->type_name("");  // it always has a value here, which nobody need give
     } else {
       added->type_name(option.type);
       if (!option.positional && option.shows_value) added->default_str(option.get());
@@ -163,10 +168,7 @@ const std::string* CommandLine::find(const std::string& option) const {
 CommandLine read_command_line(const ProgramInfo& program, const OptionTable& table,
                               const std::vector<std::string>& arguments) {
   CommandLine line;
-  std::vector<std::string> known = table.names();
-  known.insert(known.end(), {"preset", "help", "version"});
-  const std::vector<std::string> understood = normalized(arguments, known);
-  App(program, table, line).parse(understood, line);
+  App(program, table, line).parse(normalized(arguments, table), line);
   return line;
 }
 
