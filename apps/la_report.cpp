@@ -4,13 +4,16 @@
 #include <optional>
 
 #include "apps/model_program.h"
+#include "apps/options/arguments.h"
 #include "apps/options/command_line.h"
 #include "apps/options/options.h"
 #include "apps/page/page.h"
 #include "apps/run/interrupt.h"
 #include "apps/run/progress.h"
+#include "apps/run_table.h"
 #include "tensor/format.h"
 #include "tensor/io/files.h"
+#include "tensor/text.h"
 
 using namespace la;
 
@@ -21,7 +24,7 @@ namespace fs = std::filesystem;
 struct ReportOptions {
   Paths runs;
   std::string out, data;
-  bool no_pictures = false, force = false;
+  bool no_pictures = false, force = false, table = false, seeds = false;
   int64_t most_pictures = 100'000;
   std::string device = "auto";
   int threads = 0;
@@ -83,6 +86,24 @@ int report(const ReportOptions& options) {
   return 0;
 }
 
+/// Prints a table of the runs. What is no run, or a damaged one, is named, and the status is 1 in the end.
+int tabulate(const ReportOptions& options) {
+  RunTable table;
+  int status = 0;
+  const auto leave_out = [](const std::string& line) {
+    print(stderr, "{}; left out\n", with_option_names(printable(line)));
+  };
+  for (const std::string& run : options.runs.paths) try {
+      if (const std::string why = table.add(run); !why.empty()) leave_out(run + ": " + why);
+    } catch (const Error& error) {
+      leave_out(error.what());
+      status = 1;
+    }
+  check(!table.empty(), "no run has come to its end; a table needs one at least");
+  print("{}", table.markdown(options.seeds));
+  return status;
+}
+
 constexpr ProgramInfo program = {
     "la_report",
     "Writes a page, one HTML file, that shows how a training went and what it has learnt: curves, health, a "
@@ -99,11 +120,20 @@ OptionTable options_of(ReportOptions& options) {
   t.add("most-pictures", options.most_pictures, between(3, 100'000),
         "of more, so many are shown, evenly spread");
   t.group("Results");
+  t.add("table", options.table,
+        "in place of a page print a table in Markdown: settings with their results, mean and deviation over "
+        "seeds");
+  t.add("seeds", options.seeds, "--table: also a row for each seed");
   t.add("out", options.out, "the page; empty: report.html in the folder of the first run");
   t.add("force", options.force, "overwrite a file --out");
   t.group("Machine");
   add_machine_options(t, options.device, options.threads);
   return t;
+}
+
+void check_uses(const ReportOptions& options) {
+  if (options.seeds && !options.table) throw UsageError("--seeds is of a --table");
+  if (options.table && !options.out.empty()) throw UsageError("--table prints; --out is where a page goes");
 }
 
 }  // namespace
@@ -114,7 +144,8 @@ int main(int argc, char** argv) {
     ReportOptions options;
     OptionTable table = options_of(options);
     if (!parse_command_line(program, table, argc, argv)) return 0;
+    check_uses(options);
     catch_interrupts();
-    return report(options);
+    return options.table ? tabulate(options) : report(options);
   });
 }

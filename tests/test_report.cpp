@@ -202,6 +202,18 @@ TEST_CASE("a report of a run is one file that names no other address; wrong uses
   CHECK(call(formatted("la_report {} --out {}", run, work.file("both.html")))
             .says("exists already; --force overwrites it"));
 
+  const Called table = call(formatted("la_report --table {} {}", run, other));
+  CAPTURE(table.output);
+  CHECK(table.status == 0);
+  CHECK(table.says(
+      "| epochs | learning-rate | seeds | pixels | untrained | kNN | kNN of the bank | 1-NN of the bank |"));
+  for (const char* protocol :
+       {"pixels: kNN top-1 (k=60, tau=0.07, normalized pixels of unit length, leave-one-out over 61",
+        "kNN: kNN top-1 (k=60, tau=0.07, train embeddings recomputed, leave-one-out over 61",
+        "kNN of the bank: kNN top-1 (k=60, tau=0.07, vectors of the memory bank, ",
+        "1-NN of the bank: 1-NN top-1 (nearest vector of the memory bank, "})
+    CHECK(table.says(protocol));
+
   fs::rename(pictures.path(), pictures.path() + "-moved");
   const Called gone = call(formatted("la_report {}", run));
   CHECK(gone.status == 1);

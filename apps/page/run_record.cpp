@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "apps/options/option_table.h"
 #include "tensor/error.h"
 #include "tensor/io/files.h"
 
@@ -56,16 +57,34 @@ std::vector<std::pair<std::string, std::string>> options_in(const std::string& t
   return options;
 }
 
+bool is_number(const Json& line, const char* key) {
+  return line.contains(key) && line[key].is_number_integer();
+}
+
 Json metrics_in(const std::string& path) {
   Json metrics = Json::array();
   const std::vector<std::string> lines = lines_of(read_file(path));
   for (size_t i = 0; i < lines.size(); ++i) {
     Json line = Json::parse(lines[i], nullptr, false);
-    const bool whole = line.is_object() && line.contains("epoch") && line.contains("step");
+    const bool whole = line.is_object() && is_number(line, "epoch") && is_number(line, "step");
     check(whole || i + 1 == lines.size(), "{}: line {} is no measurement", path, i + 1);
     if (whole) metrics.push_back(std::move(line));
   }
   return metrics;
+}
+
+/// 0 where there is none, as in a run of an older version.
+int64_t number_option(const RunRecord& run, const char* name) {
+  int64_t number = 0;
+  for (const auto& [option, value] : run.options)
+    if (option == name) parse(value, number);
+  return number;
+}
+
+int64_t epochs_of(const RunRecord& run) {
+  const int64_t epochs = number_option(run, "epochs");
+  check(epochs > 0, "{}/config.toml: has no 'epochs', of which a run has one at least", run.folder);
+  return epochs;
 }
 
 }  // namespace
@@ -74,7 +93,12 @@ RunRecord read_run(const std::string& folder) {
   namespace fs = std::filesystem;
   std::error_code ignored;
   check(fs::is_directory(folder, ignored), "{}: is no folder of a run", folder);
+  for (const char* needed : {"config.toml", "log.txt", "metrics.jsonl"})
+    check(file_exists(folder + "/" + needed),
+          "{}: is no folder of a run: it has no {}; expected a folder that la_train has made", folder,
+          needed);
   RunRecord run;
+  run.folder = folder;
   const fs::path path = fs::weakly_canonical(folder, ignored);
   run.name = path.filename().string();
   run.metrics = metrics_in(folder + "/metrics.jsonl");
@@ -84,6 +108,25 @@ RunRecord read_run(const std::string& folder) {
   run.plan.assign(log.begin(), end);
   run.results = results_in({end, log.end()});
   return run;
+}
+
+const Json* last_evaluation(const RunRecord& run) {
+  const int64_t steps = number_option(run, "steps");
+  const char* const counts = steps > 0 ? "step" : "epoch";
+  const int64_t end = steps > 0 ? steps : epochs_of(run);
+  for (size_t i = run.metrics.size(); i-- > 0;) {
+    const Json& line = run.metrics[i];
+    const bool evaluated = line.contains("knn200") || line.contains("effective_rank");
+    if (evaluated && line[counts] >= end) return &line;
+  }
+  return nullptr;
+}
+
+std::string place_of(const RunRecord& run) {
+  if (run.metrics.empty()) return "before its first epoch";
+  const Json& last = run.metrics.back();
+  const int64_t epoch = last["epoch"], step = last["step"];
+  return formatted("epoch {} of {}, step {}", epoch, epochs_of(run), step);
 }
 
 }  // namespace la

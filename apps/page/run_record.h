@@ -9,7 +9,7 @@
 namespace la {
 
 struct RunRecord {
-  std::string name;                  // of its folder
+  std::string folder, name;          // its path and the last part of that
   std::vector<std::string> plan;     // the first lines of its log
   std::vector<std::string> results;  // accuracies, as the log tells them, with their protocols
   std::vector<std::pair<std::string, std::string>> options;  // of config.toml
@@ -18,5 +18,10 @@ struct RunRecord {
 
 /// An Error that names what is missing or damaged; a last line of metrics.jsonl that is only half there is left out.
 RunRecord read_run(const std::string& folder);
+
+/// The measurement with which the run has ended, that of its last epoch or step; null while there is none.
+const nlohmann::ordered_json* last_evaluation(const RunRecord& run);
+/// "epoch 2 of 5, step 312": how far it is.
+std::string place_of(const RunRecord& run);
 
 }  // namespace la
