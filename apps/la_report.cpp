@@ -1,5 +1,11 @@
 // la_report: a page that shows what a training has learnt, and how it went. `la_report --help` lists the options.
 
+#include <sys/resource.h>
+#include <time.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <optional>
 
@@ -7,6 +13,7 @@
 #include "apps/options/arguments.h"
 #include "apps/options/command_line.h"
 #include "apps/options/options.h"
+#include "apps/page/follow.h"
 #include "apps/page/page.h"
 #include "apps/run/interrupt.h"
 #include "apps/run/progress.h"
@@ -19,12 +26,10 @@ using namespace la;
 
 namespace {
 
-namespace fs = std::filesystem;
-
 struct ReportOptions {
   Paths runs;
   std::string out, data;
-  bool no_pictures = false, force = false, table = false, seeds = false;
+  bool no_pictures = false, force = false, table = false, seeds = false, follow = false;
   int64_t most_pictures = 100'000;
   std::string device = "auto";
   int threads = 0;
@@ -37,20 +42,8 @@ Config config_of(const std::string& run, const ReportOptions& options) {
   return config;
 }
 
-bool has_checkpoint(const std::string& run) {
-  for (const auto& entry : fs::directory_iterator(run)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("checkpoint-") && name.ends_with(".safetensors")) return true;
-  }
-  return false;
-}
-
-/// What the run's network makes of its pictures; nothing before its first checkpoint.
-std::optional<LearntPictures> pictures_of(const std::string& run, const ReportOptions& options) {
-  if (!has_checkpoint(run)) {
-    print(stderr, "{}: has no checkpoint yet, so the page has no pictures\n", run);
-    return {};
-  }
+/// What the run's network makes of its pictures.
+LearntPictures look_at_run(const std::string& run, const ReportOptions& options) {
   Config config = config_of(run, options);
   if (options.threads > 0) set_num_threads(options.threads);
   Model model = load_model(run, find_device(options.device));
@@ -71,19 +64,70 @@ std::optional<LearntPictures> pictures_of(const std::string& run, const ReportOp
   return learnt;
 }
 
+/// Nothing before the run's first checkpoint.
+std::optional<PicturePart> pictures_of(const std::string& run, const ReportOptions& options) {
+  if (!newest_checkpoint_name(run).empty()) return part_of(look_at_run(run, options));
+  print(stderr, "{}: has no checkpoint yet, so the page has no pictures\n", run);
+  return {};
+}
+
+std::string page_of(const ReportOptions& options) {
+  std::error_code ignored;
+  const std::string& run = options.runs.paths.front();
+  check(std::filesystem::is_directory(run, ignored), "{}: is no folder of a run", run);
+  const std::string page = options.out.empty() ? run + "/report.html" : options.out;
+  check_new_output(page, options.force || options.out.empty());
+  return page;
+}
+
 int report(const ReportOptions& options) {
   const std::vector<std::string>& runs = options.runs.paths;
-  const std::string out = options.out.empty() ? runs.front() + "/report.html" : options.out;
   Page page;
   for (const std::string& run : runs) page.runs.push_back(read_run(run));
-  check_new_output(out, options.force || options.out.empty());
-  std::optional<LearntPictures> pictures;
+  const std::string out = page_of(options);
+  std::optional<PicturePart> pictures;
   if (runs.size() == 1 && !options.no_pictures) pictures = pictures_of(runs.front(), options);
   if (pictures) page.pictures = &*pictures;
   const std::string html = html_of(page);
   write_text_file(out, html);
   print("{}: {:.1f} MB, for any browser\n", printable(out), static_cast<double>(html.size()) / 1e6);
   return 0;
+}
+
+/// The training shall not notice it: it has the processor first, and a GPU to itself.
+ReportOptions for_spare_time(ReportOptions options) {
+  constexpr int most_patient = 19;
+  check(setpriority(PRIO_PROCESS, 0, most_patient) == 0, "cannot give way to other programs: {}",
+        std::strerror(errno));
+  if (options.device == "auto") options.device = "cpu";
+  return options;
+}
+
+/// A second, or until a signal comes.
+void wait_a_moment() {
+  const timespec second{.tv_sec = 1, .tv_nsec = 0};
+  nanosleep(&second, nullptr);
+}
+
+int follow(const ReportOptions& given) {
+  const ReportOptions options = for_spare_time(given);
+  const std::string& run = options.runs.paths.front();
+  Follower::Look look;
+  if (!options.no_pictures) look = [&] { return look_at_run(run, options); };
+  Follower follower(run, page_of(options), look);
+  try {
+    while (!interrupted()) {
+      const Follower::Step step = follower.step();
+      if (!step.says.empty()) print("{}\n", with_option_names(printable(step.says)));
+      std::fflush(stdout);
+      if (step.ended) return 0;
+      wait_a_moment();
+    }
+    throw Interrupted();
+  } catch (const Interrupted&) {
+    follower.leave();
+    throw;
+  }
 }
 
 /// Prints a table of the runs. What is no run, or a damaged one, is named, and the status is 1 in the end.
@@ -120,6 +164,9 @@ OptionTable options_of(ReportOptions& options) {
   t.add("most-pictures", options.most_pictures, between(3, 100'000),
         "of more, so many are shown, evenly spread");
   t.group("Results");
+  t.add("follow", options.follow,
+        "rewrite the page while the run is trained, until it ends; computes on the CPU unless --device says "
+        "cuda");
   t.add("table", options.table,
         "in place of a page print a table in Markdown: settings with their results, mean and deviation over "
         "seeds");
@@ -133,6 +180,8 @@ OptionTable options_of(ReportOptions& options) {
 
 void check_uses(const ReportOptions& options) {
   if (options.seeds && !options.table) throw UsageError("--seeds is of a --table");
+  if (options.follow && (options.table || options.runs.paths.size() > 1))
+    throw UsageError("--follow writes the page of one run");
   if (options.table && !options.out.empty()) throw UsageError("--table prints; --out is where a page goes");
 }
 
@@ -146,6 +195,6 @@ int main(int argc, char** argv) {
     if (!parse_command_line(program, table, argc, argv)) return 0;
     check_uses(options);
     catch_interrupts();
-    return options.table ? tabulate(options) : report(options);
+    return options.table ? tabulate(options) : options.follow ? follow(options) : report(options);
   });
 }

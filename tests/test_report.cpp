@@ -5,8 +5,10 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "apps/page/follow.h"
 #include "apps/page/run_record.h"
 #include "apps/page/thumbnails.h"
+#include "apps/run/run_folder.h"
 #include "data/decode.h"
 #include "tensor/format.h"
 #include "tensor/io/files.h"
@@ -309,4 +311,211 @@ TEST_CASE("a browser shows reports, large and small, by day and by night, with a
   // Clusters in another order.
   CHECK(count(browser, "#cluster-list .cluster") <= 4);
   check_no_complaints(browser);
+}
+
+namespace {
+
+/// Three pictures, without labels or clusters.
+LearntPictures few_pictures() {
+  LearntPictures p;
+  p.numbers = {0, 1, 2};
+  p.all = 3;
+  p.vectors = "the vectors of the memory bank";
+  p.graph = {
+      .size = 3, .k = 2, .numbers = {1, 2, 0, 2, 0, 1}, .similarities = {.9f, .1f, .9f, .2f, .1f, .2f}};
+  p.map = {{-1, 0}, {0, 1}, {1, 0}};
+  p.thumbnails = {
+      .cell = 8, .columns = 2, .per_sheet = 4, .sheets = {jpeg_of(OwnPicture(16, 16, 3).picture, 90)}};
+  return p;
+}
+
+/// Begins a training of two epochs.
+void begin_run(const RunFolder& folder) {
+  folder.write_config("epochs = 2\nsteps = 0\n");
+  folder.log("run        x");
+  folder.append_metrics({{"epoch", 0}, {"step", 0}, {"version", "1"}});
+}
+
+bool refreshes(const std::string& page) {
+  return read_file(page).find("http-equiv=\"refresh\"") != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "a run is followed from an empty folder to its end: curves at once, pictures with each checkpoint") {
+  const TemporaryFolder work;
+  const std::string run = work.file("run"), page = work.file("page.html");
+  fs::create_directory(run);
+  int looks = 0;
+  const auto look = [&] { return ++looks, few_pictures(); };
+  Follower follower(run, page, look);
+  CHECK(follower.step().says == run + ": waiting for a run to begin there");
+  CHECK(follower.step().says.empty());
+  CHECK_FALSE(fs::exists(page));
+  {
+    const RunFolder training = RunFolder::create(run, "");
+    begin_run(training);
+    CHECK(follower.step().says == page + ": epoch 0 of 2, step 0");
+    CHECK(refreshes(page));
+    CHECK(looks == 0);
+    CHECK(report_in(page)["runs"][0]["metrics"].size() == 1);
+
+    write_bytes(run + "/checkpoint-00001-000000005.safetensors", "");
+    const Follower::Step with_pictures = follower.step();
+    CHECK(with_pictures.says ==
+          page + ": epoch 0 of 2, step 0, pictures of checkpoint-00001-000000005.safetensors");
+    CHECK_FALSE(with_pictures.ended);
+    CHECK(report_in(page)["pictures"]["count"] == 3);
+    CHECK(refreshes(page));
+    CHECK(follower.step().says.empty());  // nothing is new
+    training.append_metrics({{"epoch", 2}, {"step", 10}, {"knn200", 0.5}});
+  }
+  const Follower::Step last = follower.step();
+  CHECK(last.ended);
+  CHECK(last.says.find("epoch 2 of 2, step 10: the end of the run") != std::string::npos);
+  CHECK(looks == 1);
+  CHECK_FALSE(refreshes(page));
+  CHECK(report_in(page)["pictures"]["count"] == 3);
+  CHECK(report_in(page)["runs"][0]["metrics"].size() == 2);
+}
+
+TEST_CASE("following takes a tenth of the time at most, for the curves and for the pictures") {
+  const TemporaryFolder work;
+  const std::string run = work.file("run"), page = work.file("page.html");
+  const RunFolder training = RunFolder::create(run, "");
+  begin_run(training);
+  double time = 0, takes = 0;  // each call of the clock comes so much later
+  int looks = 0;
+  Follower follower(
+      run, page, [&] { return ++looks, few_pictures(); }, [&] { return time += takes; });
+  takes = 1;  // from its beginning to its end, the writing takes a second
+  CHECK_FALSE(follower.step().says.empty());
+  takes = 0;
+  const double written = time;
+  const auto add_line = [&](int64_t step) {
+    training.append_metrics({{"epoch", 0}, {"step", step}, {"ir_loss", 2.}});
+  };
+  add_line(1);
+  time = written + 8.9;
+  CHECK(follower.step().says.empty());
+  time = written + 9;
+  CHECK(follower.step().says == page + ": epoch 0 of 2, step 1");
+
+  write_bytes(run + "/checkpoint-00001-000000005.safetensors", "");
+  takes = 1;
+  CHECK(follower.step().says.find(", pictures of checkpoint-00001-000000005") != std::string::npos);
+  takes = 0;
+  const double looked = time;
+  write_bytes(run + "/checkpoint-00001-000000006.safetensors", "");
+  time = looked + 1;
+  CHECK(follower.step().says.empty());
+  time = looked + 9;
+  CHECK(follower.step().says.find(", pictures of checkpoint-00001-000000006") != std::string::npos);
+  CHECK(looks == 2);
+}
+
+TEST_CASE("a run is followed over half a line, pictures that cannot be had, and its interruption") {
+  const TemporaryFolder work;
+  const std::string run = work.file("run"), page = work.file("page.html");
+  bool fails = true;
+  double time = 0;
+  const auto look = [&] {
+    if (fails) fail("the checkpoint is gone");
+    return few_pictures();
+  };
+  Follower follower(run, page, look, [&] { return time += 100; });
+  fs::create_directory(run);
+  {
+    const RunFolder training = RunFolder::create(run, "");
+    begin_run(training);
+    append_to_file(training.metrics_path(), "{\"epoch\":0,\"st");
+    CHECK(follower.step().says == page + ": epoch 0 of 2, step 0");
+    time += 1000;
+    append_to_file(training.metrics_path(), "ep\":3}\n");
+    CHECK(follower.step().says == page + ": epoch 0 of 2, step 3");
+    write_bytes(run + "/checkpoint-00001-000000005.safetensors", "");
+    CHECK(follower.step().says.ends_with(
+        "step 3; checkpoint-00001-000000005.safetensors: no pictures of it: the checkpoint is gone"));
+    time += 1000;
+    CHECK(follower.step().says.empty());  // not tried again
+    follower.leave();
+    CHECK_FALSE(refreshes(page));
+    fails = false;
+    write_bytes(run + "/checkpoint-00002-000000010.safetensors", "");
+    CHECK(follower.step().says.ends_with(", pictures of checkpoint-00002-000000010.safetensors"));
+    fails = true;
+    write_bytes(run + "/checkpoint-00003-000000011.safetensors", "");
+  }
+  CHECK_THROWS_WITH_AS(follower.step(),
+                       "checkpoint-00003-000000011.safetensors: no pictures of it: the checkpoint is gone",
+                       Error);
+  CHECK_FALSE(refreshes(page));
+  CHECK(report_in(page)["pictures"]["count"] == 3);
+  fails = false;
+  const Follower::Step last = follower.step();
+  CHECK(last.ended);
+  CHECK(last.says.find(": nobody trains there any more; la_train --resume --run " + run) !=
+        std::string::npos);
+
+  write_bytes(work.file("stranger"), "");
+  CHECK_THROWS_WITH_AS(Follower(work.path(), page, look).step(), doctest::Contains("is no folder of a run"),
+                       Error);
+}
+
+TEST_CASE("la_report --follow ends with a finished run, and leaves a page that stays") {
+  const TemporaryFolder pictures, work;
+  make_pictures(pictures.path(), true);
+  const std::string run = work.file("run");
+  train(pictures.path(), run);
+  const Called followed = call("la_report --threads 2 --follow " + run);
+  CAPTURE(followed.output);
+  CHECK(followed.status == 0);
+  CHECK(followed.says(
+      "/report.html: epoch 2 of 2, step 12: the end of the run, pictures of checkpoint-00002-"));
+  CHECK_FALSE(refreshes(run + "/report.html"));
+  CHECK(report_in(run + "/report.html")["pictures"]["count"] == 2 * of_each);
+  CHECK(call(formatted("la_report --follow {} {}", run, run)).says("--follow writes the page of one run"));
+  CHECK(call(formatted("la_report --follow {}", work.file("none"))).says("none: is no folder of a run"));
+}
+
+TEST_CASE("a page that is read again shows what its reader looked at") {
+  if (Browser::program().empty()) {
+    MESSAGE("no chromium here: what a browser shows was not tested ('make check-deps' installs it)");
+    return;
+  }
+  const TemporaryFolder work, profile;
+  const std::string run = work.file("run"), page = work.file("page.html");
+  const RunFolder training = RunFolder::create(run, "");
+  begin_run(training);
+  const PicturePart part = part_of(few_pictures());
+  const auto write = [&](int refresh) {
+    write_text_file(page, html_of({.runs = {read_run(run)}, .pictures = &part, .refresh_seconds = refresh}));
+  };
+  Browser browser(profile.path());
+  const auto open = [&] {
+    browser.open(page, {});
+    check_no_complaints(browser);
+  };
+  write(3600);
+  open();
+  CHECK(count(browser, "meta[http-equiv=refresh][content='3600']") == 1);
+  browser.evaluate(
+      "walkTo(1), walkTo(2), zoomBy(1.5), scrollTo(0, 77), document.querySelector('details').open = false");
+  const auto seen = [&] {
+    return browser.evaluate(
+        "[scrollY, zoom.scale(), ...zoom.translate(), walked, chosen, "
+        "document.querySelector('details').open]");
+  };
+  const Browser::Json before = seen();
+  CHECK(before[0] == 77);
+  CHECK(before[4] == Browser::Json{0, 1, 2});
+  open();
+  CHECK(seen() == before);
+  write(0);
+  open();
+  CHECK(seen() == before);
+  CHECK(count(browser, "meta[http-equiv=refresh]") == 0);
+  open();  // whoever reads a page again that stays begins at its beginning
+  CHECK(browser.evaluate("zoom.scale()") == 1);
 }

@@ -13,6 +13,7 @@ LA_EMBED(la_page_report, "apps/page/report.js")
 LA_EMBED(la_page_charts, "apps/page/charts.js")
 LA_EMBED(la_page_pictures, "apps/page/pictures.js")
 LA_EMBED(la_page_map, "apps/page/map.js")
+LA_EMBED(la_page_refresh, "apps/page/refresh.js")
 LA_EMBED(la_page_library, LA_D3)
 LA_EMBED(la_page_library_license, LA_D3_LICENSE)
 
@@ -34,7 +35,8 @@ std::string_view page_library_license() { return LA_TEXT(la_page_library_license
 std::string page_script() {
   std::string script;
   for (const std::string_view part :
-       {LA_TEXT(la_page_report), LA_TEXT(la_page_charts), LA_TEXT(la_page_pictures), LA_TEXT(la_page_map)})
+       {LA_TEXT(la_page_report), LA_TEXT(la_page_charts), LA_TEXT(la_page_pictures), LA_TEXT(la_page_map),
+        LA_TEXT(la_page_refresh)})
     script += part;
   return script + "show();\n";
 }

@@ -32,6 +32,7 @@ function showMap() {
   new ResizeObserver(() => { resizeMap(); draw(); }).observe(mapCanvas);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   resizeMap();
+  fitMap();
   paint();
   drawNow();
 }
@@ -74,9 +75,9 @@ function fitMap() {
 }
 
 function resizeMap() {
-  const ratio = window.devicePixelRatio || 1;
-  mapCanvas.width = Math.round(mapCanvas.clientWidth * ratio);
-  mapCanvas.height = Math.round(mapCanvas.clientHeight * ratio);
+  const ratio = window.devicePixelRatio || 1, [width, height] = [mapCanvas.clientWidth, mapCanvas.clientHeight].map(v => Math.round(v * ratio));
+  if (mapCanvas.width === width && mapCanvas.height === height) return;
+  Object.assign(mapCanvas, {width, height});
   fitMap();
 }
 

@@ -206,6 +206,11 @@ std::string filled(std::string_view form, const std::map<std::string, std::strin
 
 }  // namespace
 
+PicturePart part_of(const LearntPictures& pictures) {
+  const std::vector<float> distances = distances_of(pictures);
+  return {describe(pictures, distances), blocks_of(pictures, distances)};
+}
+
 std::string html_of(const Page& page) {
   std::vector<std::string> names;
   Json report{{"runs", Json::array()}};
@@ -213,14 +218,10 @@ std::string html_of(const Page& page) {
     names.push_back(run.name);
     report["runs"].push_back(describe(run));
   }
-  std::string data;
-  if (page.pictures != nullptr) {
-    const std::vector<float> distances = distances_of(*page.pictures);
-    report["pictures"] = describe(*page.pictures, distances);
-    data = blocks_of(*page.pictures, distances);
-  }
-  data =
-      formatted("<script type=\"application/json\" id=\"report\">{}</script>\n", json_in_page(report)) + data;
+  if (page.pictures != nullptr) report["pictures"] = page.pictures->described;
+  const std::string data =
+      formatted("<script type=\"application/json\" id=\"report\">{}</script>\n{}", json_in_page(report),
+                page.pictures != nullptr ? page.pictures->blocks : "");
   const std::string refresh =
       page.refresh_seconds > 0
           ? formatted("<meta http-equiv=\"refresh\" content=\"{}\">\n", page.refresh_seconds)

@@ -79,5 +79,6 @@ async function show() {
   if (report.pictures) await showPictures(report.pictures);
   showOptions();
   showSections();
+  keepView();
   document.body.dataset.ready = "yes";
 }

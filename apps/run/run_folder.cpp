@@ -26,17 +26,6 @@ bool make_folder(const std::string& path) {
   return false;
 }
 
-/// Whether it is a folder in which nothing is but what a run leaves there before it has a configuration.
-bool has_no_run(const std::string& path) {
-  std::error_code error;
-  for (fs::directory_iterator at(path, error), end; !error && at != end; at.increment(error)) {
-    const std::string name = at->path().filename();
-    if (name != "lock" && !name.starts_with("pictures-") && !name.ends_with(AtomicFile::temporary_suffix))
-      return false;
-  }
-  return !error;
-}
-
 /// Letters, digits, '.', '_' and '-' of a text; the rest becomes '-'.
 std::string plain(std::string text) {
   for (char& c : text)
@@ -88,6 +77,25 @@ void RunFolder::check_absent(const std::string& path) {
   std::error_code ignored;
   check(path.empty() || !fs::exists(path, ignored) || has_no_run(path),
         "the run folder '{}' exists already: choose another --run, or continue it with --resume", path);
+}
+
+bool RunFolder::has_no_run(const std::string& path) {
+  std::error_code error;
+  for (fs::directory_iterator at(path, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename();
+    if (name != "lock" && !name.starts_with("pictures-") && !name.ends_with(AtomicFile::temporary_suffix))
+      return false;
+  }
+  return !error;
+}
+
+bool RunFolder::in_use(const std::string& path) {
+  const std::string lock = path + "/lock";
+  if (!file_exists(lock)) return false;
+  const OpenFile file(lock, O_RDONLY);
+  if (::flock(file.descriptor(), LOCK_SH | LOCK_NB) == 0) return false;  // and free again when it is closed
+  check(errno == EWOULDBLOCK, "cannot see whether '{}' is locked: {}", lock, std::strerror(errno));
+  return true;
 }
 
 RunFolder RunFolder::create(const std::string& path, const std::string& name) {

@@ -29,6 +29,10 @@ class RunFolder {
   /// An Error if `path` is the name of something that exists; a folder without a run may, which is empty, or was left
   /// behind before the run had a configuration.
   static void check_absent(const std::string& path);
+  /// Whether it is a folder in which nothing is but what a run leaves there before it has a configuration.
+  static bool has_no_run(const std::string& path);
+  /// Whether a program trains there.
+  static bool in_use(const std::string& path);
   /// Opens the folder of an earlier run; an Error if it is not there or another program trains in it.
   static RunFolder open(const std::string& path);
 

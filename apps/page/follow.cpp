@@ -1,0 +1,106 @@
+#include "apps/page/follow.h"
+
+#include <algorithm>
+#include <exception>
+#include <filesystem>
+#include <utility>
+
+#include "apps/run/run_folder.h"
+#include "tensor/error.h"
+#include "tensor/io/files.h"
+
+namespace la {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Size and time of the measurements, which tell whether there are new ones.
+std::string state_of(const std::string& run) {
+  const std::string path = run + "/metrics.jsonl";
+  return formatted("{} {}", file_size(path), fs::last_write_time(path).time_since_epoch().count());
+}
+
+/// A browser shows some 3 MB a second, which shall take it a tenth of the time at most.
+int refresh_seconds_of(size_t bytes) { return 5 + static_cast<int>(bytes / 300'000); }
+
+}  // namespace
+
+std::string newest_checkpoint_name(const std::string& run) {
+  std::string newest;
+  for (const auto& entry : fs::directory_iterator(run)) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with("checkpoint-") && name.ends_with(".safetensors")) newest = std::max(newest, name);
+  }
+  return newest;
+}
+
+Follower::Follower(std::string run, std::string page, Look look, Clock clock)
+    : run_(std::move(run)), page_(std::move(page)), look_(std::move(look)), clock_(std::move(clock)) {}
+
+bool Follower::has_begun() const {
+  const bool nothing = RunFolder::has_no_run(run_);  // asked first: the run may begin at any moment
+  const auto has = [&](const char* file) { return file_exists(run_ + "/" + file); };
+  check(nothing || has("config.toml"),
+        "{}: is no folder of a run: it has no config.toml; expected a folder that la_train has made or will "
+        "train in",
+        run_);
+  return has("config.toml") && has("log.txt") && has("metrics.jsonl");
+}
+
+/// Returns what went wrong, if anything did.
+std::string Follower::look_at(const std::string& checkpoint) {
+  tried_ = checkpoint;
+  const double begin = clock_();
+  std::string problem;
+  try {
+    pictures_ = part_of(look_());
+    shown_of_ = checkpoint;
+  } catch (const std::exception& error) {  // not enough memory too: the curves go on
+    problem = formatted("{}: no pictures of it: {}", checkpoint, error.what());
+  }
+  looking_.took(begin, clock_());
+  return problem;
+}
+
+/// Returns where the run is.
+std::string Follower::write(bool goes_on) {
+  const double begin = clock_();
+  Page page;
+  page.runs.push_back(read_run(run_));
+  if (pictures_) page.pictures = &*pictures_;
+  if (goes_on) page.refresh_seconds = refresh_seconds_of(pictures_ ? pictures_->blocks.size() : 0);
+  write_text_file(page_, html_of(page));
+  refreshes_ = goes_on;
+  writing_.took(begin, clock_());
+  const RunRecord& run = page.runs.front();
+  const bool finished = last_evaluation(run) != nullptr;
+  return formatted(
+      "{}{}", place_of(run),
+      goes_on    ? ""
+      : finished ? ": the end of the run"
+                 : formatted(": nobody trains there any more; la_train --resume --run {} goes on", run_));
+}
+
+Follower::Step Follower::step() {
+  if (!has_begun())
+    return {false, std::exchange(told_of_waiting_, true) ? "" : run_ + ": waiting for a run to begin there"};
+  const bool goes_on = RunFolder::in_use(run_);  // asked first: what was written until the end is read below
+  const std::string measured = state_of(run_), newest = look_ ? newest_checkpoint_name(run_) : "";
+  const bool looks = goes_on ? newest != tried_ && clock_() >= looking_.next : newest != shown_of_;
+  const bool writes = measured != measured_ && clock_() >= writing_.next;
+  if (goes_on && !looks && !writes) return {};
+
+  const std::string problem = looks ? look_at(newest) : "";
+  const std::string place = write(goes_on);
+  measured_ = measured;
+  check(goes_on || problem.empty(), "{}", problem);
+  return {!goes_on,
+          formatted("{}: {}{}{}", page_, place, shown_of_.empty() ? "" : ", pictures of " + shown_of_,
+                    problem.empty() ? "" : "; " + problem)};
+}
+
+void Follower::leave() {
+  if (refreshes_) write(false);
+}
+
+}  // namespace la
