@@ -43,7 +43,8 @@ Config config_of(const std::string& run, const ReportOptions& options) {
 }
 
 /// What the run's network makes of its pictures.
-LearntPictures look_at_run(const std::string& run, const ReportOptions& options) {
+LearntPictures look_at_run(const std::string& run, const ReportOptions& options,
+                           const ProgressCallback& progress) {
   Config config = config_of(run, options);
   if (options.threads > 0) set_num_threads(options.threads);
   Model model = load_model(run, find_device(options.device));
@@ -57,16 +58,15 @@ LearntPictures look_at_run(const std::string& run, const ReportOptions& options)
   }
   for (const Dataset* pictures : {data.train.get(), data.test.get()})
     if (pictures != nullptr) check_channels(model, *pictures);
-  Progress progress(stderr);
-  LearntPictures learnt =
-      look_at_pictures(model, data, {.most_pictures = options.most_pictures}, progress.callback());
+  LearntPictures learnt = look_at_pictures(model, data, {.most_pictures = options.most_pictures}, progress);
   print_warnings(*data.train);
   return learnt;
 }
 
 /// Nothing before the run's first checkpoint.
 std::optional<PicturePart> pictures_of(const std::string& run, const ReportOptions& options) {
-  if (!newest_checkpoint_name(run).empty()) return part_of(look_at_run(run, options));
+  Progress progress(stderr);
+  if (!newest_checkpoint_name(run).empty()) return part_of(look_at_run(run, options, progress.callback()));
   print(stderr, "{}: has no checkpoint yet, so the page has no pictures\n", run);
   return {};
 }
@@ -112,18 +112,23 @@ void wait_a_moment() {
 int follow(const ReportOptions& given) {
   const ReportOptions options = for_spare_time(given);
   const std::string& run = options.runs.paths.front();
+  Progress progress;
   Follower::Look look;
-  if (!options.no_pictures) look = [&] { return look_at_run(run, options); };
-  Follower follower(run, page_of(options), look);
+  if (!options.no_pictures)
+    look = [&](const ProgressCallback& meanwhile) {
+      return look_at_run(run, options, [&, shows = progress.callback()](auto... work) {
+        meanwhile(work...);
+        shows(work...);
+      });
+    };
+  Follower follower(run, page_of(options), look,
+                    [&](const std::string& line) { progress.message(with_option_names(line)); });
   try {
-    while (!interrupted()) {
-      const Follower::Step step = follower.step();
-      if (!step.says.empty()) print("{}\n", with_option_names(printable(step.says)));
-      std::fflush(stdout);
-      if (step.ended) return 0;
+    while (follower.step()) {
       wait_a_moment();
+      if (interrupted()) throw Interrupted();
     }
-    throw Interrupted();
+    return 0;
   } catch (const Interrupted&) {
     follower.leave();
     throw;

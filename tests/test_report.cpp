@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "apps/page/follow.h"
@@ -336,6 +337,17 @@ void begin_run(const RunFolder& folder) {
   folder.append_metrics({{"epoch", 0}, {"step", 0}, {"version", "1"}});
 }
 
+/// Lines that were said.
+class Lines {
+ public:
+  void operator()(const std::string& line) const { *text_ += line + "\n"; }
+  /// Those since the last call.
+  std::string taken() { return std::exchange(*text_, ""); }
+
+ private:
+  std::shared_ptr<std::string> text_ = std::make_shared<std::string>();  // of all copies
+};
+
 bool refreshes(const std::string& page) {
   return read_file(page).find("http-equiv=\"refresh\"") != std::string::npos;
 }
@@ -348,32 +360,36 @@ TEST_CASE(
   const std::string run = work.file("run"), page = work.file("page.html");
   fs::create_directory(run);
   int looks = 0;
-  const auto look = [&] { return ++looks, few_pictures(); };
-  Follower follower(run, page, look);
-  CHECK(follower.step().says == run + ": waiting for a run to begin there");
-  CHECK(follower.step().says.empty());
+  Lines said;
+  const auto look = [&](const ProgressCallback&) { return ++looks, few_pictures(); };
+  Follower follower(run, page, look, said);
+  CHECK(follower.step());
+  CHECK(follower.step());
+  CHECK(said.taken() == run + ": waiting for a run to begin there\n");
   CHECK_FALSE(fs::exists(page));
   {
     const RunFolder training = RunFolder::create(run, "");
     begin_run(training);
-    CHECK(follower.step().says == page + ": epoch 0 of 2, step 0");
+    CHECK(follower.step());
+    CHECK(said.taken() == page + ": epoch 0 of 2, step 0\n");
     CHECK(refreshes(page));
     CHECK(looks == 0);
     CHECK(report_in(page)["runs"][0]["metrics"].size() == 1);
 
     write_bytes(run + "/checkpoint-00001-000000005.safetensors", "");
-    const Follower::Step with_pictures = follower.step();
-    CHECK(with_pictures.says ==
-          page + ": epoch 0 of 2, step 0, pictures of checkpoint-00001-000000005.safetensors");
-    CHECK_FALSE(with_pictures.ended);
+    CHECK(follower.step());
+    CHECK(said.taken() ==
+          page + ": epoch 0 of 2, step 0, pictures of checkpoint-00001-000000005.safetensors\n");
     CHECK(report_in(page)["pictures"]["count"] == 3);
     CHECK(refreshes(page));
-    CHECK(follower.step().says.empty());  // nothing is new
+    CHECK(follower.step());
+    CHECK(said.taken() == "");  // nothing is new
     training.append_metrics({{"epoch", 2}, {"step", 10}, {"knn200", 0.5}});
   }
-  const Follower::Step last = follower.step();
-  CHECK(last.ended);
-  CHECK(last.says.find("epoch 2 of 2, step 10: the end of the run") != std::string::npos);
+  CHECK_FALSE(follower.step());
+  CHECK(said.taken() == page +
+                            ": epoch 2 of 2, step 10, pictures of checkpoint-00001-000000005.safetensors\n" +
+                            run + ": the run has come to its end\n");
   CHECK(looks == 1);
   CHECK_FALSE(refreshes(page));
   CHECK(report_in(page)["pictures"]["count"] == 3);
@@ -385,34 +401,49 @@ TEST_CASE("following takes a tenth of the time at most, for the curves and for t
   const std::string run = work.file("run"), page = work.file("page.html");
   const RunFolder training = RunFolder::create(run, "");
   begin_run(training);
-  double time = 0, takes = 0;  // each call of the clock comes so much later
-  int looks = 0;
-  Follower follower(
-      run, page, [&] { return ++looks, few_pictures(); }, [&] { return time += takes; });
-  takes = 1;  // from its beginning to its end, the writing takes a second
-  CHECK_FALSE(follower.step().says.empty());
-  takes = 0;
-  const double written = time;
+  double time = 0;
+  Lines said;
   const auto add_line = [&](int64_t step) {
-    training.append_metrics({{"epoch", 0}, {"step", step}, {"ir_loss", 2.}});
+    training.append_metrics({{"epoch", 0}, {"step", step}, {"ir_loss", 2.0}});
   };
+  const auto look = [&](const ProgressCallback& meanwhile) {
+    add_line(2);
+    meanwhile("thumbnails", 1, 2);
+    time += 10;
+    return few_pictures();
+  };
+  bool writes_slowly = true;
+  double written = 0;
+  Follower follower(run, page, look, said, [&] {  // the first page takes a second
+    if (writes_slowly && fs::exists(page)) {
+      writes_slowly = false;
+      written = ++time;
+    }
+    return time;
+  });
+  CHECK(follower.step());
+  CHECK(said.taken() == page + ": epoch 0 of 2, step 0\n");
+  CHECK(written == 1);
   add_line(1);
   time = written + 8.9;
-  CHECK(follower.step().says.empty());
+  CHECK(follower.step());
+  CHECK(said.taken() == "");
   time = written + 9;
-  CHECK(follower.step().says == page + ": epoch 0 of 2, step 1");
+  CHECK(follower.step());
+  CHECK(said.taken() == page + ": epoch 0 of 2, step 1\n");
 
   write_bytes(run + "/checkpoint-00001-000000005.safetensors", "");
-  takes = 1;
-  CHECK(follower.step().says.find(", pictures of checkpoint-00001-000000005") != std::string::npos);
-  takes = 0;
+  CHECK(follower.step());  // the curves meanwhile, then the pictures
+  const std::string first = ": epoch 0 of 2, step 2, pictures of checkpoint-00001-000000005.safetensors\n";
+  CHECK(said.taken() == page + ": epoch 0 of 2, step 2\n" + page + first);
   const double looked = time;
-  write_bytes(run + "/checkpoint-00001-000000006.safetensors", "");
-  time = looked + 1;
-  CHECK(follower.step().says.empty());
-  time = looked + 9;
-  CHECK(follower.step().says.find(", pictures of checkpoint-00001-000000006") != std::string::npos);
-  CHECK(looks == 2);
+  write_bytes(run + "/checkpoint-00002-000000010.safetensors", "");
+  time = looked + 89;
+  CHECK(follower.step());
+  CHECK(said.taken() == "");
+  time = looked + 90;
+  CHECK(follower.step());
+  CHECK(said.taken().find(", pictures of checkpoint-00002-000000010.safetensors") != std::string::npos);
 }
 
 TEST_CASE("a run is followed over half a line, pictures that cannot be had, and its interruption") {
@@ -420,47 +451,48 @@ TEST_CASE("a run is followed over half a line, pictures that cannot be had, and 
   const std::string run = work.file("run"), page = work.file("page.html");
   bool fails = true;
   double time = 0;
-  const auto look = [&] {
+  Lines said;
+  const auto look = [&](const ProgressCallback&) {
     if (fails) fail("the checkpoint is gone");
     return few_pictures();
   };
-  Follower follower(run, page, look, [&] { return time += 100; });
-  fs::create_directory(run);
+  Follower follower(run, page, look, said, [&] { return time; });
+  const std::string gone = "no pictures of it: the checkpoint is gone";
   {
     const RunFolder training = RunFolder::create(run, "");
     begin_run(training);
     append_to_file(training.metrics_path(), "{\"epoch\":0,\"st");
-    CHECK(follower.step().says == page + ": epoch 0 of 2, step 0");
-    time += 1000;
+    CHECK(follower.step());
+    CHECK(said.taken() == page + ": epoch 0 of 2, step 0\n");
     append_to_file(training.metrics_path(), "ep\":3}\n");
-    CHECK(follower.step().says == page + ": epoch 0 of 2, step 3");
+    CHECK(follower.step());
+    CHECK(said.taken() == page + ": epoch 0 of 2, step 3\n");
     write_bytes(run + "/checkpoint-00001-000000005.safetensors", "");
-    CHECK(follower.step().says.ends_with(
-        "step 3; checkpoint-00001-000000005.safetensors: no pictures of it: the checkpoint is gone"));
-    time += 1000;
-    CHECK(follower.step().says.empty());  // not tried again
+    CHECK(follower.step());
+    CHECK(said.taken() ==
+          page + ": epoch 0 of 2, step 3\ncheckpoint-00001-000000005.safetensors: " + gone + "\n");
+    CHECK(follower.step());
+    CHECK(said.taken() == "");  // not tried again
     follower.leave();
     CHECK_FALSE(refreshes(page));
     fails = false;
     write_bytes(run + "/checkpoint-00002-000000010.safetensors", "");
-    CHECK(follower.step().says.ends_with(", pictures of checkpoint-00002-000000010.safetensors"));
+    CHECK(follower.step());
+    CHECK(refreshes(page));
+    CHECK(report_in(page)["pictures"]["count"] == 3);
     fails = true;
     write_bytes(run + "/checkpoint-00003-000000011.safetensors", "");
   }
-  CHECK_THROWS_WITH_AS(follower.step(),
-                       "checkpoint-00003-000000011.safetensors: no pictures of it: the checkpoint is gone",
-                       Error);
+  CHECK_THROWS_WITH_AS(follower.step(), ("checkpoint-00003-000000011.safetensors: " + gone).c_str(), Error);
   CHECK_FALSE(refreshes(page));
   CHECK(report_in(page)["pictures"]["count"] == 3);
   fails = false;
-  const Follower::Step last = follower.step();
-  CHECK(last.ended);
-  CHECK(last.says.find(": nobody trains there any more; la_train --resume --run " + run) !=
-        std::string::npos);
+  CHECK_FALSE(follower.step());
+  CHECK(said.taken().ends_with(run + ": nobody trains there any more; la_train --resume goes on\n"));
 
   write_bytes(work.file("stranger"), "");
-  CHECK_THROWS_WITH_AS(Follower(work.path(), page, look).step(), doctest::Contains("is no folder of a run"),
-                       Error);
+  CHECK_THROWS_WITH_AS(Follower(work.path(), page, look, said).step(),
+                       doctest::Contains("is no folder of a run"), Error);
 }
 
 TEST_CASE("la_report --follow ends with a finished run, and leaves a page that stays") {
@@ -472,7 +504,8 @@ TEST_CASE("la_report --follow ends with a finished run, and leaves a page that s
   CAPTURE(followed.output);
   CHECK(followed.status == 0);
   CHECK(followed.says(
-      "/report.html: epoch 2 of 2, step 12: the end of the run, pictures of checkpoint-00002-"));
+      "/report.html: epoch 2 of 2, step 12, pictures of checkpoint-00002-000000012.safetensors\n"));
+  CHECK(followed.says("/run: the run has come to its end\n"));
   CHECK_FALSE(refreshes(run + "/report.html"));
   CHECK(report_in(run + "/report.html")["pictures"]["count"] == 2 * of_each);
   CHECK(call(formatted("la_report --follow {} {}", run, run)).says("--follow writes the page of one run"));

@@ -34,8 +34,12 @@ std::string newest_checkpoint_name(const std::string& run) {
   return newest;
 }
 
-Follower::Follower(std::string run, std::string page, Look look, Clock clock)
-    : run_(std::move(run)), page_(std::move(page)), look_(std::move(look)), clock_(std::move(clock)) {}
+Follower::Follower(std::string run, std::string page, Look look, Say say, Clock clock)
+    : run_(std::move(run)),
+      page_(std::move(page)),
+      look_(std::move(look)),
+      say_(std::move(say)),
+      clock_(std::move(clock)) {}
 
 bool Follower::has_begun() const {
   const bool nothing = RunFolder::has_no_run(run_);  // asked first: the run may begin at any moment
@@ -47,13 +51,14 @@ bool Follower::has_begun() const {
   return has("config.toml") && has("log.txt") && has("metrics.jsonl");
 }
 
-/// Returns what went wrong, if anything did.
 std::string Follower::look_at(const std::string& checkpoint) {
   tried_ = checkpoint;
   const double begin = clock_();
   std::string problem;
   try {
-    pictures_ = part_of(look_());
+    pictures_ = part_of(look_([this](std::string_view, int64_t, int64_t) {
+      if (has_news()) write(true);
+    }));
     shown_of_ = checkpoint;
   } catch (const std::exception& error) {  // not enough memory too: the curves go on
     problem = formatted("{}: no pictures of it: {}", checkpoint, error.what());
@@ -62,9 +67,11 @@ std::string Follower::look_at(const std::string& checkpoint) {
   return problem;
 }
 
-/// Returns where the run is.
-std::string Follower::write(bool goes_on) {
+bool Follower::has_news() const { return clock_() >= writing_.next && state_of(run_) != measured_; }
+
+void Follower::write(bool goes_on) {
   const double begin = clock_();
+  measured_ = state_of(run_);  // before they are read: what comes after that is news
   Page page;
   page.runs.push_back(read_run(run_));
   if (pictures_) page.pictures = &*pictures_;
@@ -72,31 +79,27 @@ std::string Follower::write(bool goes_on) {
   write_text_file(page_, html_of(page));
   refreshes_ = goes_on;
   writing_.took(begin, clock_());
-  const RunRecord& run = page.runs.front();
-  const bool finished = last_evaluation(run) != nullptr;
-  return formatted(
-      "{}{}", place_of(run),
-      goes_on    ? ""
-      : finished ? ": the end of the run"
-                 : formatted(": nobody trains there any more; la_train --resume --run {} goes on", run_));
+  say_(formatted("{}: {}{}", page_, place_of(page.runs.front()),
+                 shown_of_.empty() ? "" : ", pictures of " + shown_of_));
 }
 
-Follower::Step Follower::step() {
-  if (!has_begun())
-    return {false, std::exchange(told_of_waiting_, true) ? "" : run_ + ": waiting for a run to begin there"};
+bool Follower::step() {
+  if (!has_begun()) {
+    if (!std::exchange(told_of_waiting_, true)) say_(run_ + ": waiting for a run to begin there");
+    return true;
+  }
   const bool goes_on = RunFolder::in_use(run_);  // asked first: what was written until the end is read below
-  const std::string measured = state_of(run_), newest = look_ ? newest_checkpoint_name(run_) : "";
+  const std::string newest = look_ ? newest_checkpoint_name(run_) : "";
   const bool looks = goes_on ? newest != tried_ && clock_() >= looking_.next : newest != shown_of_;
-  const bool writes = measured != measured_ && clock_() >= writing_.next;
-  if (goes_on && !looks && !writes) return {};
-
   const std::string problem = looks ? look_at(newest) : "";
-  const std::string place = write(goes_on);
-  measured_ = measured;
+  if (!goes_on || looks || has_news()) write(goes_on);
   check(goes_on || problem.empty(), "{}", problem);
-  return {!goes_on,
-          formatted("{}: {}{}{}", page_, place, shown_of_.empty() ? "" : ", pictures of " + shown_of_,
-                    problem.empty() ? "" : "; " + problem)};
+  if (!problem.empty()) say_(problem);
+  if (!goes_on)
+    say_(run_ + (last_evaluation(read_run(run_)) != nullptr
+                     ? ": the run has come to its end"
+                     : ": nobody trains there any more; la_train --resume goes on"));
+  return goes_on;
 }
 
 void Follower::leave() {

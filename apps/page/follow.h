@@ -16,20 +16,18 @@ std::string newest_checkpoint_name(const std::string& run);
 
 class Follower {
  public:
-  using Look = std::function<LearntPictures()>;
+  /// At the pictures, by the newest checkpoint; meanwhile it calls the callback now and then.
+  using Look = std::function<LearntPictures(const ProgressCallback&)>;
+  using Say = std::function<void(const std::string& line)>;
   using Clock = std::function<double()>;  // seconds since any fixed moment
 
-  /// `look`: at the pictures, by the newest checkpoint; may be null, for a page without them.
-  Follower(std::string run, std::string page, Look look, Clock clock = now);
+  /// `look` may be null, for a page without pictures; `say` is told of each page.
+  Follower(std::string run, std::string page, Look look, Say say, Clock clock = now);
 
-  struct Step {
-    bool ended = false;  // the page is final: nobody trains there any more
-    std::string says;    // a line for the user, if something happened
-  };
-  /// Looks at the run once, which may be an empty folder before it begins. An Error if the folder has something else, or if the
-  /// last pictures cannot be had, when the page is written without them. What fails before that is tried again with the next
-  /// checkpoint, for this one may have been removed meanwhile.
-  Step step();
+  /// Looks at the run once, which may be an empty folder before it begins. False if nobody trains there any more: the page is final
+  /// then. An Error if the folder has something else, or if the last pictures cannot be had, when the page is written without
+  /// them. What fails before that is tried again with the next checkpoint, for this one may have been removed meanwhile.
+  bool step();
   /// If the run goes on: writes the page once more, as one that a browser does not read again.
   void leave();
 
@@ -41,11 +39,14 @@ class Follower {
   };
 
   bool has_begun() const;
+  /// Returns what went wrong, if anything did. Where there are new measurements meanwhile, the page gets them.
   std::string look_at(const std::string& checkpoint);
-  std::string write(bool goes_on);
+  bool has_news() const;
+  void write(bool goes_on);
 
   std::string run_, page_;
   Look look_;
+  Say say_;
   Clock clock_;
   SparingWork looking_, writing_;
   bool told_of_waiting_ = false, refreshes_ = false;
