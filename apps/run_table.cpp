@@ -61,19 +61,30 @@ void add_baselines(const RunRecord& run, std::vector<RunResult>& results) {
   results.push_back({name, protocol_of(run, knn) + ", before the training", *at_start});
 }
 
-/// What an evaluation of la_eval says of each stage, center crop.
+/// "batch 128, jitter 0": what distinguishes a readout from others, which is all but its stage and its results.
+std::string conditions_of(const Json& readout) {
+  std::vector<std::string> conditions;
+  for (const auto& [name, value] : readout.items()) {
+    const bool result = name == "features" || name.find("top") != std::string::npos;
+    if (name == "stage" || result) continue;
+    conditions.push_back(
+        formatted("{} {}", name, value.is_string() ? value.get<std::string>() : value.dump()));
+  }
+  return joined(conditions, ", ");
+}
+
+/// What an evaluation of la_eval says of each stage.
 void add_readouts(const std::string& data, const Json& evaluation, std::vector<RunResult>& results) {
   if (!evaluation.contains("readout")) return;
+  const std::string train = evaluation.at("train"), test = evaluation.at("test");
+  const int64_t view = evaluation.at("view_size");
   for (const Json& readout : evaluation.at("readout")) {
-    const std::string stage = readout.at("stage"), labels = readout.at("labels"),
-                      test = evaluation.at("test");
-    const bool by_steps = readout.contains("steps");
-    const int64_t length = readout.at(by_steps ? "steps" : "epochs");
+    const std::string stage = readout.at("stage");
     results.push_back(
         {"readout of " + stage,
-         formatted("linear readout of {}, top-1 (center crop, {}, {}, batch {}, learning rate {}, {}: {})",
-                   stage, labels, counted(length, by_steps ? "step" : "epoch"),
-                   readout.at("batch").get<int64_t>(), readout.at("learning_rate").get<double>(), data, test),
+         formatted("linear readout of {}, top-1 of the center crop ({}; {}, trained on {}, tested on {}, "
+                   "shown with {} pixels)",
+                   stage, conditions_of(readout), data, train, test, view),
          readout.at("top1")});
   }
 }

@@ -95,7 +95,7 @@ TEST_CASE("what la_eval has read out of the last checkpoint is in the table, and
   const std::string run = make_run(folder, "a", 0, .7), second = make_run(folder, "b", 1, .8);
   const auto evaluation = [](const char* checkpoint, double top1) {
     return formatted(
-        R"({{"checkpoint": "{}", "test": "9 pictures", "readout": [{{"labels": "all labels", "stage":)"
+        R"({{"checkpoint": "{}", "train": "8 pictures", "test": "9 pictures", "view_size": 28, "readout": [{{"labels": "all labels", "stage":)"
         R"("layer1", "epochs": 3, "batch": 8, "learning_rate": 0.5, "top1": {}}}]}})",
         checkpoint, top1);
   };
@@ -111,8 +111,9 @@ TEST_CASE("what la_eval has read out of the last checkpoint is in the table, and
   CHECK(text.find("| 75.0 ± 7.1 | 62.5 ± 0.0 | 37.5 (of 1) |\n") != std::string::npos);  // 5 times sqrt 2
   CHECK(has_line(
       text,
-      "- readout of layer1: linear readout of layer1, top-1 (center crop, all labels, 3 epochs, batch 8, "
-      "learning rate 0.5, shirts: 9 pictures)"));
+      "- readout of layer1: linear readout of layer1, top-1 of the center crop (labels all labels, epochs 3, "
+      "batch 8, "
+      "learning_rate 0.5; shirts, trained on 8 pictures, tested on 9 pictures, shown with 28 pixels)"));
   write_text_file(run + "/eval-shirts.json", "{\"data\": 3, \"evaluations\": [{\"checkpoint\": 3}, 4]}");
   CHECK_THROWS_WITH_AS(RunTable().add(run),
                        doctest::Contains("eval-shirts.json: is not as la_eval writes it"), Error);
