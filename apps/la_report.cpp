@@ -156,8 +156,8 @@ int tabulate(const ReportOptions& options) {
 constexpr ProgramInfo program = {
     "la_report",
     "Writes a page, one HTML file, that shows how a training went and what it has learnt: curves, health, a "
-    "map of the pictures, "
-    "neighbors, clusters, confusion. Of several runs it compares curves and options."};
+    "map of the pictures, neighbors, clusters, confusion. Of several runs it compares curves and options, or "
+    "prints a table of their results."};
 
 OptionTable options_of(ReportOptions& options) {
   OptionTable t;

@@ -31,7 +31,7 @@ class RunFolder {
   static void check_absent(const std::string& path);
   /// Whether it is a folder in which nothing is but what a run leaves there before it has a configuration.
   static bool has_no_run(const std::string& path);
-  /// Whether a program trains there.
+  /// Whether a program trains there. If none does, none could begin to for the microseconds that it takes to see that.
   static bool in_use(const std::string& path);
   /// Opens the folder of an earlier run; an Error if it is not there or another program trains in it.
   static RunFolder open(const std::string& path);
