@@ -13,6 +13,8 @@ CLANG_FORMAT ?= clang-format
 CLANG_TIDY ?= clang-tidy
 
 comma := ,
+# A \# within a function keeps its backslash from Make 4.3 on.
+hash := \#
 
 # Build in parallel unless the caller has said how.
 ifeq ($(MAKELEVEL),0)
@@ -33,10 +35,10 @@ LIBRARIES := -ldnnl -lfmt -lpugixml -ljpeg -lspng -lgif -lstb -lz -lpthread
 # ---- Kinds of pictures that need a library of their own ----------------------------------------------------------------
 
 # Each is read where its library is found; WEBP=0 and the like leave it out.
-has_header = $(shell echo '\#include <$(1)>' | $(CXX) -x c++ -E - > /dev/null 2>&1 && echo 1 || echo 0)
-version_of = $(shell printf '\#include <$(1)>\n$(2)\n' | $(CXX) -x c++ -E -P - 2>/dev/null | tail -n 1 | tr -d ' "')
+has_header = $(shell echo '$(hash)include <$(1)>' | $(CXX) -x c++ -E - > /dev/null 2>&1 && echo 1 || echo 0)
+version_of = $(shell printf '$(hash)include <$(1)>\n$(2)\n' | $(CXX) -x c++ -E -P - 2>/dev/null | tail -n 1 | tr -d ' "')
 WEBP ?= $(call has_header,webp/demux.h)
-TIFF ?= $(shell printf '\#include <tiffio.h>\n\#if TIFFLIB_VERSION < 20221213\n\#error\n\#endif\n' | $(CXX) -x c++ -E - > /dev/null 2>&1 && echo 1 || echo 0)
+TIFF ?= $(shell printf '$(hash)include <tiffio.h>\n$(hash)if TIFFLIB_VERSION < 20221213\n$(hash)error\n$(hash)endif\n' | $(CXX) -x c++ -E - > /dev/null 2>&1 && echo 1 || echo 0)
 HEIF ?= $(call has_header,libheif/heif.h)
 AVIF ?= $(call has_header,avif/avif.h)
 LIBRARIES += $(if $(filter 1,$(WEBP)),-lwebpdemux -lwebp) $(if $(filter 1,$(TIFF)),-ltiff) $(if $(filter 1,$(HEIF)),-lheif) $(if $(filter 1,$(AVIF)),-lavif)
