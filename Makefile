@@ -46,6 +46,13 @@ NO_CODECS := $(if $(filter 1,$(WEBP)),,webp) $(if $(filter 1,$(TIFF)),,tiff) $(i
 CODEC_FLAGS := -DLA_WEBP=$(WEBP) -DLA_TIFF=$(TIFF) -DLA_HEIF=$(HEIF) -DLA_AVIF=$(AVIF)
 PICTURES := JPEG, PNG, GIF, BMP, TGA, PSD, PNM$(if $(filter 1,$(WEBP)),$(comma) WebP)$(if $(filter 1,$(TIFF)),$(comma) TIFF)$(if $(filter 1,$(HEIF)),$(comma) HEIC)$(if $(filter 1,$(AVIF)),$(comma) AVIF)$(if $(strip $(NO_CODECS)),; without a library for: $(strip $(NO_CODECS)) ('make deps' installs them))
 
+# ---- netCDF: assemblies for Brain-Score ---------------------------------------------------------------------------------
+
+# la_embed alone writes them; NETCDF=0 leaves that out.
+NETCDF ?= $(call has_header,netcdf.h)
+NETCDF_SOURCE := apps/netcdf/$(if $(filter 1,$(NETCDF)),assembly,absent).cpp
+ASSEMBLIES = $(if $(filter 1,$(NETCDF)),netCDF $(call version_of,netcdf_meta.h,NC_VERSION),none: no netcdf.h ('make deps' installs it))
+
 # ---- MPI: several processes ------------------------------------------------------------------------------------------
 
 # OpenMPI's header is needed to build; its library is loaded where processes are started together. MPI=0 leaves it out.
@@ -97,7 +104,7 @@ CUDA_SOURCES := $(filter-out %/absent.cpp,$(sort $(wildcard tensor/cuda/*.cpp)))
 KERNELS := $(sort $(wildcard tensor/cuda/*.cu))
 EMULATED_SOURCES := tensor/cuda/convolution.cpp tensor/cuda/cuda_backend.cpp $(sort $(wildcard tensor/cuda/emulated/*.cpp))
 APP_MAINS := $(sort $(wildcard apps/la_*.cpp))
-APP_SHARED := $(filter-out $(APP_MAINS),$(sort $(wildcard apps/*.cpp apps/*/*.cpp)))
+APP_SHARED := $(filter-out $(APP_MAINS) apps/netcdf/%,$(sort $(wildcard apps/*.cpp apps/*/*.cpp)))
 BENCH_MAINS := $(sort $(wildcard bench/bench_*.cpp))
 OP_CASES := $(sort $(wildcard tests/op_*.cpp tests/reference*.cpp))
 TEST_SOURCES := $(sort $(wildcard tests/*.cpp docs/*.cpp))
@@ -139,6 +146,10 @@ benches: $(BENCHES)
 $(LIB): $(LIB_OBJECTS)
 	@rm -f $@
 	@ar rcsT $@ $^
+
+# Before the rules that link: before the library, of which it needs functions.
+$(BIN)/la_embed $(TESTS) $(EMULATED_TESTS): $(call object,$(NETCDF_SOURCE))
+$(BIN)/la_embed $(TESTS) $(EMULATED_TESTS): LIBRARIES += $(if $(filter 1,$(NETCDF)),-lnetcdf)
 
 define link
 	@echo "  link     $@"
@@ -246,6 +257,7 @@ PACKAGES := libdnnl-dev:oneapi/dnnl/dnnl.hpp:convolutions_and_matrix_products_on
             libtiff-dev::decoding_TIFF \
             libheif-dev::decoding_HEIC \
             libavif-dev::decoding_AVIF \
+            libnetcdf-dev::assemblies_for_Brain-Score \
             zlib1g-dev:zlib.h:reading_.gz_data_and_checksums \
             libjs-d3::drawing_the_page_of_a_report \
             libopenmpi-dev::several_processes \
@@ -266,6 +278,7 @@ config:
 	 if [ -n "$$missing" ]; then echo "missing:$$missing; 'make deps' installs what is needed" >&2; exit 1; fi
 	@echo "libraries  oneDNN $$(printf '#include <oneapi/dnnl/dnnl_version.h>\nDNNL_VERSION_MAJOR.DNNL_VERSION_MINOR.DNNL_VERSION_PATCH\n' | $(CXX) -E -P -x c++ - | tail -n 1 | tr -d ' '), fmt, CLI11, nlohmann json, zlib"
 	@echo "pictures   $(PICTURES)"
+	@echo "assemblies $(ASSEMBLIES)"
 	@echo "processes  $(PROCESSES)"
 	@echo "devices    $(strip $(DEVICES))"
 
@@ -346,11 +359,11 @@ test-sanitize:
 campaign: $(PROGRAMS)
 	@PROGRAMS=$(BIN) bash tests/campaign.sh $(SECONDS)
 
-SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps apps/options apps/run apps/page tests tests/fuzz tests/cudnn bench docs examples tensor/cpu/variants,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
+SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps apps/netcdf apps/options apps/run apps/page tests tests/fuzz tests/cudnn bench docs examples tensor/cpu/variants,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
 check: check-floors check-docs check-tidy
 	@$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files are in order"
 # What .clang-tidy lists. A source is looked at again when it was compiled again.
-TIDY := $(patsubst %.cpp,$(BUILD)/tidy/%.ok,$(filter-out tensor/cpu/variants/%,$(LIB_SOURCES) $(CPU_SOURCES)) $(APP_MAINS) $(APP_SHARED))
+TIDY := $(patsubst %.cpp,$(BUILD)/tidy/%.ok,$(filter-out tensor/cpu/variants/%,$(LIB_SOURCES) $(CPU_SOURCES)) $(APP_MAINS) $(APP_SHARED) $(NETCDF_SOURCE))
 check-tidy: $(TIDY)
 	@echo "clang-tidy: $(words $(TIDY)) sources are in order"
 $(BUILD)/tidy/%.ok: $(BUILD)/%.o .clang-tidy
@@ -369,7 +382,7 @@ format:
 # One folder, and an archive of it, that runs where nothing can be installed but a GPU's driver.
 BUNDLE := build/la-bundle
 bundle:
-	@$(MAKE) --no-print-directory BUILD=build/portable MARCH=x86-64-v3 CUDA=1 WEBP=0 TIFF=0 HEIF=0 AVIF=0 \
+	@$(MAKE) --no-print-directory BUILD=build/portable MARCH=x86-64-v3 CUDA=1 WEBP=0 TIFF=0 HEIF=0 AVIF=0 NETCDF=0 \
 	   build/portable/la_train build/portable/la_eval build/portable/run_tests build/portable/bench_gpu build/portable/bench_ops \
 	   build/portable/libkernel_times.so
 	@sh bundle/make_bundle.sh build/portable $(BUNDLE)
@@ -445,4 +458,4 @@ help:
 	@echo "make ablations      the authors' ablations in proportion, on Fashion-MNIST (about an hour): docs/ablations.md"
 	@echo "make clean          remove what was built"
 	@echo "variables           CXX, CXXFLAGS, LDFLAGS, MARCH (native, portable), OPTIMIZE (-O3), BUILD (build); CUDA (1, 0), CUDA_ARCH (\"80 90 90+PTX\");"
-	@echo "                    WEBP, TIFF, HEIF, AVIF (0 leaves a kind of picture out); MPI (0: one process)"
+	@echo "                    WEBP, TIFF, HEIF, AVIF (0 leaves a kind of picture out); NETCDF; MPI (0: one process)"
