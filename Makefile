@@ -175,6 +175,9 @@ $(EMULATED_TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(EMULATED) $(LI
 # Made again when another set of libraries is found.
 $(BUILD)/data/codecs/codecs.o: COMPILE_FLAGS += $(CODEC_FLAGS)
 $(BUILD)/data/codecs/codecs.o: $(BUILD)/codec-flags
+NETCDF_FLAGS := -DLA_NETCDF=$(NETCDF)
+$(BUILD)/tests/test_assembly.o: COMPILE_FLAGS += $(NETCDF_FLAGS)
+$(BUILD)/tests/test_assembly.o: $(BUILD)/netcdf-flags
 # What a report's page consists of is put into the program, D3 of Debian's libjs-d3 included.
 D3 ?= /usr/share/javascript/d3/d3.min.js
 D3_LICENSE ?= /usr/share/doc/libjs-d3/copyright
@@ -186,6 +189,8 @@ remember = mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
 ALL_FLAGS := $(COMPILE)
 $(BUILD)/codec-flags: config
 	@$(call remember,$(CODEC_FLAGS))
+$(BUILD)/netcdf-flags: config
+	@$(call remember,$(NETCDF_FLAGS))
 $(BUILD)/tensor/mpi/%.o: COMPILE_FLAGS += $(if $(MPI_INCLUDE),-isystem $(MPI_INCLUDE))
 $(BUILD)/flags: config
 	@$(call remember,$(ALL_FLAGS))
@@ -311,7 +316,8 @@ test: check-floors check-docs $(TESTS) $(EMULATED_TESTS) $(PROGRAMS) $(if $(filt
 	@$(if $(filter 1,$(CUDA)),$(PROBE_CUDNN) $(CUDNN_GPUS))
 	@sh tests/check_install.sh
 	@if command -v $(PYTHON) > /dev/null; then \
-	   $(PYTHON) tests/check_exports.py $(BIN) resnet20 preact-resnet18 alexnet && $(PYTHON) tests/check_tensorboard.py $(BIN); \
+	   $(PYTHON) tests/check_exports.py $(BIN) resnet20 preact-resnet18 alexnet && $(PYTHON) tests/check_tensorboard.py $(BIN) && \
+	   $(PYTHON) tests/check_xarray.py $(BIN); \
 	 fi
 
 # Whether programs that are not of this folder can be built against what is installed.
