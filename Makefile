@@ -51,7 +51,7 @@ PICTURES := JPEG, PNG, GIF, BMP, TGA, PSD, PNM$(if $(filter 1,$(WEBP)),$(comma) 
 # la_embed alone writes them; NETCDF=0 leaves that out.
 NETCDF ?= $(call has_header,netcdf.h)
 NETCDF_SOURCE := apps/netcdf/$(if $(filter 1,$(NETCDF)),assembly,absent).cpp
-ASSEMBLIES = $(if $(filter 1,$(NETCDF)),netCDF $(call version_of,netcdf_meta.h,NC_VERSION),none: no netcdf.h ('make deps' installs it))
+ASSEMBLIES = $(if $(filter 1,$(NETCDF)),netCDF $(call version_of,netcdf_meta.h,NC_VERSION),none: $(if $(filter file,$(origin NETCDF)),no netcdf.h ('make deps' installs it),NETCDF=0))
 
 # ---- MPI: several processes ------------------------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ $(BUILD)/data/codecs/codecs.o: COMPILE_FLAGS += $(CODEC_FLAGS)
 $(BUILD)/data/codecs/codecs.o: $(BUILD)/codec-flags
 NETCDF_FLAGS := -DLA_NETCDF=$(NETCDF)
 $(BUILD)/tests/test_assembly.o: COMPILE_FLAGS += $(NETCDF_FLAGS)
-$(BUILD)/tests/test_assembly.o: $(BUILD)/netcdf-flags
+$(BUILD)/tests/test_assembly.o $(call object,$(NETCDF_SOURCE)): $(BUILD)/netcdf-flags
 # What a report's page consists of is put into the program, D3 of Debian's libjs-d3 included.
 D3 ?= /usr/share/javascript/d3/d3.min.js
 D3_LICENSE ?= /usr/share/doc/libjs-d3/copyright
