@@ -13,6 +13,8 @@ CLANG_FORMAT ?= clang-format
 CLANG_TIDY ?= clang-tidy
 
 comma := ,
+# A \# within a function keeps its backslash from Make 4.3 on.
+hash := \#
 
 # Build in parallel unless the caller has said how.
 ifeq ($(MAKELEVEL),0)
@@ -33,16 +35,23 @@ LIBRARIES := -ldnnl -lfmt -lpugixml -ljpeg -lspng -lgif -lstb -lz -lpthread
 # ---- Kinds of pictures that need a library of their own ----------------------------------------------------------------
 
 # Each is read where its library is found; WEBP=0 and the like leave it out.
-has_header = $(shell echo '\#include <$(1)>' | $(CXX) -x c++ -E - > /dev/null 2>&1 && echo 1 || echo 0)
-version_of = $(shell printf '\#include <$(1)>\n$(2)\n' | $(CXX) -x c++ -E -P - 2>/dev/null | tail -n 1 | tr -d ' "')
+has_header = $(shell echo '$(hash)include <$(1)>' | $(CXX) -x c++ -E - > /dev/null 2>&1 && echo 1 || echo 0)
+version_of = $(shell printf '$(hash)include <$(1)>\n$(2)\n' | $(CXX) -x c++ -E -P - 2>/dev/null | tail -n 1 | tr -d ' "')
 WEBP ?= $(call has_header,webp/demux.h)
-TIFF ?= $(shell printf '\#include <tiffio.h>\n\#if TIFFLIB_VERSION < 20221213\n\#error\n\#endif\n' | $(CXX) -x c++ -E - > /dev/null 2>&1 && echo 1 || echo 0)
+TIFF ?= $(shell printf '$(hash)include <tiffio.h>\n$(hash)if TIFFLIB_VERSION < 20221213\n$(hash)error\n$(hash)endif\n' | $(CXX) -x c++ -E - > /dev/null 2>&1 && echo 1 || echo 0)
 HEIF ?= $(call has_header,libheif/heif.h)
 AVIF ?= $(call has_header,avif/avif.h)
 LIBRARIES += $(if $(filter 1,$(WEBP)),-lwebpdemux -lwebp) $(if $(filter 1,$(TIFF)),-ltiff) $(if $(filter 1,$(HEIF)),-lheif) $(if $(filter 1,$(AVIF)),-lavif)
 NO_CODECS := $(if $(filter 1,$(WEBP)),,webp) $(if $(filter 1,$(TIFF)),,tiff) $(if $(filter 1,$(HEIF)),,heic) $(if $(filter 1,$(AVIF)),,avif)
 CODEC_FLAGS := -DLA_WEBP=$(WEBP) -DLA_TIFF=$(TIFF) -DLA_HEIF=$(HEIF) -DLA_AVIF=$(AVIF)
 PICTURES := JPEG, PNG, GIF, BMP, TGA, PSD, PNM$(if $(filter 1,$(WEBP)),$(comma) WebP)$(if $(filter 1,$(TIFF)),$(comma) TIFF)$(if $(filter 1,$(HEIF)),$(comma) HEIC)$(if $(filter 1,$(AVIF)),$(comma) AVIF)$(if $(strip $(NO_CODECS)),; without a library for: $(strip $(NO_CODECS)) ('make deps' installs them))
+
+# ---- netCDF: assemblies for Brain-Score ---------------------------------------------------------------------------------
+
+# la_embed alone writes them; NETCDF=0 leaves that out.
+NETCDF ?= $(call has_header,netcdf.h)
+NETCDF_SOURCE := apps/netcdf/$(if $(filter 1,$(NETCDF)),assembly,absent).cpp
+ASSEMBLIES = $(if $(filter 1,$(NETCDF)),netCDF $(call version_of,netcdf_meta.h,NC_VERSION),none: $(if $(filter file,$(origin NETCDF)),no netcdf.h ('make deps' installs it),NETCDF=0))
 
 # ---- MPI: several processes ------------------------------------------------------------------------------------------
 
@@ -95,7 +104,7 @@ CUDA_SOURCES := $(filter-out %/absent.cpp,$(sort $(wildcard tensor/cuda/*.cpp)))
 KERNELS := $(sort $(wildcard tensor/cuda/*.cu))
 EMULATED_SOURCES := tensor/cuda/convolution.cpp tensor/cuda/cuda_backend.cpp $(sort $(wildcard tensor/cuda/emulated/*.cpp))
 APP_MAINS := $(sort $(wildcard apps/la_*.cpp))
-APP_SHARED := $(filter-out $(APP_MAINS),$(sort $(wildcard apps/*.cpp apps/*/*.cpp)))
+APP_SHARED := $(filter-out $(APP_MAINS) apps/netcdf/%,$(sort $(wildcard apps/*.cpp apps/*/*.cpp)))
 BENCH_MAINS := $(sort $(wildcard bench/bench_*.cpp))
 OP_CASES := $(sort $(wildcard tests/op_*.cpp tests/reference*.cpp))
 TEST_SOURCES := $(sort $(wildcard tests/*.cpp docs/*.cpp))
@@ -138,6 +147,10 @@ $(LIB): $(LIB_OBJECTS)
 	@rm -f $@
 	@ar rcsT $@ $^
 
+# Before the rules that link: before the library, of which it needs functions.
+$(BIN)/la_embed $(TESTS) $(EMULATED_TESTS): $(call object,$(NETCDF_SOURCE))
+$(BIN)/la_embed $(TESTS) $(EMULATED_TESTS): LIBRARIES += $(if $(filter 1,$(NETCDF)),-lnetcdf)
+
 define link
 	@echo "  link     $@"
 	@$(LINK) -o $@ $^ $(LIBRARIES) $(LDLIBS)
@@ -162,6 +175,9 @@ $(EMULATED_TESTS): $(call object,$(TEST_SOURCES) $(APP_SHARED)) $(EMULATED) $(LI
 # Made again when another set of libraries is found.
 $(BUILD)/data/codecs/codecs.o: COMPILE_FLAGS += $(CODEC_FLAGS)
 $(BUILD)/data/codecs/codecs.o: $(BUILD)/codec-flags
+NETCDF_FLAGS := -DLA_NETCDF=$(NETCDF)
+$(BUILD)/tests/test_assembly.o: COMPILE_FLAGS += $(NETCDF_FLAGS)
+$(BUILD)/tests/test_assembly.o $(call object,$(NETCDF_SOURCE)): $(BUILD)/netcdf-flags
 # What a report's page consists of is put into the program, D3 of Debian's libjs-d3 included.
 D3 ?= /usr/share/javascript/d3/d3.min.js
 D3_LICENSE ?= /usr/share/doc/libjs-d3/copyright
@@ -173,6 +189,8 @@ remember = mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
 ALL_FLAGS := $(COMPILE)
 $(BUILD)/codec-flags: config
 	@$(call remember,$(CODEC_FLAGS))
+$(BUILD)/netcdf-flags: config
+	@$(call remember,$(NETCDF_FLAGS))
 $(BUILD)/tensor/mpi/%.o: COMPILE_FLAGS += $(if $(MPI_INCLUDE),-isystem $(MPI_INCLUDE))
 $(BUILD)/flags: config
 	@$(call remember,$(ALL_FLAGS))
@@ -244,6 +262,7 @@ PACKAGES := libdnnl-dev:oneapi/dnnl/dnnl.hpp:convolutions_and_matrix_products_on
             libtiff-dev::decoding_TIFF \
             libheif-dev::decoding_HEIC \
             libavif-dev::decoding_AVIF \
+            libnetcdf-dev::assemblies_for_Brain-Score \
             zlib1g-dev:zlib.h:reading_.gz_data_and_checksums \
             libjs-d3::drawing_the_page_of_a_report \
             libopenmpi-dev::several_processes \
@@ -264,6 +283,7 @@ config:
 	 if [ -n "$$missing" ]; then echo "missing:$$missing; 'make deps' installs what is needed" >&2; exit 1; fi
 	@echo "libraries  oneDNN $$(printf '#include <oneapi/dnnl/dnnl_version.h>\nDNNL_VERSION_MAJOR.DNNL_VERSION_MINOR.DNNL_VERSION_PATCH\n' | $(CXX) -E -P -x c++ - | tail -n 1 | tr -d ' '), fmt, CLI11, nlohmann json, zlib"
 	@echo "pictures   $(PICTURES)"
+	@echo "assemblies $(ASSEMBLIES)"
 	@echo "processes  $(PROCESSES)"
 	@echo "devices    $(strip $(DEVICES))"
 
@@ -296,7 +316,8 @@ test: check-floors check-docs $(TESTS) $(EMULATED_TESTS) $(PROGRAMS) $(if $(filt
 	@$(if $(filter 1,$(CUDA)),$(PROBE_CUDNN) $(CUDNN_GPUS))
 	@sh tests/check_install.sh
 	@if command -v $(PYTHON) > /dev/null; then \
-	   $(PYTHON) tests/check_exports.py $(BIN) resnet20 preact-resnet18 alexnet && $(PYTHON) tests/check_tensorboard.py $(BIN); \
+	   $(PYTHON) tests/check_exports.py $(BIN) resnet20 preact-resnet18 alexnet && $(PYTHON) tests/check_tensorboard.py $(BIN) && \
+	   $(PYTHON) tests/check_xarray.py $(BIN); \
 	 fi
 
 # Whether programs that are not of this folder can be built against what is installed.
@@ -344,11 +365,11 @@ test-sanitize:
 campaign: $(PROGRAMS)
 	@PROGRAMS=$(BIN) bash tests/campaign.sh $(SECONDS)
 
-SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps apps/options apps/run apps/page tests tests/fuzz tests/cudnn bench docs examples tensor/cpu/variants,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
+SOURCES := $(sort $(wildcard $(foreach d,$(FLOORS) tensor/cuda tensor/cuda/emulated apps apps/netcdf apps/options apps/run apps/page tests tests/fuzz tests/cudnn bench docs examples tensor/cpu/variants,$(d)/*.h $(d)/*.cpp $(d)/*.cu)))
 check: check-floors check-docs check-tidy
 	@$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files are in order"
 # What .clang-tidy lists. A source is looked at again when it was compiled again.
-TIDY := $(patsubst %.cpp,$(BUILD)/tidy/%.ok,$(filter-out tensor/cpu/variants/%,$(LIB_SOURCES) $(CPU_SOURCES)) $(APP_MAINS) $(APP_SHARED))
+TIDY := $(patsubst %.cpp,$(BUILD)/tidy/%.ok,$(filter-out tensor/cpu/variants/%,$(LIB_SOURCES) $(CPU_SOURCES)) $(APP_MAINS) $(APP_SHARED) $(NETCDF_SOURCE))
 check-tidy: $(TIDY)
 	@echo "clang-tidy: $(words $(TIDY)) sources are in order"
 $(BUILD)/tidy/%.ok: $(BUILD)/%.o .clang-tidy
@@ -367,7 +388,7 @@ format:
 # One folder, and an archive of it, that runs where nothing can be installed but a GPU's driver.
 BUNDLE := build/la-bundle
 bundle:
-	@$(MAKE) --no-print-directory BUILD=build/portable MARCH=x86-64-v3 CUDA=1 WEBP=0 TIFF=0 HEIF=0 AVIF=0 \
+	@$(MAKE) --no-print-directory BUILD=build/portable MARCH=x86-64-v3 CUDA=1 WEBP=0 TIFF=0 HEIF=0 AVIF=0 NETCDF=0 \
 	   build/portable/la_train build/portable/la_eval build/portable/run_tests build/portable/bench_gpu build/portable/bench_ops \
 	   build/portable/libkernel_times.so
 	@sh bundle/make_bundle.sh build/portable $(BUNDLE)
@@ -443,4 +464,4 @@ help:
 	@echo "make ablations      the authors' ablations in proportion, on Fashion-MNIST (about an hour): docs/ablations.md"
 	@echo "make clean          remove what was built"
 	@echo "variables           CXX, CXXFLAGS, LDFLAGS, MARCH (native, portable), OPTIMIZE (-O3), BUILD (build); CUDA (1, 0), CUDA_ARCH (\"80 90 90+PTX\");"
-	@echo "                    WEBP, TIFF, HEIF, AVIF (0 leaves a kind of picture out); MPI (0: one process)"
+	@echo "                    WEBP, TIFF, HEIF, AVIF (0 leaves a kind of picture out); NETCDF; MPI (0: one process)"

@@ -7,6 +7,7 @@
 
 #include "apps/contact_sheet.h"
 #include "tensor/format.h"
+#include "tensor/io/csv.h"
 #include "tensor/io/files.h"
 #include "tensor/text.h"
 
@@ -63,13 +64,6 @@ bool is_cluster_file(const std::string& name) {
 }
 
 bool is_cluster_folder(const std::string& name) { return is_numbered(name, ""); }
-
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
-}
 
 void write_cluster_table(const std::string& path, const PictureClusters& pictures) {
   AtomicFile file(path);

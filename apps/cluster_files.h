@@ -31,8 +31,6 @@ inline constexpr const char *table_file = "clusters.csv", *centroids_file = "cen
 bool is_cluster_file(const std::string& name);
 bool is_cluster_folder(const std::string& name);
 
-/// The field of a table in CSV, in quotes where it holds what separates fields or lines (RFC 4180).
-std::string csv_field(const std::string& text);
 /// clusters.csv: a line for each picture: file, cluster, distance, rank.
 void write_cluster_table(const std::string& path, const PictureClusters& pictures);
 

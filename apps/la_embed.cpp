@@ -1,19 +1,19 @@
 // la_embed: writes what a trained network makes of pictures (embeddings, or the activations of its layers) as
-// .npy files, and finds the pictures that are most similar to one. `la_embed --help` lists the options.
+// .npy files or as an assembly for Brain-Score, and finds the pictures that are most similar to one.
+// `la_embed --help` lists the options.
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <memory>
-#include <sstream>
 
 #include "apps/contact_sheet.h"
 #include "apps/model_program.h"
+#include "apps/netcdf/assembly.h"
 #include "apps/options/command_line.h"
 #include "apps/processes.h"
 #include "apps/run/interrupt.h"
 #include "apps/run/progress.h"
-#include "data/subset.h"
+#include "apps/stimuli.h"
 #include "evaluation/embedder.h"
 #include "evaluation/pca.h"
 #include "tensor/format.h"
@@ -21,6 +21,7 @@
 #include "tensor/io/npy.h"
 #include "tensor/ops.h"
 #include "tensor/text.h"
+#include "tensor/version.h"
 
 using namespace la;
 
@@ -33,11 +34,16 @@ struct EmbedOptions {
   bool whole = false, no_crop = false;
   int64_t pca = 0;
   std::string project;
-  std::string list;
+  std::string list, stimuli;
   std::string similar, sheet = "similar.png";
   bool own_sheet = false;  // the user has named it
   int64_t top = 12;
   bool force = false;
+
+  /// Whether all goes into one file of netCDF.
+  bool to_assembly() const { return out.ends_with(".nc"); }
+  /// Empty, or what names the pictures that are shown.
+  const std::string& order() const { return list.empty() ? stimuli : list; }
 };
 
 /// "vectors.npy" and "txt" -> "vectors.txt".
@@ -52,8 +58,11 @@ std::string file_of_layer(const EmbedOptions& options, const std::string& layer)
 /// The files that will be written.
 std::vector<std::string> outputs_of(const EmbedOptions& options) {
   std::vector<std::string> files;
-  if (!options.out.empty()) files = {options.out, beside(options.out, "txt")};
-  for (const std::string& layer : options.layers) files.push_back(file_of_layer(options, layer));
+  if (!options.out.empty()) files.push_back(options.out);
+  if (!options.out.empty() && !options.to_assembly()) {
+    files.push_back(beside(options.out, "txt"));
+    for (const std::string& layer : options.layers) files.push_back(file_of_layer(options, layer));
+  }
   if (!options.similar.empty() && options.own_sheet) files.push_back(options.sheet);
   return files;
 }
@@ -171,48 +180,55 @@ void print_similar(Model& model, const Picture& query, const Dataset& data, cons
   print("{}: the query and what is nearest to it\n", options.sheet);
 }
 
-/// The pictures of the folder that the list names, in its order, which may name one twice.
-std::unique_ptr<Dataset> listed_pictures(const Dataset& all, const EmbedOptions& options) {
-  std::map<std::string, int64_t> numbers;
-  for (int64_t i = 0; i < all.size(); ++i) {
-    numbers[all.name(i)] = i;
-    numbers[std::filesystem::path(all.name(i)).lexically_relative(options.model.data.path)] = i;
-  }
-  std::vector<int64_t> rows;
-  std::istringstream lines(read_file(options.list));
-  int64_t number = 0;
-  for (std::string line; std::getline(lines, line);) {
-    ++number;
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (line.empty()) continue;
-    const auto found = numbers.find(line);
-    check(found != numbers.end(), "{}: line {}: there is no picture {} in {}", options.list, number, line,
-          options.model.data.path);
-    rows.push_back(found->second);
-  }
-  check(!rows.empty(), "{}: names no picture", options.list);
-  return std::make_unique<Subset>(all, std::move(rows));
+/// Those that a list or stimuli name; nothing where neither does.
+std::unique_ptr<Dataset> chosen_pictures(const Dataset& all, const EmbedOptions& options,
+                                         const StimulusSet& stimuli) {
+  const std::string& folder = options.model.data.path;
+  if (!options.list.empty()) return listed_pictures(all, folder, options.list);
+  if (!options.stimuli.empty()) return shown_pictures(all, folder, stimuli);
+  return nullptr;
+}
+
+std::unique_ptr<AssemblyWriter> open_assembly(const EmbedOptions& options, const Model& model,
+                                              const StimulusSet& stimuli) {
+  const auto stem = [](const std::string& path) { return std::filesystem::path(path).stem().string(); };
+  AssemblyDescription about{.stimuli = stimuli,
+                            .model = model.network,
+                            .layers = {"embedding"},
+                            .attributes = {{"identifier", stem(options.out)},
+                                           {"stimulus_set_identifier", stem(options.stimuli)},
+                                           {"model", model.network},
+                                           {"checkpoint", model.checkpoint},
+                                           {"program", formatted("la_embed {}", version)}}};
+  about.layers.insert(about.layers.end(), options.layers.begin(), options.layers.end());
+  if (!options.project.empty()) about.attributes.emplace_back("principal_components", options.project);
+  return make_assembly_writer(options.out, std::move(about));
 }
 
 int embed_pictures(EmbedOptions options, const OptionTable& table, Collectives& ranks) {
   Model model = open_model(options.model, table, ranks);
   const DataSource data = open_data(options.model.data);
   check_channels(model, *data.train);
-  const auto listed = options.list.empty() ? nullptr : listed_pictures(*data.train, options);
-  const Dataset& all = listed ? *listed : *data.train;
+  const StimulusSet stimuli = options.stimuli.empty() ? StimulusSet() : read_stimulus_set(options.stimuli);
+  const std::unique_ptr<Dataset> chosen = chosen_pictures(*data.train, options, stimuli);
+  const Dataset& all = chosen ? *chosen : *data.train;
   const bool writes = ranks.rank() == 0, compares = !options.similar.empty();
   if (writes) check_outputs(options);
   std::unique_ptr<Writer> writer;
-  if (writes && !options.out.empty()) writer = std::make_unique<Writer>(options);
+  std::unique_ptr<AssemblyWriter> assembly;
+  if (writes && options.to_assembly())
+    assembly = open_assembly(options, model, stimuli);
+  else if (writes && !options.out.empty())
+    writer = std::make_unique<Writer>(options);
   const Picture query = compares ? read_query(options, model) : Picture();
   const EmbedderOptions wanted{.layers = options.layers,
                                .whole = options.whole,
                                .no_crop = options.no_crop,
                                .project = options.project,
-                               .list = options.list};
+                               .list = options.order()};
   const Embedder embedder(model, wanted);
   std::vector<std::string> files;
-  if (!options.list.empty()) files.push_back(options.list);
+  if (chosen) files.push_back(options.order());
   for (const std::string& layer : options.layers)
     if (!options.project.empty()) files.push_back(wanted.components_of(layer));
   begin_together(ranks, table, model, data, files);
@@ -220,6 +236,7 @@ int embed_pictures(EmbedOptions options, const OptionTable& table, Collectives& 
   std::vector<int64_t> pictures;
   const auto take = [&](const EmbeddedPictures& some) {
     if (writer) writer->append(some, all);
+    if (assembly) assembly->append(some.outputs);
     if (!compares) return;
     embeddings.push_back(some.outputs.front().to(Device::cpu()));
     pictures.insert(pictures.end(), some.numbers.begin(), some.numbers.end());
@@ -233,6 +250,7 @@ int embed_pictures(EmbedOptions options, const OptionTable& table, Collectives& 
     if (!ranks.alone() && interrupted_anywhere(ranks) != 0) throw Interrupted();
   });
   if (writer) writer->finish();
+  if (assembly) assembly->finish();
   if (writes && compares) print_similar(model, query, all, options, stacked(embeddings), pictures);
   return 0;
 }
@@ -247,7 +265,8 @@ OptionTable options_of(EmbedOptions& options) {
   t.group("Embeddings");
   t.add("out", options.out,
         "FILE.npy: the embeddings, f32 [N, D]; beside it FILE.txt, the pictures' names, a line each, with "
-        "\\n, \\\\ and the like for what a line cannot hold");
+        "\\n, \\\\ and the like for what a line cannot hold; FILE.nc, with --stimuli: an assembly in netCDF "
+        "for Brain-Score and xarray, with the layers in it");
   t.add("layers", options.layers,
         "write these layers' activations too, each to FILE.<layer>.npy: stages as conv1 or layer3, or any "
         "module as layer2.0.conv1; with commas between");
@@ -266,6 +285,10 @@ OptionTable options_of(EmbedOptions& options) {
         "a file with the names of pictures, a line each, as they lie in the folder: embed these, in this "
         "order; "
         "one that cannot be read is an error");
+  t.add(
+      "stimuli", options.stimuli,
+      "a stimulus set of Brain-Score, a CSV file with the columns stimulus_id and filename: embed these, as "
+      "--list does");
   t.group("Similar pictures");
   t.add("similar", options.similar, "a picture, to which to print the nearest of the pictures");
   t.add("top", options.top, at_least(1), "how many");
@@ -282,6 +305,16 @@ OptionTable options_of(EmbedOptions& options) {
   return t;
 }
 
+void check_assembly(const EmbedOptions& options) {
+  if (options.stimuli.empty())
+    throw UsageError(formatted("--out {} needs --stimuli FILE.csv, which tells the stimuli", options.out));
+  if (options.pca > 0)
+    throw UsageError(
+        formatted("--pca writes no activations: --out {} has only those, or --project's", options.out));
+  check(has_netcdf(), "--out {}: this build has no netCDF; 'make deps' installs it, then build again",
+        options.out);
+}
+
 void check_options(const EmbedOptions& options) {
   if (options.out.empty() && options.similar.empty())
     throw UsageError(
@@ -291,7 +324,10 @@ void check_options(const EmbedOptions& options) {
     throw UsageError("--pca finds components, --project uses those of an earlier call: one of them");
   if ((options.pca > 0 || !options.project.empty()) && options.layers.empty())
     throw UsageError("--pca and --project are of --layers");
-  if (!options.out.empty()) check_ending("--out", options.out, ".npy");
+  if (!options.list.empty() && !options.stimuli.empty())
+    throw UsageError("--list and --stimuli say both what is shown: one of them");
+  if (options.to_assembly()) check_assembly(options);
+  if (!options.out.empty() && !options.to_assembly()) check_ending("--out", options.out, ".npy");
   if (!options.similar.empty()) check_ending("--sheet", options.sheet, ".png");
 }
 

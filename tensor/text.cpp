@@ -90,6 +90,15 @@ std::string unescaped(std::string_view text) {
   return bytes;
 }
 
+bool is_utf8(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const Character c = first_character(bytes);
+    if (c.code == invalid) return false;
+    bytes.remove_prefix(c.bytes);
+  }
+  return true;
+}
+
 std::string counted(int64_t count, std::string_view one, std::string_view many) {
   std::string text = std::to_string(count) + ' ';
   if (count == 1) return text.append(one);

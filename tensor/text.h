@@ -15,6 +15,8 @@ std::string printable(std::string_view text);
 std::string escaped(std::string_view bytes);
 std::string unescaped(std::string_view text);
 
+bool is_utf8(std::string_view bytes);
+
 /// "1 picture", "2 pictures"; `many` where it is not that with an s.
 std::string counted(int64_t count, std::string_view one, std::string_view many = "");
 

@@ -1,4 +1,4 @@
-"""Whether onnxruntime and PyTorch compute from exported models the embeddings that la_embed writes: trains every network
+"""Whether onnxruntime and PyTorch compute from exported models the embeddings, and PyTorch the activations, that la_embed writes: trains every network
 for two steps on small pictures of noise, exports it, and compares. Needs numpy and PIL, and either onnxruntime and onnx,
 or torch and safetensors; what is missing is not compared, and said.
 
@@ -62,6 +62,22 @@ def with_torch(programs, work):
     return network, lambda files: torch.stack([network.view(Image.open(file)) for file in files])
 
 
+def activations(programs, work, model, views):
+    """Of a stage and of a layer before it: what hooks of PyTorch see, and what la_embed writes."""
+    names = [name for name, _ in model.network["layers"] if name != "embedding"]
+    names = [names[-1], next(name for name in names if name.endswith((".0", ".conv1")))]
+    seen = {}
+    for name in names:
+        model.get_submodule(name).register_forward_hook(lambda layer, given, output, name=name: seen.update({name: output}))
+    model(views)
+    run(f"{programs}/la_embed", work, f"{os.path.dirname(work)}/pictures", "--out", f"{work}/a.npy", "--layers", ",".join(names),
+        "--whole", "--device", "cpu")
+    for name in names:
+        theirs, ours = seen[name].detach().numpy(), np.load(f"{work}/a.{name}.npy")
+        ours = ours.transpose(0, 3, 1, 2) if ours.ndim == 4 else ours
+        yield name, theirs / np.abs(ours).max(), ours / np.abs(ours).max()
+
+
 def plain_views(files):
     """Of pictures that are as large as the view."""
     return np.stack([np.asarray(Image.open(file), np.float32).transpose(2, 0, 1) / 255 for file in files])
@@ -80,7 +96,7 @@ def main():
         nonlocal failed
         worst = float(np.abs(theirs - ours).max())
         failed |= not worst <= TOLERANCE
-        print(f"{name}: {network:<18} differs by {worst:.1e}{'' if worst <= TOLERANCE else '  TOO MUCH'}", flush=True)
+        print(f"{name}: {network:<30} differs by {worst:.1e}{'' if worst <= TOLERANCE else '  TOO MUCH'}", flush=True)
 
     for network in networks if not (no_onnx and no_torch) else []:
         with tempfile.TemporaryDirectory() as work:
@@ -92,6 +108,8 @@ def main():
             if not no_torch:
                 model, views = with_torch(programs, f"{work}/run")
                 compare("torch", network, model(views(files)).detach().numpy(), ours)
+                for name, theirs, ours in activations(programs, f"{work}/run", model, views(files)):
+                    compare("torch", f"{network} {name}", theirs, ours)
     sys.exit(failed)
 
 

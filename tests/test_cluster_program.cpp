@@ -14,6 +14,7 @@
 #include "apps/cluster_files.h"
 #include "data/decode.h"
 #include "tensor/format.h"
+#include "tensor/io/csv.h"
 #include "tensor/io/npy.h"
 #include "tests/called_program.h"
 #include "tests/idx_files.h"
@@ -89,26 +90,10 @@ struct Row {
 
 /// A table as it is written: of each file its row.
 std::map<std::string, Row> read_table(const std::string& path) {
+  const CsvTable table = read_csv(path);
+  REQUIRE(table.columns == std::vector<std::string>{"file", "cluster", "distance", "rank"});
   std::map<std::string, Row> rows;
-  const std::string text = read_file(path), head = "file,cluster,distance,rank\n";
-  REQUIRE(text.starts_with(head));
-  for (size_t at = head.size(); at < text.size();) {
-    std::string name;
-    if (text[at] == '"') {
-      for (++at; text[at] != '"' || text[at + 1] == '"'; ++at) {
-        if (text[at] == '"') ++at;
-        name += text[at];
-      }
-      ++at;
-    } else {
-      for (; text[at] != ','; ++at) name += text[at];
-    }
-    const size_t end = text.find('\n', at);
-    Row row;
-    REQUIRE(std::sscanf(text.c_str() + at, ",%ld,%lf,%ld\n", &row.cluster, &row.distance, &row.rank) == 3);
-    rows[name] = row;
-    at = end + 1;
-  }
+  for (const auto& row : table.rows) rows[row[0]] = {std::stol(row[1]), std::stol(row[3]), std::stod(row[2])};
   return rows;
 }
 
@@ -121,14 +106,6 @@ std::vector<std::string> names_below(const std::string& folder) {
 }
 
 }  // namespace
-
-TEST_CASE("fields of CSV are in quotes where they must be") {
-  CHECK(csv_field("a b/c.jpg") == "a b/c.jpg");
-  CHECK(csv_field("a,b") == "\"a,b\"");
-  CHECK(csv_field("say \"a\"") == "\"say \"\"a\"\"\"");
-  CHECK(csv_field("two\nlines") == "\"two\nlines\"");
-  CHECK(csv_field("") == "");
-}
 
 TEST_CASE("names that la_cluster gives") {
   for (const char* name : {"clusters.csv", "centroids.npy", "cluster-07.png", "cluster-123.png"})

@@ -11,9 +11,12 @@
 #include <regex>
 #include <sstream>
 
+#include "apps/netcdf/assembly.h"
 #include "tensor/device.h"
 #include "tensor/format.h"
+#include "tensor/io/csv.h"
 #include "tensor/random.h"
+#include "tensor/text.h"
 #include "tests/called_program.h"
 #include "tests/idx_files.h"
 #include "tests/started_program.h"
@@ -403,6 +406,23 @@ TEST_CASE("several processes embed and evaluate as one does") {
     const Called again = run(line_of(mpirun(count) + embed(name, maps)));
     CHECK(again.status == 1);
     CHECK(again.says("exists already"));
+  }
+
+  if (has_netcdf()) {
+    std::string set = "stimulus_id,filename\n";
+    std::istringstream names(text_of(out / "one.txt"));
+    for (std::string name; std::getline(names, name);)
+      set += formatted("{},{}\n", std::count(set.begin(), set.end(), '\n'), csv_field(unescaped(name)));
+    write_bytes(out / "set.csv", set);
+    const auto assembly = [&](const std::string& folder) {
+      fs::create_directory(out / folder);
+      return std::vector<std::string>{program("la_embed"), runs.run("run"), runs.folder.path(),   "--stimuli",
+                                      out / "set.csv",     "--out",         out / folder / "x.nc"} +
+             machine + maps;
+    };
+    REQUIRE(run(line_of(assembly("alone"))).status == 0);
+    REQUIRE(run(line_of(mpirun(2) + assembly("two"))).status == 0);
+    CHECK(text_of(out / "alone/x.nc") == text_of(out / "two/x.nc"));
   }
 
   const auto evaluate = [&](const std::string& name) {

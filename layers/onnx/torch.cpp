@@ -1,5 +1,6 @@
 #include "layers/onnx/torch.h"
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -16,7 +17,8 @@ constexpr const char* loader = R"python("""A network of la_train in PyTorch (wit
     network = Network("FOLDER OF THIS FILE")
     embedding = network(network.view(PIL.Image.open("picture.jpg"))[None])
 
-It is a torch.nn.Module whose parameters have torchvision's names. Batch norm uses its running statistics throughout.
+It is a torch.nn.Module whose parameters have torchvision's names, and so have its layers, for register_forward_hook;
+"embedding" is one. Batch norm uses its running statistics throughout.
 """
 import json
 import numpy
@@ -54,15 +56,22 @@ class Network(torch.nn.Module):
             self.network = json.load(file)
         for name, values in load_file(f"{folder}/weights.safetensors").items():
             *path, leaf = name.split(".")
-            module = self
-            for part in path:
-                if part not in module._modules:
-                    module.add_module(part, torch.nn.Module())
-                module = module._modules[part]
             if leaf.startswith("running_"):
-                module.register_buffer(leaf, values)
+                self.layer(path).register_buffer(leaf, values)
             else:
-                module.register_parameter(leaf, torch.nn.Parameter(values))
+                self.layer(path).register_parameter(leaf, torch.nn.Parameter(values))
+        self.layers_of_value = {}
+        for name, value in self.network["layers"]:
+            self.layers_of_value.setdefault(value, []).append(self.layer(name.split(".")))
+
+    def layer(self, path):
+        """Gives on what is computed for it, so that hooks see that; a new one where there is none."""
+        module = self
+        for part in path:
+            if part not in module._modules:
+                module.add_module(part, torch.nn.Identity())
+            module = module._modules[part]
+        return module
 
     def forward(self, pictures):
         """Pictures [N, C, S, S] with values in [0, 1] -> embeddings [N, D] on the unit sphere."""
@@ -71,7 +80,10 @@ class Network(torch.nn.Module):
         values = [(pictures - mean) / stddev]
         for function, inputs, options in self.network["calls"]:
             inputs = [values[i] if isinstance(i, int) else tensors.get(i) for i in inputs]
-            values.append(FUNCTIONS[function](*inputs, **options))
+            value = FUNCTIONS[function](*inputs, **options)
+            for layer in self.layers_of_value.get(len(values), []):
+                value = layer(value)
+            values.append(value)
         return values[-1]
 
     def view(self, picture):
@@ -101,6 +113,18 @@ Json options_of(const TracedCall& call) {
   return Json::object();
 }
 
+/// All layers by the names by which they are asked for: a stage's is that of its output.
+NamedLayers layers_of(Module& network) {
+  const NamedLayers stages = network.stages();
+  NamedLayers layers = network.descendants();
+  std::erase_if(layers, [&](const auto& layer) {
+    return std::any_of(stages.begin(), stages.end(), [&](const auto& s) { return s.first == layer.first; });
+  });
+  std::reverse(layers.begin(), layers.end());  // what lies within a layer has its output before it
+  layers.insert(layers.end(), stages.begin(), stages.end());
+  return layers;
+}
+
 }  // namespace
 
 TorchModel to_torch(Module& network, const InputFormat& input) {
@@ -111,7 +135,8 @@ TorchModel to_torch(Module& network, const InputFormat& input) {
   for (const auto& p : network.parameters()) names[identity_of(p.variable->value())] = p.name;
   for (const auto& b : network.buffers()) names[identity_of(*b.tensor)] = b.name;
 
-  const TracedNetwork traced = trace(network, input);
+  const NamedLayers layers = layers_of(network);
+  const TracedNetwork traced = trace(network, input, layers);
   names[identity_of(traced.images)] = 0;
   Json calls = Json::array();
   for (const TracedCall& call : traced.calls) {
@@ -131,10 +156,22 @@ TorchModel to_torch(Module& network, const InputFormat& input) {
     calls.push_back({call.function, inputs, options_of(call)});
     names[identity_of(call.output)] = calls.size();
   }
-  const Json description{
-      {"size", input.size}, {"channels", input.channels}, {"central", input.central_share},
-      {"mean", input.mean}, {"stddev", input.stddev},     {"background_color", input.background_color},
-      {"calls", calls}};
+  Json values = Json::array();  // of layers: their names, and the numbers of the values that they give
+  for (size_t i = 0; i < layers.size(); ++i) {
+    // One that is computed together with others, as a batch norm with ReLU, has none of its own.
+    if (!traced.layers[i].defined()) continue;
+    const auto found = names.find(identity_of(traced.layers[i]));
+    if (found != names.end()) values.push_back({layers[i].first, found->second});
+  }
+  values.push_back({"embedding", calls.size()});
+  const Json description{{"size", input.size},
+                         {"channels", input.channels},
+                         {"central", input.central_share},
+                         {"mean", input.mean},
+                         {"stddev", input.stddev},
+                         {"background_color", input.background_color},
+                         {"calls", calls},
+                         {"layers", values}};
   result.network = description.dump() + "\n";
   return result;
 }

@@ -12,8 +12,11 @@ TracedNetwork trace(Module& network, const InputFormat& input, const NamedLayers
   const NoGrad no_grad;
   network.set_training(false);
   traced.layers.resize(layers.size());
-  for (size_t i = 0; i < layers.size(); ++i)
-    layers[i].second->observe([&output = traced.layers[i]](const Variable& y) { output = y.value(); });
+  for (const auto& [name, layer] : layers)
+    layer->observe([&, observed = layer](const Variable& y) {
+      for (size_t i = 0; i < layers.size(); ++i)  // one may have several names
+        if (layers[i].second == observed) traced.layers[i] = y.value();
+    });
   Trace trace;
   l2_normalize(network(Variable(traced.images)));
   traced.calls = std::move(trace.calls);

@@ -17,6 +17,7 @@
 #include "data/decode.h"
 #include "data/picture_list.h"
 #include "tensor/format.h"
+#include "tensor/io/csv.h"
 #include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/io/tensorflow_checkpoint.h"
@@ -115,6 +116,14 @@ std::vector<Target> make_targets(const TemporaryFolder& folder) {
   targets.push_back({"picture-list",
                      {"root /x\nclass a\nclass b\n0 a/1.png\n-1 b\\n/2.png\n"},
                      [](const std::string& file) { parse_picture_list(file, "list"); }});
+  targets.push_back({"csv",
+                     {"\xef\xbb\xbfid,\"a, \"\"b\"\"\",c\r\n1,\"two\nlines\",2.5\n3,,-4e1\n"},
+                     [&](const std::string& file) {
+                       write_bytes(folder.file("x.csv"), file);
+                       const CsvTable table = read_csv(folder.file("x.csv"));
+                       for (size_t c = 0; c < table.columns.size(); ++c)
+                         table.values(static_cast<int64_t>(c));
+                     }});
   targets.push_back({"preset",
                      {"dim = 3\ntext = \"a\\u0041 # b\" # c\nlist = [1, 2]\nflag = true\n"},
                      [](const std::string& file) { parse_preset(file); }});
