@@ -9,6 +9,7 @@
 #include "apps/find_clusters.h"
 #include "apps/model_program.h"
 #include "apps/options/command_line.h"
+#include "apps/result_folder.h"
 #include "apps/run/interrupt.h"
 #include "apps/run/progress.h"
 #include "data/subset.h"
@@ -71,24 +72,6 @@ Tensor read_centroids(const std::string& file, const Embedder& embedder, const M
         centroids.shape(), dim, dim);
   check(is_finite(centroids), "{}: has values that are not finite", file);
   return centroids.to(model.device());
-}
-
-std::string full_path(const std::string& folder) {
-  std::error_code ignored;
-  return fs::weakly_canonical(fs::absolute(folder, ignored), ignored) / "";
-}
-
-/// A folder to be filled with results, which must not replace anything else. Below the pictures, results
-/// would be found as pictures the next time; around them, pictures might be replaced.
-std::unique_ptr<StagedFolder> stage(const char* option, const std::string& folder,
-                                    const ClusterOptions& options) {
-  const std::string own = full_path(folder), pictures = full_path(options.model.data.path);
-  check(!own.starts_with(pictures) && !pictures.starts_with(own),
-        "{} {}: expected a folder that is neither in that of the pictures, {}, nor around it", option, folder,
-        options.model.data.path);
-  check(options.force || !StagedFolder::is_occupied(folder),
-        "{}: is not empty; --force overwrites what la_cluster has written there", folder);
-  return std::make_unique<StagedFolder>(folder);
 }
 
 void print_tried(const std::vector<TriedNumber>& tried, int64_t pictures) {
@@ -215,8 +198,10 @@ int cluster_pictures(ClusterOptions options, const OptionTable& table) {
     options.out = fs::path(model.checkpoint).parent_path() / formatted("clusters-{}", source.name);
   if (!options.folders.empty() && full_path(options.out) == full_path(options.folders))
     throw UsageError(formatted("--folders {}: expected another folder than --out", options.folders));
-  const auto out = stage("--out", options.out, options);
-  const auto folders = options.folders.empty() ? nullptr : stage("--folders", options.folders, options);
+  const auto out = stage_results("--out", options.out, options.model.data.path, options.force);
+  const auto folders = options.folders.empty() ? nullptr
+                                               : stage_results("--folders", options.folders,
+                                                               options.model.data.path, options.force);
   begin_together(alone(), table, model, source);
 
   Embedded embedded = embed_all(embedder, data);

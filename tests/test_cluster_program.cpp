@@ -169,7 +169,8 @@ TEST_CASE("la_cluster: a table, centroids, sheets and folders") {
   const std::string before = read_file(out + "/clusters.csv");
   const Called again = run.cluster("--clusters 3");
   CHECK(again.status == 1);
-  CHECK(again.says("clusters-pictures: is not empty; --force overwrites what la_cluster has written there"));
+  CHECK(again.says(
+      "clusters-pictures: is not empty; --force overwrites what an earlier call has written there"));
   CHECK(run.cluster(formatted("--clusters 3 --out {} --folders {}", run.file("other"), run.file("sorted")))
             .status == 1);
   CHECK_FALSE(fs::exists(run.file("other")));

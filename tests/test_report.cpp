@@ -1,7 +1,6 @@
 // The page of a report: its parts, the program as a user calls it, and the page in a real browser, where there is one.
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -10,12 +9,14 @@
 #include "apps/page/run_record.h"
 #include "apps/page/thumbnails.h"
 #include "apps/run/run_folder.h"
+#include "data/codecs/jpeg_writer.h"
 #include "data/decode.h"
 #include "tensor/format.h"
 #include "tensor/io/files.h"
 #include "tests/browser.h"
 #include "tests/called_program.h"
 #include "tests/own_picture.h"
+#include "tests/page_checks.h"
 #include "tests/picture_files.h"
 #include "tests/temporary_folder.h"
 
@@ -58,49 +59,12 @@ nlohmann::json report_in(const std::string& file) {
   return nlohmann::json::parse(page.substr(at, page.find("</script>", at) - at));
 }
 
-/// Where a person wants to see what a test has seen: the folder LA_SCREENSHOTS.
-void keep_screenshot(Browser& browser, const std::string& name) {
-  if (const char* folder = std::getenv("LA_SCREENSHOTS"); folder != nullptr)
-    browser.screenshot(formatted("{}/{}.png", folder, name));
-}
-
-void check_no_complaints(Browser& browser) {
-  for (const std::string& complaint : browser.complaints()) FAIL_CHECK(complaint);
-}
-
 int64_t count(Browser& browser, const std::string& selector) {
   return browser.evaluate("document.querySelectorAll(" + nlohmann::json(selector).dump() + ").length");
 }
 
 std::string shown_picture(Browser& browser) {
   return browser.evaluate("document.getElementById('walk').dataset.picture");
-}
-
-/// Text against what is behind it (WCAG 2): the least contrast of all elements with text of their own.
-constexpr const char* least_contrast = R"((() => {
-  const channels = text => text.match(/[\d.]+/g).map(Number);
-  const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-  const ground = e => { for (; e; e = e.parentElement) { const c = channels(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] > 0) return c; }
-    return [255, 255, 255]; };
-  let least = 21;
-  for (const e of document.querySelectorAll('h1, h2, h3, p, pre, a, button, summary, figcaption, li, th, label')) {
-    const a = luminance(channels(getComputedStyle(e).color)), b = luminance(ground(e));
-    least = Math.min(least, (Math.max(a, b) + .05) / (Math.min(a, b) + .05));
-  }
-  return least;
-})())";
-
-/// What every page must be: silent, no wider than the window, with names for all that can be operated.
-void check_page(Browser& browser, const Browser::View& view) {
-  check_no_complaints(browser);
-  CHECK(browser.evaluate("document.documentElement.scrollWidth") <= view.width);
-  CHECK(browser.evaluate(least_contrast) >= 4.5);
-  CHECK(browser.evaluate(
-            "[...document.querySelectorAll('button, canvas[tabindex], input, svg[role]')].filter(e => "
-            "!(e.getAttribute('aria-label') || e.textContent.trim())).length") == 0);
-  CHECK(browser.evaluate(
-            "[...document.querySelectorAll('select')].filter(e => e.labels.length === 0).length") == 0);
 }
 
 }  // namespace

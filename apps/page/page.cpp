@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/page/assets.h"
+#include "apps/page/html.h"
 #include "apps/report.h"
 #include "tensor/error.h"
 #include "tensor/format.h"
@@ -21,19 +22,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string base64(std::string_view bytes) {
-  constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t three = 0;
-    for (size_t j = i; j < i + 3; ++j)
-      three = three << 8 | (j < bytes.size() ? static_cast<uint8_t>(bytes[j]) : 0);
-    for (size_t j = 0; j < 4; ++j) text += i + j > bytes.size() ? '=' : digits[three >> (18 - 6 * j) & 63];
-  }
-  return text;
-}
-
 std::string compressed(std::string_view bytes) {
   uLongf size = compressBound(bytes.size());
   std::string result(size, '\0');
@@ -44,13 +32,7 @@ std::string compressed(std::string_view bytes) {
   return result;
 }
 
-/// The text of an element, and of a script that holds JSON, where no "<" ends it.
-std::string escaped_html(const std::string& text) {
-  std::string result;
-  for (const char c : text)
-    result += c == '<' ? "&lt;" : c == '&' ? "&amp;" : c == '"' ? "&quot;" : std::string(1, c);
-  return result;
-}
+/// The text of a script that holds JSON, where no "<" ends it.
 std::string json_in_page(const Json& json) {
   std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
   for (size_t at = 0; (at = text.find('<', at)) != std::string::npos;) text.replace(at, 1, "\\u003c");

@@ -2,14 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 
-#include <jpeglib.h>
-// jpeglib.h first
-
 #include "data/codecs/codec.h"
+#include "data/codecs/jpeg_writer.h"
 #include "tensor/error.h"
 #include "tensor/image/resize.h"
 #include "tensor/parallel.h"
@@ -98,34 +94,6 @@ Thumbnails make_thumbnails(const Dataset& pictures, int64_t most_bytes, const Pr
     if (last || bytes <= most_bytes) return result;
   }
   fail("there is no smallest thumbnail");
-}
-
-std::string jpeg_of(const Picture& picture, int quality) {
-  jpeg_compress_struct encoder{};
-  jpeg_error_mgr errors{};
-  encoder.err = jpeg_std_error(&errors);
-  jpeg_create_compress(&encoder);
-  unsigned char* bytes = nullptr;
-  unsigned long size = 0;
-  jpeg_mem_dest(&encoder, &bytes, &size);
-  encoder.image_height = static_cast<JDIMENSION>(picture.height);
-  encoder.image_width = static_cast<JDIMENSION>(picture.width);
-  encoder.input_components = picture.channels;
-  encoder.in_color_space = picture.channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
-  jpeg_set_defaults(&encoder);
-  jpeg_set_quality(&encoder, quality, TRUE);
-  encoder.optimize_coding = TRUE;
-  jpeg_start_compress(&encoder, TRUE);
-  const auto row_bytes = static_cast<size_t>(picture.width * picture.channels);
-  while (encoder.next_scanline < encoder.image_height) {
-    JSAMPROW row = const_cast<JSAMPROW>(picture.pixels + encoder.next_scanline * row_bytes);
-    jpeg_write_scanlines(&encoder, &row, 1);
-  }
-  jpeg_finish_compress(&encoder);
-  std::string file(reinterpret_cast<const char*>(bytes), size);
-  jpeg_destroy_compress(&encoder);
-  std::free(bytes);
-  return file;
 }
 
 }  // namespace la

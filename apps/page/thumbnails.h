@@ -20,7 +20,4 @@ struct Thumbnails {
 Thumbnails make_thumbnails(const Dataset& pictures, int64_t most_bytes,
                            const ProgressCallback& progress = {});
 
-/// A picture as the bytes of a JPEG file, gray or RGB; quality from 1 to 100.
-std::string jpeg_of(const Picture& picture, int quality);
-
 }  // namespace la
