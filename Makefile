@@ -200,7 +200,7 @@ $(BUILD)/kernel-flags: config
 # What computes lies in tensor/ and data/, but for the map of embeddings; all else is compiled for speed of compiling.
 glue := apps la evaluation layers autograd tensor/io tests
 $(foreach d,$(glue),$(BUILD)/$(d)/%.o): OPTIMIZE := $(if $(filter -O3,$(OPTIMIZE)),-O1,$(OPTIMIZE))
-$(patsubst %,$(BUILD)/evaluation/%.o,fourier grid_convolution repulsion tsne): OPTIMIZE := $(OPTIMIZE)
+$(patsubst %,$(BUILD)/evaluation/%.o,fourier grid_convolution registration repulsion tsne): OPTIMIZE := $(OPTIMIZE)
 
 define compile
 	@mkdir -p $(@D)

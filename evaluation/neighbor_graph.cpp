@@ -43,7 +43,14 @@ class Others {
 void for_each_neighborhood(const VectorSearch& vectors, int64_t k,
                            const std::function<void(int64_t, const Neighborhood&)>& take,
                            std::string_view what, const ProgressCallback& progress) {
+  for_each_neighborhood(vectors, vectors, k, take, what, progress);
+}
+
+void for_each_neighborhood(const VectorSearch& queries, const VectorSearch& vectors, int64_t k,
+                           const std::function<void(int64_t, const Neighborhood&)>& take,
+                           std::string_view what, const ProgressCallback& progress) {
   const int64_t n = vectors.size(), found = k + 1;  // one of them is the vector itself
+  check(queries.size() == n, "the nearest of {} vectors to {} queries; expected as many", n, queries.size());
   check(k >= 1 && k < n, "the nearest {} others of {} vectors; expected at least 1, and fewer than vectors",
         k, n);
   // So many at once that what the processes find together is at most a GiB.
@@ -51,7 +58,7 @@ void for_each_neighborhood(const VectorSearch& vectors, int64_t k,
   Others others(k);
   for (int64_t begin = 0; begin < n; begin += block) {
     const int64_t end = std::min(begin + block, n);
-    const Neighbors nearest = vectors.nearest(vectors.rows(begin, end), found);
+    const Neighbors nearest = vectors.nearest(queries.rows(begin, end), found);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first = (i - begin) * found;
       take(i, others.of(i, nearest.numbers.data() + first, nearest.similarities.data() + first));

@@ -24,6 +24,12 @@ void for_each_neighborhood(const VectorSearch& vectors, int64_t k,
                            const std::function<void(int64_t, const Neighborhood&)>& take,
                            std::string_view what, const ProgressCallback& progress = {});
 
+/// The same for queries that are other vectors of the same things, spread over the processes in the same way; a thing's own vector
+/// is none of its nearest.
+void for_each_neighborhood(const VectorSearch& queries, const VectorSearch& vectors, int64_t k,
+                           const std::function<void(int64_t, const Neighborhood&)>& take,
+                           std::string_view what, const ProgressCallback& progress = {});
+
 struct NeighborGraph {
   int64_t size = 0;  // N
   int64_t k = 0;

@@ -21,7 +21,7 @@ export PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib
 find "$prefix/include" -name '*.h' -print0 |
   xargs -0 -P "$(nproc)" -I HEADER g++ -std=c++20 -fsyntax-only -Wall -Wextra -Werror $(pkg-config --cflags la) -include HEADER -x c++ /dev/null ||
   fail "a header does not stand by itself"
-for program in la_train la_eval la_embed la_export la_import la_cluster la_report la_detect; do
+for program in la_train la_eval la_embed la_export la_import la_cluster la_duplicates la_report la_detect; do
   "$prefix/bin/$program" --version > /dev/null || fail "$program does not start"
   man -l "$prefix/share/man/man1/$program.1" 2> /dev/null | grep -q -- "--help" || ! command -v man > /dev/null || fail "the manual of $program has no options"
 done

@@ -1,0 +1,49 @@
+// What la_duplicates writes: a table and a page of the pictures that are copies of one another; and which of
+// them it keeps.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "evaluation/duplicates.h"
+#include "tensor/progress_callback.h"
+
+namespace la {
+
+struct DuplicateFile {
+  int64_t picture = 0;  // in the data set
+  int64_t bytes = 0;    // of its file; 0: it has none
+  int height = 0, width = 0;
+  bool exif = false;   // its file has EXIF data, as cameras write them
+  float likeness = 1;  // to the first of the group
+  bool kept = true;    // the first; and those that are like it only by way of others
+};
+
+/// Pictures that are copies of one another, each of at least one other.
+using DuplicateGroup = std::vector<DuplicateFile>;
+
+/// Whether a file holds EXIF data; false where it cannot be read.
+bool holds_exif(const std::string& file);
+
+/// The first of a group is the one with EXIF data; of several, or of none, that with the largest file, then that with
+/// the most pixels, then the first. `least`: the likeness of a copy.
+std::vector<DuplicateGroup> describe_groups(const Dataset& data, const ComparedPictures& pictures,
+                                            const std::vector<std::vector<int32_t>>& groups, float least,
+                                            const ProgressCallback& progress);
+
+inline constexpr const char *duplicates_table = "duplicates.csv", *duplicates_page = "duplicates.html";
+
+/// A line for each: group, file, keep (yes or no), likeness, bytes, width, height, exif (yes or no).
+void write_duplicate_table(const std::string& path, const Dataset& data,
+                           const std::vector<DuplicateGroup>& groups);
+
+/// One HTML file that needs nothing else; the groups whose members are least alike first. `about`: paragraphs.
+std::string duplicates_html(const Dataset& data, const std::vector<DuplicateGroup>& groups,
+                            const std::vector<std::string>& about, const ProgressCallback& progress);
+
+/// Removes the files that are not kept. An Error names one that cannot be removed. Returns how many.
+int64_t delete_duplicates(const Dataset& data, const std::vector<DuplicateGroup>& groups);
+
+}  // namespace la
