@@ -29,6 +29,7 @@ DuplicateFile describe(const Dataset& data, int64_t picture) {
   if (!none) {
     file.bytes = static_cast<int64_t>(bytes);
     file.exif = holds_exif(data.name(picture));
+    file.link = fs::is_symlink(data.name(picture), none);
   }
   const Picture shown = data.picture(picture);
   file.height = shown.height;
@@ -38,7 +39,7 @@ DuplicateFile describe(const Dataset& data, int64_t picture) {
 
 /// Lower is better.
 auto rank_to_keep(const DuplicateFile& file) {
-  return std::tuple(!file.exif, -file.bytes, -int64_t{file.height} * file.width, file.picture);
+  return std::tuple(file.link, !file.exif, -file.bytes, -int64_t{file.height} * file.width, file.picture);
 }
 
 float least_alike(const DuplicateGroup& group) {
@@ -112,7 +113,8 @@ std::vector<DuplicateGroup> describe_groups(const Dataset& data, const ComparedP
         std::vector<std::pair<DuplicateFile, int32_t>> files;
         for (const int32_t i : groups[g])
           files.emplace_back(describe(data, pictures.numbers[static_cast<size_t>(i)]), i);
-        std::ranges::sort(files, {}, [](const auto& file) { return rank_to_keep(file.first); });
+        std::sort(files.begin(), files.end(),
+                  [](const auto& a, const auto& b) { return rank_to_keep(a.first) < rank_to_keep(b.first); });
         const auto thumbnail = [&](int32_t i) { return pictures.thumbnails[static_cast<size_t>(i)]; };
         for (auto& [file, i] : files) {
           if (!result[g].empty())
@@ -144,7 +146,8 @@ std::string duplicates_html(const Dataset& data, const std::vector<DuplicateGrou
   constexpr int64_t most_thumbnail_bytes = 7'000'000, most_pictures = 20'000;
   std::vector<size_t> order(groups.size());
   for (size_t g = 0; g < order.size(); ++g) order[g] = g;
-  std::ranges::stable_sort(order, {}, [&](size_t g) { return least_alike(groups[g]); });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return least_alike(groups[a]) < least_alike(groups[b]); });
   std::vector<int64_t> shown;
   size_t shown_groups = 0;
   for (; shown_groups < order.size() && std::ssize(shown) < most_pictures; ++shown_groups)

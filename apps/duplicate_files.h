@@ -17,6 +17,7 @@ struct DuplicateFile {
   int64_t bytes = 0;    // of its file; 0: it has none
   int height = 0, width = 0;
   bool exif = false;   // its file has EXIF data, as cameras write them
+  bool link = false;   // its file is a symbolic link, perhaps to another one of its group
   float likeness = 1;  // to the first of the group
   bool kept = true;    // the first; and those that are like it only by way of others
 };
@@ -27,7 +28,7 @@ using DuplicateGroup = std::vector<DuplicateFile>;
 /// Whether a file holds EXIF data; false where it cannot be read.
 bool holds_exif(const std::string& file);
 
-/// The first of a group is the one with EXIF data; of several, or of none, that with the largest file, then that with
+/// The first of a group is no link, if there is any such; of these, the one with EXIF data; of several, or of none, that with the largest file, then that with
 /// the most pixels, then the first. `least`: the likeness of a copy.
 std::vector<DuplicateGroup> describe_groups(const Dataset& data, const ComparedPictures& pictures,
                                             const std::vector<std::vector<int32_t>>& groups, float least,

@@ -119,9 +119,10 @@ std::vector<CopyPair> candidates(const ComparedPictures& pictures, int64_t neigh
   };
   for_each_neighborhood(VectorSearch(pictures.vectors), VectorSearch(pictures.of_parts), neighbors, take,
                         "neighbors found", progress);
-  const auto order = [](const CopyPair& pair) { return std::pair(pair.first, pair.second); };
-  std::ranges::sort(pairs, {}, order);
-  pairs.erase(std::ranges::unique(pairs).begin(), pairs.end());
+  std::sort(pairs.begin(), pairs.end(), [](const CopyPair& a, const CopyPair& b) {
+    return std::pair(a.first, a.second) < std::pair(b.first, b.second);
+  });
+  pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());
   return pairs;
 }
 
