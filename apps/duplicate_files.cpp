@@ -7,6 +7,7 @@
 #include "apps/page/assets.h"
 #include "apps/page/html.h"
 #include "apps/page/thumbnails.h"
+#include "apps/result_folder.h"
 #include "data/codecs/codec.h"
 #include "data/subset.h"
 #include "tensor/format.h"
@@ -22,24 +23,100 @@ namespace fs = std::filesystem;
 
 const char* yes_or_no(bool yes) { return yes ? "yes" : "no"; }
 
+/// A BadPicture if it cannot be read.
 DuplicateFile describe(const Dataset& data, int64_t picture) {
-  DuplicateFile file{.picture = picture};
-  std::error_code none;
-  const auto bytes = fs::file_size(data.name(picture), none);
-  if (!none) {
-    file.bytes = static_cast<int64_t>(bytes);
-    file.exif = holds_exif(data.name(picture));
-    file.link = fs::is_symlink(data.name(picture), none);
-  }
   const Picture shown = data.picture(picture);
-  file.height = shown.height;
-  file.width = shown.width;
+  DuplicateFile file{.picture = picture, .height = shown.height, .width = shown.width};
+  const std::string path = data.file(picture);
+  std::error_code none;
+  const auto bytes = fs::file_size(path, none);
+  if (none) return file;
+  file.bytes = static_cast<int64_t>(bytes);
+  file.exif = holds_exif(path);
+  file.link = fs::is_symlink(path, none);
   return file;
 }
 
+int64_t pixels_of(const DuplicateFile& file) { return int64_t{file.height} * file.width; }
+
 /// Lower is better.
-auto rank_to_keep(const DuplicateFile& file) {
-  return std::tuple(file.link, !file.exif, -file.bytes, -int64_t{file.height} * file.width, file.picture);
+auto rank_to_keep(const DuplicateFile& file, int64_t most_pixels) {
+  const bool is_original = file.exif && 2 * pixels_of(file) >= most_pixels;
+  return std::tuple(file.link, !is_original, -file.bytes, -pixels_of(file), file.picture);
+}
+
+/// The group of some of the compared pictures.
+DuplicateGroup group_of(const Dataset& data, const ComparedPictures& pictures,
+                        const std::vector<int32_t>& members, const Likeness& least) {
+  struct Member {
+    DuplicateFile file;
+    const GrayThumbnail* thumbnail;
+  };
+  std::vector<Member> found;
+  int64_t most_pixels = 0;
+  for (const int32_t i : members) try {
+      const auto place = static_cast<size_t>(i);
+      found.push_back({describe(data, pictures.numbers[place]), &pictures.thumbnails[place]});
+      most_pixels = std::max(most_pixels, pixels_of(found.back().file));
+    } catch (const BadPicture&) {  // which the data set remembers
+    }
+  std::sort(found.begin(), found.end(), [&](const Member& a, const Member& b) {
+    return rank_to_keep(a.file, most_pixels) < rank_to_keep(b.file, most_pixels);
+  });
+  DuplicateGroup group;
+  for (Member& member : found) {
+    if (!group.empty()) {
+      member.file.likeness = likeness(*found.front().thumbnail, *member.thumbnail, least.coarse).fine;
+      member.file.kept = member.file.likeness < least.fine;
+    }
+    group.push_back(member.file);
+  }
+  return group;
+}
+
+/// Where a path leads, but for its last part.
+fs::path place_of(const std::string& path) {
+  std::error_code ignored;
+  return fs::weakly_canonical(fs::absolute(path, ignored).parent_path(), ignored) / fs::path(path).filename();
+}
+
+/// A file of its own with so many bytes.
+bool is_as_described(const DuplicateFile& file, const std::string& path) {
+  std::error_code error;
+  return fs::is_regular_file(fs::symlink_status(path, error)) &&
+         static_cast<int64_t>(fs::file_size(path, error)) == file.bytes && !error;
+}
+
+/// Why a copy must stay where it is; empty if nothing is against moving it from there.
+std::string reason_to_stay(const Dataset& data, const DuplicateGroup& group, const DuplicateFile& copy,
+                           const std::string& from) {
+  const std::string path = data.file(copy.picture), first = data.file(group.front().picture);
+  if (path.empty()) return "it is not in a file of its own";
+  if (!is_as_described(group.front(), first))
+    return first + ", which was to be kept, is a link or has changed";
+  if (!is_as_described(copy, path)) return "it is a link or has changed";
+  const fs::path place = place_of(path);
+  if (!place.string().starts_with(from)) return "it is not in " + from;
+  for (const DuplicateFile& other : group)
+    if (&other != &copy && other.kept && place == place_of(data.file(other.picture)))
+      return "it is to be kept too";
+  return "";
+}
+
+/// By copying, where file systems differ.
+void move_file(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::create_directories(to.parent_path(), error);
+  check(!error && !fs::exists(to, error), "cannot move '{}' to '{}': {}", from.string(), to.string(),
+        error ? error.message() : "there is such a file");
+  fs::rename(from, to, error);
+  if (error != std::errc::cross_device_link) {
+    check(!error, "cannot move '{}' to '{}': {}", from.string(), to.string(), error.message());
+    return;
+  }
+  error.clear();
+  if (fs::copy_file(from, to, error) && !error) fs::remove(from, error);
+  check(!error, "cannot move '{}' to '{}': {}", from.string(), to.string(), error.message());
 }
 
 float least_alike(const DuplicateGroup& group) {
@@ -94,38 +171,27 @@ bool holds_exif(const std::string& file) {
     return false;
   }
   using namespace std::literals;
-  // In JPEG and HEIC, PNG, and WebP, before the data.
+  // The marks of JPEG and HEIC, of PNG and of WebP; they may be anywhere in the file.
   if (bytes.find("Exif\0\0"sv) != std::string::npos) return true;
   if (bytes.starts_with("\x89PNG")) return bytes.find("eXIf") != std::string::npos;
   return bytes.starts_with("RIFF") && bytes.find("EXIF") != std::string::npos;
 }
 
 std::vector<DuplicateGroup> describe_groups(const Dataset& data, const ComparedPictures& pictures,
-                                            const std::vector<std::vector<int32_t>>& groups, float least,
-                                            const ProgressCallback& progress) {
+                                            const std::vector<std::vector<int32_t>>& groups,
+                                            const Likeness& least, const ProgressCallback& progress) {
   std::vector<DuplicateGroup> result(groups.size());
   const auto n = std::ssize(groups);
   constexpr int64_t block = 256;
   for (int64_t first = 0; first < n; first += block) {
     const int64_t last = std::min(first + block, n);
     parallel_for(last - first, 1, [&](int64_t begin, int64_t end) {
-      for (auto g = static_cast<size_t>(first + begin); g < static_cast<size_t>(first + end); ++g) {
-        std::vector<std::pair<DuplicateFile, int32_t>> files;
-        for (const int32_t i : groups[g])
-          files.emplace_back(describe(data, pictures.numbers[static_cast<size_t>(i)]), i);
-        std::sort(files.begin(), files.end(),
-                  [](const auto& a, const auto& b) { return rank_to_keep(a.first) < rank_to_keep(b.first); });
-        const auto thumbnail = [&](int32_t i) { return pictures.thumbnails[static_cast<size_t>(i)]; };
-        for (auto& [file, i] : files) {
-          if (!result[g].empty())
-            file.likeness = likeness(thumbnail(files.front().second), thumbnail(i)).fine;
-          file.kept = result[g].empty() || file.likeness < least;
-          result[g].push_back(file);
-        }
-      }
+      for (auto g = static_cast<size_t>(first + begin); g < static_cast<size_t>(first + end); ++g)
+        result[g] = group_of(data, pictures, groups[g], least);
     });
     if (progress) progress("groups looked at", last, n);
   }
+  std::erase_if(result, [](const DuplicateGroup& group) { return group.size() < 2; });
   return result;
 }
 
@@ -175,18 +241,28 @@ std::string duplicates_html(const Dataset& data, const std::vector<DuplicateGrou
       page_style(), style_of(thumbnails), body);
 }
 
-int64_t delete_duplicates(const Dataset& data, const std::vector<DuplicateGroup>& groups) {
-  int64_t deleted = 0;
-  for (const DuplicateGroup& group : groups)
-    for (const DuplicateFile& copy : group) {
+MovedFiles move_copies(const Dataset& data, const std::vector<DuplicateGroup>& groups,
+                       const std::string& pictures, const std::string& to, const ProgressCallback& progress) {
+  const std::string from = full_path(pictures);
+  MovedFiles moved;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (const DuplicateFile& copy : groups[g]) {
       if (copy.kept) continue;
-      const std::string file = data.name(copy.picture);
-      std::error_code error;
-      check(fs::remove(file, error), "{}: cannot be deleted: {}; {} before it are", file,
-            error ? error.message() : "it is not there", counted(deleted, "file"));
-      ++deleted;
+      std::string reason = reason_to_stay(data, groups[g], copy, from);
+      const fs::path place = place_of(data.file(copy.picture));
+      if (reason.empty()) try {
+          move_file(place, fs::path(to) / place.lexically_relative(from));
+          ++moved.files;
+          moved.bytes += copy.bytes;
+        } catch (const Error& error) {
+          reason = error.what();
+        }
+      if (!reason.empty())
+        moved.left.push_back(formatted("{}: left where it is: {}", data.name(copy.picture), reason));
     }
-  return deleted;
+    progress("groups moved", static_cast<int64_t>(g) + 1, std::ssize(groups));
+  }
+  return moved;
 }
 
 }  // namespace la

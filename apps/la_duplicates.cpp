@@ -2,6 +2,7 @@
 // recompressed ones. `la_duplicates --help` lists the options.
 
 #include <filesystem>
+#include <optional>
 
 #include "apps/duplicate_files.h"
 #include "apps/model_program.h"
@@ -27,8 +28,8 @@ struct DuplicateOptions {
   double recall = 0.988, threshold = 0;
   int64_t neighbors = 10;
   uint64_t seed = 0;
-  std::string out;
-  bool force = false, remove = false;
+  std::string out, move;
+  bool force = false;
 };
 
 /// So many copies say what copies are like.
@@ -52,7 +53,7 @@ CopiesMeasured measure(const Embedder& embedder, const Model& model, const Datas
   for (const int32_t original : originals) numbers.push_back(pictures.numbers[static_cast<size_t>(original)]);
   const PictureCopies copies(data, numbers, options.seed);
   Progress progress(stderr);
-  const ComparedPictures seen = look_at(embedder, model.view, copies, progress.callback());
+  const ComparedPictures seen = look_at(embedder, model.view, copies, telling(data, progress));
   std::optional<float> threshold;
   if (options.threshold > 0) threshold = static_cast<float>(options.threshold);
   return measure_copies(pictures, seen, originals, options.neighbors, options.recall, threshold);
@@ -108,6 +109,28 @@ void write_results(StagedFolder& out, const Dataset& data, const std::vector<Dup
   print("{}: {} and {}, to look at\n", printable(out.folder()), duplicates_table, duplicates_page);
 }
 
+void check_move(const DuplicateOptions& options, const Dataset& data) {
+  check(data.size() == 0 || !data.file(0).empty(), "--move: the pictures of {} are not in files of their own",
+        options.model.data.path);
+  const std::string to = full_path(options.move), from = full_path(options.model.data.path);
+  check(!to.starts_with(from) && !from.starts_with(to),
+        "--move {}: expected a folder that is neither in that of the pictures, {}, nor around it",
+        options.move, options.model.data.path);
+  check(!StagedFolder::is_occupied(options.move), "--move {}: expected a new or an empty folder",
+        options.move);
+}
+
+/// Returns the program's status.
+int move_all(const Dataset& data, const std::vector<DuplicateGroup>& groups,
+             const DuplicateOptions& options) {
+  const MovedFiles moved =
+      move_copies(data, groups, options.model.data.path, options.move, Progress(stderr).callback());
+  for (const std::string& line : moved.left) print(stderr, "{}\n", printable(line));
+  print("{} moved to {}, {}\n", counted(moved.files, "file"), printable(options.move),
+        size_in_words(moved.bytes));
+  return moved.left.empty() ? 0 : 1;
+}
+
 int find_duplicates(DuplicateOptions options, const OptionTable& table) {
   Model model = open_model(options.model, table);
   const DataSource source = open_data(options.model.data);
@@ -115,11 +138,12 @@ int find_duplicates(DuplicateOptions options, const OptionTable& table) {
   check_channels(model, data);
   if (options.out.empty())
     options.out = fs::path(model.checkpoint).parent_path() / formatted("duplicates-{}", source.name);
-  std::error_code ignored;
-  check(!options.remove || fs::exists(data.name(0), ignored),
-        "--delete: the pictures of {} are not files of their own", options.model.data.path);
+  if (!options.move.empty()) check_move(options, data);
   const auto out = stage_results("--out", options.out, options.model.data.path, options.force);
   begin_together(alone(), table, model, source);
+  if (source.test != nullptr)
+    print("{}: only the training pictures are looked at, not the {} that are set apart for testing\n",
+          options.model.data.path, counted(source.test->size(), "picture"));
 
   const Embedder embedder(model, {});
   Progress embedding(stderr);
@@ -135,21 +159,18 @@ int find_duplicates(DuplicateOptions options, const OptionTable& table) {
       find_copies(pictures, options.neighbors, measured.thresholds, Progress(stderr).callback());
   const double seconds = now() - start;
   const std::vector<DuplicateGroup> groups = describe_groups(
-      data, pictures, groups_of(pairs), measured.thresholds.likeness.fine, Progress(stderr).callback());
+      data, pictures, groups_of(pairs), measured.thresholds.likeness, Progress(stderr).callback());
   about.insert(about.begin(), summary_of(groups, std::ssize(pictures.numbers)));
   print("{} ({:.1f} s)\n", about.front(), seconds);
   about.emplace_back("The least sure groups come first. Numbers are the likeness to the first of the group.");
   write_results(*out, data, groups, about);
-  if (options.remove)
-    print("{} deleted, {}\n", counted(delete_duplicates(data, groups), "file"),
-          size_in_words(spare_bytes(groups)));
-  return 0;
+  return options.move.empty() ? 0 : move_all(data, groups, options);
 }
 
 constexpr ProgramInfo program = {"la_duplicates",
                                  "Finds pictures that are copies of one another, also cropped, mirrored, "
                                  "rescaled, recolored or recompressed "
-                                 "ones. Deletes nothing unless it is told to."};
+                                 "ones. Changes no file unless it is told to."};
 
 OptionTable options_of(DuplicateOptions& options) {
   OptionTable t;
@@ -172,10 +193,10 @@ OptionTable options_of(DuplicateOptions& options) {
         "width, height, "
         "exif) and duplicates.html; empty: duplicates-<data> beside the checkpoint");
   t.add("force", options.force, "overwrite what an earlier call has written into the folder");
-  t.add("delete", options.remove,
-        "delete the files that are not to be kept: those like the first of their group, which has EXIF data, "
-        "or of several "
-        "or none is the largest file");
+  t.add("move", options.move,
+        "DIR: move the files that are not to be kept there: those like the first of their group, which has "
+        "EXIF data, or of "
+        "several or none is the largest file");
   t.group("Pictures");
   add_model_picture_options(t, options.model.data);
   t.group("Machine");

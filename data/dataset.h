@@ -33,6 +33,8 @@ class Dataset {
   virtual int label(int64_t i) const = 0;
   /// What a user knows picture i by: its file, or its number.
   virtual std::string name(int64_t i) const;
+  /// The path of the file that holds picture i and nothing else; empty where it has none.
+  virtual std::string file(int64_t) const { return ""; }
   /// "60000 pictures, 28x28x1".
   virtual std::string description() const = 0;
   /// What the data set holds in memory.

@@ -90,6 +90,7 @@ class PictureFiles final : public Dataset {
   bool has_labels() const override { return has_labels_; }
   int label(int64_t i) const override { return list_.labels.at(static_cast<size_t>(i)); }
   std::string name(int64_t i) const override { return list_.root + "/" + std::string(list_.path(i)); }
+  std::string file(int64_t i) const override { return name(i); }
   std::string description() const override {
     return formatted(
         "{}, {}", counted(size(), "picture file"),

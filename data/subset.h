@@ -17,6 +17,7 @@ class Subset final : public Dataset {
   bool has_labels() const override { return all_.has_labels(); }
   int label(int64_t i) const override { return all_.label(row(i)); }
   std::string name(int64_t i) const override { return all_.name(row(i)); }
+  std::string file(int64_t i) const override { return all_.file(row(i)); }
   std::string description() const override;
   size_t memory_bytes() const override { return 0; }
   bool is_bad(int64_t i) const override { return all_.is_bad(row(i)); }

@@ -47,9 +47,7 @@ void see(const Dataset& pictures, int64_t i, const ViewFormat& format, Seen& see
   // As large as a view of the smallest part must be.
   const int enough = std::max(static_cast<int>(std::ceil(static_cast<float>(format.size) / central_share)),
                               GrayThumbnail::most_side);
-  const Excerpt excerpt = pictures.excerpt(i, enough, [](int height, int width) {
-    return Crop{0, 0, static_cast<float>(width), static_cast<float>(height)};
-  });
+  const Excerpt excerpt = pictures.excerpt(i, enough, whole_crop);
   for (int part = 0; part < parts; ++part) {
     Tensor& views = seen.views[static_cast<size_t>(part)];
     const int64_t values = views.numel() / views.size(0);
@@ -92,7 +90,9 @@ Tensor rows_of(const Tensor& table, const std::vector<int32_t>& rows) {
   return ops::gather_rows(table, Tensor::from(rows, {std::ssize(rows)}).to(table.device()));
 }
 
+/// 0 of no values.
 float quantile(std::vector<float> values, double share) {
+  if (values.empty()) return 0;
   const auto at = static_cast<ptrdiff_t>(std::floor(share * static_cast<double>(values.size() - 1)));
   std::nth_element(values.begin(), values.begin() + at, values.end());
   return values[static_cast<size_t>(at)];
@@ -130,7 +130,7 @@ std::vector<CopyPair> candidates(const ComparedPictures& pictures, int64_t neigh
 
 ComparedPictures look_at(const Embedder& embedder, const AugmentationOptions& view, const Dataset& pictures,
                          const ProgressCallback& progress) {
-  constexpr int64_t block = 256;
+  constexpr int64_t block = 64;
   ComparedPictures result;
   std::vector<Tensor> vectors, of_parts;
   for (int64_t begin = 0; begin < pictures.size(); begin += block) {
@@ -138,10 +138,11 @@ ComparedPictures look_at(const Embedder& embedder, const AugmentationOptions& vi
     Seen seen = see_all(pictures, begin, end, view);
     std::vector<int32_t> rows;
     for (int64_t i = begin; i < end; ++i) {
-      if (pictures.is_bad(i)) continue;
+      GrayThumbnail& thumbnail = seen.thumbnails[static_cast<size_t>(i - begin)];
+      if (pictures.is_bad(i) || thumbnail.whole.pixels.empty()) continue;
       rows.push_back(static_cast<int32_t>(i - begin));
       result.numbers.push_back(i);
-      result.thumbnails.push_back(std::move(seen.thumbnails[static_cast<size_t>(i - begin)]));
+      result.thumbnails.push_back(std::move(thumbnail));
     }
     if (!rows.empty()) {
       std::vector<Tensor> embeddings;
@@ -185,19 +186,23 @@ CopiesMeasured measure_copies(const ComparedPictures& pictures, const ComparedPi
   std::vector<float> similarities, coarse, fine;
   for (size_t i = 0; i < n; ++i) {
     similarities.push_back(std::max(to_original[i], to_copy[i]));
+    if (likenesses[i].coarse == 0) continue;  // of one color: such copies say nothing of the others
     coarse.push_back(likenesses[i].coarse);
     fine.push_back(likenesses[i].fine);
   }
   CopiesMeasured result{.copies = std::ssize(original)};
   CopyThresholds& least = result.thresholds;
-  least = {quantile(similarities, 1 - nearly_all),
-           {quantile(coarse, 1 - nearly_all), least_fine.value_or(quantile(fine, 1 - recall))}};
+  least.similarity = quantile(similarities, 1 - nearly_all);
+  least.likeness = {std::max(quantile(coarse, 1 - nearly_all), lowest_likeness),
+                    least_fine.value_or(std::max(quantile(fine, 1 - recall), lowest_likeness))};
   for (size_t i = 0; i < n; ++i) {
-    if (fine[i] < least.likeness.fine) continue;
+    if (likenesses[i].fine < least.likeness.fine) continue;
     ++result.alike;
     const bool near = (to_original[i] >= from_copy[i] && to_original[i] >= least.similarity) ||
                       (to_copy[i] >= from_original[i] && to_copy[i] >= least.similarity);
-    if (near && coarse[i] >= least.likeness.coarse) ++result.found;
+    if (near && are_copies(copies.thumbnails[i], pictures.thumbnails[static_cast<size_t>(original[i])],
+                           least.likeness))
+      ++result.found;
   }
   return result;
 }

@@ -32,6 +32,14 @@ struct CopyThresholds {
   Likeness likeness = {};
 };
 
+/// Less is no likeness, whatever has been measured.
+constexpr float lowest_likeness = 0.9f;
+
+/// Whether they are as alike as copies must be.
+inline bool are_copies(const GrayThumbnail& a, const GrayThumbnail& b, const Likeness& least) {
+  return likeness(a, b, least.coarse).fine >= least.fine;
+}
+
 /// What copies of the pictures have in common with them.
 struct CopiesMeasured {
   CopyThresholds thresholds = {};
@@ -41,7 +49,7 @@ struct CopiesMeasured {
 };
 
 /// The copies are of pictures originals[i], places in `pictures`, by the numbers of the copies. Of `recall` of them `fine` is at least the threshold, of 99 % each of
-/// the others is. `least_fine`: that threshold, if it is not to be measured.
+/// the others is, unless that is less than the lowest. `least_fine`: that threshold, if it is not to be measured.
 CopiesMeasured measure_copies(const ComparedPictures& pictures, const ComparedPictures& copies,
                               const std::vector<int32_t>& originals, int64_t neighbors, double recall,
                               std::optional<float> least_fine);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <set>
 
 #include "data/codecs/jpeg_writer.h"
 #include "tensor/format.h"
@@ -28,10 +29,6 @@ Picture resized(const Picture& picture, const Crop& crop, int height, int width,
   return made_of(std::move(pixels), height, width, picture.channels);
 }
 
-Crop whole_of(const Picture& picture) {
-  return {0, 0, static_cast<float>(picture.width), static_cast<float>(picture.height)};
-}
-
 /// As many pixels as there are, at least one.
 int pixels_of(float side) { return std::max(1, static_cast<int>(std::lround(side))); }
 
@@ -51,7 +48,8 @@ Picture cropped(const Picture& picture, RandomGenerator& random) {
 
 Picture rescaled(const Picture& picture, RandomGenerator& random) {
   const float scale = random.uniform(0.75f, 1.0f);
-  return resized(picture, whole_of(picture), pixels_of(scale * static_cast<float>(picture.height)),
+  return resized(picture, whole_crop(picture.height, picture.width),
+                 pixels_of(scale * static_cast<float>(picture.height)),
                  pixels_of(scale * static_cast<float>(picture.width)), false);
 }
 
@@ -82,7 +80,7 @@ Picture copy_of(const Picture& picture, CopyKind kind, uint64_t seed, int64_t in
     case CopyKind::cropped:
       return cropped(picture, random);
     case CopyKind::mirrored:
-      return resized(picture, whole_of(picture), picture.height, picture.width, true);
+      return resized(picture, whole_crop(picture.height, picture.width), picture.height, picture.width, true);
     case CopyKind::rescaled:
       return rescaled(picture, random);
     case CopyKind::recolored:
@@ -94,19 +92,22 @@ Picture copy_of(const Picture& picture, CopyKind kind, uint64_t seed, int64_t in
 }
 
 PictureCopies::PictureCopies(const Dataset& all, std::vector<int64_t> originals, uint64_t seed)
-    : all_(all), originals_(std::move(originals)), seed_(seed) {}
+    : all_(all),
+      originals_(std::move(originals)),
+      distinct_(std::ssize(std::set<int64_t>(originals_.begin(), originals_.end()))),
+      seed_(seed) {}
 
 Picture PictureCopies::picture(int64_t i) const {
-  constexpr int enough = 256;
-  const Excerpt excerpt = all_.excerpt(original(i), enough, [](int height, int width) {
-    return Crop{0, 0, static_cast<float>(width), static_cast<float>(height)};
-  });
-  const Crop& whole = excerpt.crop;
-  const float scale = std::min(1.0f, enough / std::min(whole.height, whole.width));
-  const Picture picture = scale < 1 ? resized(excerpt.picture, whole, pixels_of(scale * whole.height),
-                                              pixels_of(scale * whole.width), false)
-                                    : excerpt.picture;
-  return copy_of(picture, static_cast<CopyKind>(i % copy_kinds), seed_, i);
+  constexpr float enough = 256, too_long = 2048;  // pixels on the shorter and on the longer side
+  const Excerpt excerpt = all_.excerpt(original(i), static_cast<int>(enough), whole_crop);
+  const auto [shorter, longer] = std::minmax(excerpt.crop.height, excerpt.crop.width);
+  const float scale = std::min({1.0f, enough / shorter, too_long / longer});
+  const Picture picture = scale < 1
+                              ? resized(excerpt.picture, excerpt.crop, pixels_of(scale * excerpt.crop.height),
+                                        pixels_of(scale * excerpt.crop.width), false)
+                              : excerpt.picture;
+  // So that a picture that comes again has another copy each time.
+  return copy_of(picture, static_cast<CopyKind>((i + i / distinct_) % copy_kinds), seed_, i);
 }
 
 std::string PictureCopies::description() const {

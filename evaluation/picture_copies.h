@@ -15,8 +15,8 @@ constexpr int copy_kinds = 5;
 /// 50 to 90.
 Picture copy_of(const Picture& picture, CopyKind kind, uint64_t seed, int64_t index);
 
-/// Of some pictures of a data set a copy each, of all kinds by turns. Large pictures are shrunk before to about
-/// 256 pixels.
+/// Of some pictures of a data set a copy each, of all kinds by turns. Large pictures are shrunk before to
+/// 256 pixels on the shorter side, long ones to 2,048 on the longer.
 class PictureCopies final : public Dataset {
  public:
   /// `all` must outlive it; originals: numbers of pictures, of which one may come again, for another copy.
@@ -37,6 +37,7 @@ class PictureCopies final : public Dataset {
  private:
   const Dataset& all_;
   std::vector<int64_t> originals_;
+  int64_t distinct_;  // pictures among them
   uint64_t seed_;
 };
 

@@ -9,10 +9,9 @@
 namespace la {
 namespace {
 
-constexpr int margin = 2;  // pixels around a plane that repeat its border, for the cubic filter
-constexpr int most_side = GrayThumbnail::most_side;
+constexpr int margin = 2;   // pixels around a plane that repeat its border, for the cubic filter
 constexpr int stride = 32;  // floats from row to row
-static_assert(most_side + 2 * margin <= stride);
+static_assert(GrayThumbnail::most_side + 2 * margin <= stride);
 using Row = std::array<float, stride>;
 
 /// A picture with brightness from 0 to 1.
@@ -151,8 +150,8 @@ struct Sums {
 };
 
 Sums sums_of(const Plane& fixed, const Warped& warped) {
-  float t1 = 0, w1 = 0, tt = 0, ww = 0, tw = 0, j0 = 0, j1 = 0, j2 = 0, t0 = 0, ta = 0, tb = 0, u0 = 0,
-        u1 = 0, u2 = 0, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0;
+  float t1 = 0, w1 = 0, tt = 0, ww = 0, tw = 0, j0 = 0, j1 = 0, j2 = 0, jt0 = 0, jt1 = 0, jt2 = 0, jw0 = 0,
+        jw1 = 0, jw2 = 0, jj00 = 0, jj01 = 0, jj02 = 0, jj11 = 0, jj12 = 0, jj22 = 0;
   const float center_x = 0.5f * static_cast<float>(fixed.width - 1),
               center_y = 0.5f * static_cast<float>(fixed.height - 1);
   Row w, sx, sy;
@@ -162,7 +161,7 @@ Sums sums_of(const Plane& fixed, const Warped& warped) {
     const float from_center = static_cast<float>(y) - center_y;
     Row by_scale;
     // Two loops, so that each has its sums in registers.
-#pragma omp simd reduction(+ : t1, w1, tt, ww, tw, j1, j2, ta, tb, u1, u2)
+#pragma omp simd reduction(+ : t1, w1, tt, ww, tw, j1, j2, jt1, jt2, jw1, jw2)
     for (int x = 0; x < warped.lanes; ++x) {
       const auto k = static_cast<size_t>(x);
       const float t = all[x] * warped.across.inside[k];
@@ -174,26 +173,34 @@ Sums sums_of(const Plane& fixed, const Warped& warped) {
       tw += t * w[k];
       j1 += sx[k];
       j2 += sy[k];
-      ta += sx[k] * t;
-      tb += sy[k] * t;
-      u1 += sx[k] * w[k];
-      u2 += sy[k] * w[k];
+      jt1 += sx[k] * t;
+      jt2 += sy[k] * t;
+      jw1 += sx[k] * w[k];
+      jw2 += sy[k] * w[k];
     }
-#pragma omp simd reduction(+ : j0, t0, u0, a, b, c, d, e, f)
+#pragma omp simd reduction(+ : j0, jt0, jw0, jj00, jj01, jj02, jj11, jj12, jj22)
     for (int x = 0; x < warped.lanes; ++x) {
       const auto k = static_cast<size_t>(x);
       j0 += by_scale[k];
-      t0 += by_scale[k] * all[x];
-      u0 += by_scale[k] * w[k];
-      a += by_scale[k] * by_scale[k];
-      b += by_scale[k] * sx[k];
-      c += by_scale[k] * sy[k];
-      d += sx[k] * sx[k];
-      e += sx[k] * sy[k];
-      f += sy[k] * sy[k];
+      jt0 += by_scale[k] * all[x];
+      jw0 += by_scale[k] * w[k];
+      jj00 += by_scale[k] * by_scale[k];
+      jj01 += by_scale[k] * sx[k];
+      jj02 += by_scale[k] * sy[k];
+      jj11 += sx[k] * sx[k];
+      jj12 += sx[k] * sy[k];
+      jj22 += sy[k] * sy[k];
     }
   }
-  return {t1, w1, tt, ww, tw, {j0, j1, j2}, {t0, ta, tb}, {u0, u1, u2}, {a, b, c, d, e, f}};
+  return {t1,
+          w1,
+          tt,
+          ww,
+          tw,
+          {j0, j1, j2},
+          {jt0, jt1, jt2},
+          {jw0, jw1, jw2},
+          {jj00, jj01, jj02, jj11, jj12, jj22}};
 }
 
 /// Below which a picture is flat: a variance of a hundredth of the step between two values of a byte.
@@ -247,6 +254,11 @@ Step step_of(const Sums& s, int pixels) {
   return step;
 }
 
+/// Whole picture over whole picture.
+Warp whole_over_whole(const Plane& fixed, const Plane& moving) {
+  return {.scale = static_cast<float>(moving.longer()) / static_cast<float>(fixed.longer())};
+}
+
 struct Fit {
   Warp warp;
   float correlation = 0;
@@ -255,6 +267,7 @@ struct Fit {
 /// The best of the warps that so many steps from the first one pass; after one of them without hope of `least`,
 /// no more. `moving` is framed.
 Fit align(const Plane& fixed, const Plane& moving, const Warp& start, int steps, float least) {
+  const float whole = whole_over_whole(fixed, moving).scale;
   constexpr float most_zoom = 1.6f, most_step = 0.1f, still = 0.02f;  // still: a shift, in pixels
   Fit best{start};
   Warp warp = start;
@@ -266,10 +279,10 @@ Fit align(const Plane& fixed, const Plane& moving, const Warp& start, int steps,
     if (step.correlation > best.correlation) best = {warp, step.correlation};
     if (!step.solved || (taken > 0 && best.correlation < least)) break;
     const auto limited = [](float change, float most) { return std::clamp(change, -most, most); };
-    warp.scale += limited(step.change.scale, most_step * start.scale);
+    warp.scale += limited(step.change.scale, most_step * whole);
     warp.x += limited(step.change.x, most_step * side);
     warp.y += limited(step.change.y, most_step * side);
-    if (warp.scale < start.scale / most_zoom || warp.scale > start.scale * most_zoom) break;
+    if (warp.scale < whole / most_zoom || warp.scale > whole * most_zoom) break;
     if (std::abs(step.change.scale) * side < still && std::abs(step.change.x) < still &&
         std::abs(step.change.y) < still)
       break;
@@ -411,11 +424,6 @@ float correlation_of_detail(const Plane& fixed, const Warped& warped) {
   return one_way < hopeless ? one_way : std::max(one_way, correlation_of_detail(w, t));
 }
 
-/// Whole picture over whole picture.
-Warp whole_over_whole(const Plane& fixed, const Plane& moving) {
-  return {.scale = static_cast<float>(moving.longer()) / static_cast<float>(fixed.longer())};
-}
-
 /// A picture at full and half resolution.
 struct Levels {
   Plane whole, half;
@@ -439,71 +447,6 @@ Fit align_coarsely(const Levels& fixed, const Levels& moving) {
   return fit;
 }
 
-float brightness(const uint8_t* pixel, int channels) {
-  return channels == 1 ? pixel[0] : 0.299f * pixel[0] + 0.587f * pixel[1] + 0.114f * pixel[2];
-}
-
-/// Pixels of an axis that make one pixel of a shorter one, each with its share.
-struct Span {
-  int first = 0;
-  std::vector<float> shares = {};
-};
-
-/// `count` equal parts of `length` pixels from `begin` of an axis of `extent`.
-std::vector<Span> equal_parts(float begin, float length, int extent, int count) {
-  std::vector<Span> spans;
-  const float part = length / static_cast<float>(count);
-  for (int i = 0; i < count; ++i) {
-    const float from = begin + part * static_cast<float>(i), to = from + part;
-    Span span{.first = std::clamp(static_cast<int>(std::floor(from + 0.001f)), 0, extent - 1)};
-    const int end = std::clamp(static_cast<int>(std::ceil(to - 0.001f)), span.first + 1, extent);
-    float sum = 0;
-    for (int pixel = span.first; pixel < end; ++pixel) {
-      const auto left = static_cast<float>(pixel);
-      span.shares.push_back(std::max(std::min(to, left + 1) - std::max(from, left), 0.001f));
-      sum += span.shares.back();
-    }
-    for (float& share : span.shares) share /= sum;
-    spans.push_back(std::move(span));
-  }
-  return spans;
-}
-
-/// Each pixel the mean of what becomes it: of whole multiples of the size, the picture from which they were made.
-GrayPicture shrunk(const Picture& picture, const Crop& crop, int height, int width) {
-  GrayPicture result{.height = height, .width = width};
-  const std::vector<Span> down = equal_parts(crop.y, crop.height, picture.height, height),
-                          across = equal_parts(crop.x, crop.width, picture.width, width);
-  for (const Span& rows : down)
-    for (const Span& columns : across) {
-      float sum = 0;
-      for (size_t y = 0; y < rows.shares.size(); ++y) {
-        const uint8_t* pixel =
-            picture.pixels +
-            (ptrdiff_t{picture.width} * (rows.first + static_cast<ptrdiff_t>(y)) + columns.first) *
-                picture.channels;
-        for (const float share : columns.shares) {
-          sum += rows.shares[y] * share * brightness(pixel, picture.channels);
-          pixel += picture.channels;
-        }
-      }
-      result.pixels.push_back(static_cast<uint8_t>(std::lround(std::min(sum, 255.0f))));
-    }
-  return result;
-}
-
-/// Smoothed, so that it is nearly the same wherever the pixels of the whole begin.
-GrayPicture halved(const GrayPicture& whole) {
-  GrayPicture half{.height = (whole.height + 1) / 2, .width = (whole.width + 1) / 2};
-  std::vector<float> values(static_cast<size_t>(half.height * half.width));
-  resize_crop({whole.pixels.data(), whole.height, whole.width, 1, nullptr},
-              {0, 0, static_cast<float>(whole.width), static_cast<float>(whole.height)}, half.height,
-              half.width, false, values.data());
-  for (const float value : values)
-    half.pixels.push_back(static_cast<uint8_t>(std::lround(255 * std::clamp(value, 0.0f, 1.0f))));
-  return half;
-}
-
 /// What must not be compared by its detail: hardly more than a line of pixels, or all of one color.
 bool has_detail(const GrayPicture& picture) {
   constexpr int least_side = 8, least_range = 2;
@@ -518,15 +461,6 @@ bool nearly_equal(const GrayPicture& a, const GrayPicture& b) {
 }
 
 }  // namespace
-
-GrayThumbnail gray_thumbnail(const Picture& picture, const Crop& crop) {
-  const float scale = std::min(1.0f, most_side / std::max(crop.height, crop.width));
-  const auto side = [&](float pixels) { return std::max(1, static_cast<int>(std::lround(pixels * scale))); };
-  GrayThumbnail result;
-  result.whole = shrunk(picture, crop, side(crop.height), side(crop.width));
-  result.half = halved(result.whole);
-  return result;
-}
 
 Likeness likeness(const GrayThumbnail& a, const GrayThumbnail& b, float least_coarse) {
   constexpr int steps = 4;

@@ -242,27 +242,66 @@ TEST_CASE("la_duplicates keeps the file with EXIF data, then the largest, and sa
     CHECK(std::stod(row[3]) > 0.99);
     CHECK((row[2] == "yes") <= (std::stod(row[3]) == 1));
   }
-  // Nothing is deleted, nothing overwritten, unless asked; the same pictures give the same again.
+  // Nothing is moved, nothing overwritten, unless asked; the same pictures give the same again.
   CHECK(fs::exists(run.file("0003 small.jpg")));
-  const std::string before = read_file(run.out + "/duplicates.csv");
+  const std::string before = read_file(run.out + "/duplicates.csv"), copies = run.work.file("copies");
   const Called again = run.find();
   CHECK(again.status == 1);
   CHECK(again.says("duplicates-pictures: is not empty; --force overwrites"));
-  const Called removed = run.find("--force --delete");
-  REQUIRE_MESSAGE(removed.status == 0, removed.output);
-  CHECK(removed.says("3 files deleted"));
+  const std::string small = read_file(run.file("0003 small.jpg"));
+  const Called moved = run.find("--force --move " + copies);
+  REQUIRE_MESSAGE(moved.status == 0, moved.output);
+  CHECK(moved.says("3 files moved to " + copies));
   CHECK(read_file(run.out + "/duplicates.csv") == before);
   for (const auto& [file, keep] : Lines{{"0003.png", "yes"},
                                         {"0003 <large>.jpg", "no"},
                                         {"0003 small.jpg", "no"},
                                         {"b, \"c\"/0005.jpg", "yes"},
                                         {"0005.png", "no"},
-                                        {"0004.png", "yes"}})
+                                        {"0004.png", "yes"}}) {
     CHECK(fs::exists(run.file(file)) == (keep == "yes"));
+    CHECK(fs::exists(copies + "/" + file) == (keep == "no"));
+  }
+  CHECK(read_file(copies + "/0003 small.jpg") == small);
   const Called none = run.find("--force");
   CHECK(none.status == 0);
   CHECK(none.says("None of 24 pictures is a copy of another."));
   CHECK(table_of(run.out).rows.empty());
+}
+
+TEST_CASE("la_duplicates moves no link, nothing from elsewhere, and never the last file") {
+  const Run run;
+  // A link before its target, and a folder from elsewhere with a copy.
+  fs::create_symlink(run.file("0007.png"), run.file("0000 link.png"));
+  const std::string elsewhere = run.work.file("elsewhere");
+  fs::create_directories(elsewhere);
+  fs::copy_file(run.file("0008.png"), elsewhere + "/zz.png");
+  fs::create_directory_symlink(elsewhere, run.file("linked"));
+  const Called moved = run.find("--move " + run.work.file("copies"));
+  CHECK(moved.status == 1);
+  CHECK_MESSAGE(moved.says("0000 link.png: left where it is: it is a link or has changed"), moved.output);
+  CHECK(moved.says("linked/zz.png: left where it is: it is not in"));
+  CHECK(moved.says("3 files moved"));
+  CHECK(fs::exists(run.file("0000 link.png")));
+  CHECK(fs::exists(run.file("0007.png")));
+  CHECK(fs::exists(elsewhere + "/zz.png"));
+}
+
+TEST_CASE("la_duplicates: pictures that cannot be compared by detail lower no threshold") {
+  const Run run;
+  const TemporaryFolder others;
+  const std::vector<Pixels> photos = photographs(6);
+  for (size_t i = 0; i < photos.size(); ++i) {
+    const auto panorama = rearranged(photos[i], 12, 96, [](int y, int x) { return std::pair(5 * y, x); });
+    write_bytes(others.file(formatted("{}-long.png", i)), png_bytes(panorama.picture()));
+    write_bytes(others.file(formatted("{}.png", i)), png_bytes(photos[i].picture()));
+    Pixels blank(40, 40, 3);
+    std::fill(blank.values.begin(), blank.values.end(), static_cast<uint8_t>(20 * i));
+    write_bytes(others.file(formatted("{}-blank.png", i)), png_bytes(blank.picture()));
+  }
+  const Called found = call(
+      formatted("la_duplicates {} {} --device cpu --out {}", run.run, others.path(), run.work.file("x")));
+  CHECK_MESSAGE(found.says("None of 18 pictures is a copy of another."), found.output);
 }
 
 TEST_CASE("a browser shows the page of la_duplicates") {
@@ -308,7 +347,9 @@ TEST_CASE("la_duplicates refuses what it cannot do in one line") {
   CHECK(single.status == 1);
   CHECK_MESSAGE(single.says("expected at least 2 pictures that can be read"), single.output);
   const Called arrays =
-      call(formatted("la_duplicates {} /usr/share/datasets/fashion-mnist --device cpu --delete --out {}",
-                     run.run, run.work.file("x")));
+      call(formatted("la_duplicates {} /usr/share/datasets/fashion-mnist --device cpu --move {} --out {}",
+                     run.run, run.work.file("y"), run.work.file("x")));
   CHECK(arrays.status == 1);
+  refused("--move " + run.folder + "/copies", 1, "expected a folder that is neither in that of the pictures");
+  refused("--move " + run.run, 1, "expected a new or an empty folder");
 }

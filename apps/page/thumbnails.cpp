@@ -54,11 +54,7 @@ void draw(Sheet& sheet, int64_t top, int64_t left, int cell, const Excerpt& exce
 }
 
 /// All of the picture, at a scale that is enough for a cell.
-Excerpt whole(const Dataset& pictures, int64_t i, int cell) {
-  return pictures.excerpt(i, cell, [](int height, int width) {
-    return Crop{0, 0, static_cast<float>(width), static_cast<float>(height)};
-  });
-}
+Excerpt whole(const Dataset& pictures, int64_t i, int cell) { return pictures.excerpt(i, cell, whole_crop); }
 
 std::string sheet_of(const Dataset& pictures, int64_t first, int64_t count, const Thumbnails& layout) {
   const int64_t columns = std::min(layout.columns, count), rows = divide_up(count, layout.columns);

@@ -13,6 +13,11 @@ struct Crop {
   float x = 0, y = 0, width = 0, height = 0;
 };
 
+/// All of a picture.
+inline Crop whole_crop(int height, int width) {
+  return {0, 0, static_cast<float>(width), static_cast<float>(height)};
+}
+
 /// What one output position along one axis is made of: input positions `first` to `first + count - 1` with
 /// the weights of a triangle filter around the center, at least one input pixel wide on either side.
 struct FilterWindow {
