@@ -43,8 +43,8 @@ Config config_of(const std::string& run, const ReportOptions& options) {
 }
 
 /// What the run's network makes of its pictures.
-LearntPictures look_at_run(const std::string& run, const ReportOptions& options,
-                           const ProgressCallback& progress) {
+Follower::Looked look_at_run(const std::string& run, const ReportOptions& options,
+                             const ProgressCallback& progress) {
   Config config = config_of(run, options);
   if (options.threads > 0) set_num_threads(options.threads);
   Model model = load_model(run, find_device(options.device));
@@ -60,13 +60,14 @@ LearntPictures look_at_run(const std::string& run, const ReportOptions& options,
     if (pictures != nullptr) check_channels(model, *pictures);
   LearntPictures learnt = look_at_pictures(model, data, {.most_pictures = options.most_pictures}, progress);
   print_warnings(*data.train);
-  return learnt;
+  return {std::filesystem::path(model.checkpoint).filename(), std::move(learnt)};
 }
 
 /// Nothing before the run's first checkpoint.
 std::optional<PicturePart> pictures_of(const std::string& run, const ReportOptions& options) {
   Progress progress(stderr);
-  if (!newest_checkpoint_name(run).empty()) return part_of(look_at_run(run, options, progress.callback()));
+  if (!newest_checkpoint_name(run).empty())
+    return part_of(look_at_run(run, options, progress.callback()).pictures);
   print(stderr, "{}: has no checkpoint yet, so the page has no pictures\n", run);
   return {};
 }
