@@ -43,8 +43,8 @@ Config config_of(const std::string& run, const ReportOptions& options) {
 }
 
 /// What the run's network makes of its pictures.
-LearntPictures look_at_run(const std::string& run, const ReportOptions& options,
-                           const ProgressCallback& progress) {
+Follower::Looked look_at_run(const std::string& run, const ReportOptions& options,
+                             const ProgressCallback& progress) {
   Config config = config_of(run, options);
   if (options.threads > 0) set_num_threads(options.threads);
   Model model = load_model(run, find_device(options.device));
@@ -60,13 +60,14 @@ LearntPictures look_at_run(const std::string& run, const ReportOptions& options,
     if (pictures != nullptr) check_channels(model, *pictures);
   LearntPictures learnt = look_at_pictures(model, data, {.most_pictures = options.most_pictures}, progress);
   print_warnings(*data.train);
-  return learnt;
+  return {std::filesystem::path(model.checkpoint).filename(), std::move(learnt)};
 }
 
 /// Nothing before the run's first checkpoint.
 std::optional<PicturePart> pictures_of(const std::string& run, const ReportOptions& options) {
   Progress progress(stderr);
-  if (!newest_checkpoint_name(run).empty()) return part_of(look_at_run(run, options, progress.callback()));
+  if (!newest_checkpoint_name(run).empty())
+    return part_of(look_at_run(run, options, progress.callback()).pictures);
   print(stderr, "{}: has no checkpoint yet, so the page has no pictures\n", run);
   return {};
 }
@@ -148,6 +149,8 @@ int tabulate(const ReportOptions& options) {
       leave_out(error.what());
       status = 1;
     }
+  for (const std::string& warning : table.warnings())
+    print(stderr, "warning: {}; skipped\n", printable(warning));
   check(!table.empty(), "no run has come to its end; a table needs one at least");
   print("{}", table.markdown(options.seeds));
   return status;
@@ -183,11 +186,13 @@ OptionTable options_of(ReportOptions& options) {
   return t;
 }
 
-void check_uses(const ReportOptions& options) {
+void check_uses(const ReportOptions& options, const OptionTable& table) {
   if (options.seeds && !options.table) throw UsageError("--seeds is of a --table");
   if (options.follow && (options.table || options.runs.paths.size() > 1))
     throw UsageError("--follow writes the page of one run");
-  if (options.table && !options.out.empty()) throw UsageError("--table prints; --out is where a page goes");
+  for (const char* of_page : {"out", "force", "data", "no-pictures", "most-pictures"})
+    if (options.table && table.given(of_page))
+      throw UsageError(formatted("--table prints; --{} is of a page", of_page));
 }
 
 }  // namespace
@@ -198,7 +203,7 @@ int main(int argc, char** argv) {
     ReportOptions options;
     OptionTable table = options_of(options);
     if (!parse_command_line(program, table, argc, argv)) return 0;
-    check_uses(options);
+    check_uses(options, table);
     catch_interrupts();
     return options.table ? tabulate(options) : options.follow ? follow(options) : report(options);
   });

@@ -73,9 +73,16 @@ std::string conditions_of(const Json& readout) {
   return joined(conditions, ", ");
 }
 
-/// What an evaluation of la_eval says of each stage.
-void add_readouts(const std::string& data, const Json& evaluation, std::vector<RunResult>& results) {
-  if (!evaluation.contains("readout")) return;
+/// What la_eval has measured of one checkpoint.
+struct Evaluated {
+  std::string time;  // in UTC, as text in its order
+  std::vector<RunResult> readouts;
+};
+
+/// What an evaluation of la_eval says of each stage. Data sets of one name are told apart by their paths, as la_eval does.
+std::vector<RunResult> readouts_in(const std::string& data, const Json& evaluation) {
+  std::vector<RunResult> results;
+  if (!evaluation.contains("readout")) return results;
   const std::string train = evaluation.at("train"), test = evaluation.at("test");
   const int64_t view = evaluation.at("view_size");
   for (const Json& readout : evaluation.at("readout")) {
@@ -87,6 +94,7 @@ void add_readouts(const std::string& data, const Json& evaluation, std::vector<R
                    stage, conditions_of(readout), data, train, test, view),
          readout.at("top1")});
   }
+  return results;
 }
 
 /// The files that la_eval has written beside the checkpoints.
@@ -94,21 +102,43 @@ std::vector<std::string> evaluation_files(const std::string& folder) {
   std::vector<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().filename();
-    if (name.starts_with("eval-") && name.ends_with(".json")) files.push_back(entry.path());
+    if (name.starts_with("eval-") && name.ends_with(".json") && file_exists(entry.path()))
+      files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());
   return files;
 }
 
-void add_evaluations(const RunRecord& run, const Json& end, std::vector<RunResult>& results) {
+std::vector<Evaluated> evaluations_in(const std::string& file, const std::string& checkpoint) try {
+  const Json all = Json::parse(read_file(file));
+  std::vector<Evaluated> found;
+  for (const Json& evaluation : all.at("evaluations"))
+    if (evaluation.at("checkpoint") == checkpoint)
+      found.push_back({evaluation.value("time", ""), readouts_in(all.at("path"), evaluation)});
+  return found;
+} catch (const Json::exception&) {
+  fail("{}: is not as la_eval writes it", file);
+}
+
+/// Of what was measured twice in the same way, which two files may say, the newest counts. Files that cannot be read are skipped.
+void add_evaluations(const RunRecord& run, const Json& end, std::vector<RunResult>& results,
+                     std::vector<std::string>& warnings) {
   const std::string last = formatted("checkpoint-{:05}-{:09}.safetensors", end["epoch"].get<int64_t>(),
                                      end["step"].get<int64_t>());
+  std::vector<Evaluated> evaluations;
   for (const std::string& file : evaluation_files(run.folder)) try {
-      const Json all = Json::parse(read_file(file));
-      for (const Json& evaluation : all.at("evaluations"))
-        if (evaluation.at("checkpoint") == last) add_readouts(all.at("data"), evaluation, results);
-    } catch (const Json::exception&) {
-      fail("{}: is not as la_eval writes it", file);
+      for (Evaluated& evaluation : evaluations_in(file, last)) evaluations.push_back(std::move(evaluation));
+    } catch (const Error& error) {
+      warnings.emplace_back(error.what());
+    }
+  std::stable_sort(evaluations.begin(), evaluations.end(),
+                   [](const Evaluated& a, const Evaluated& b) { return a.time < b.time; });
+  for (const Evaluated& evaluation : evaluations)
+    for (const RunResult& readout : evaluation.readouts) {
+      const auto older = std::find_if(results.begin(), results.end(), [&](const RunResult& result) {
+        return result.name == readout.name && result.protocol == readout.protocol;
+      });
+      older == results.end() ? results.push_back(readout) : void(*older = readout);
     }
 }
 
@@ -141,7 +171,7 @@ std::string mean_text(const std::vector<double>& values) {
 
 }  // namespace
 
-std::vector<RunResult> results_of(const RunRecord& run) {
+std::vector<RunResult> results_of(const RunRecord& run, std::vector<std::string>& warnings) {
   const Json* const end = last_evaluation(run);
   std::vector<RunResult> results;
   if (end == nullptr) return results;
@@ -149,7 +179,7 @@ std::vector<RunResult> results_of(const RunRecord& run) {
   for (const Figure& figure : at_the_end)
     if (const auto value = value_in(*end, figure.key))
       results.push_back({figure.name, protocol_of(run, figure), *value});
-  add_evaluations(run, *end, results);
+  add_evaluations(run, *end, results, warnings);
   return results;
 }
 
@@ -178,7 +208,7 @@ std::string RunTable::add(const std::string& folder) {
   for (const Run& other : runs_)
     if (other.seed == run.seed && other.settings == run.settings)
       return formatted("has the setting and the seed, {}, of {}", run.seed, other.folder);
-  run.results = results_of(record);
+  run.results = results_of(record, warnings_);
   runs_.push_back(std::move(run));
   return "";
 }

@@ -17,8 +17,9 @@ struct RunResult {
 };
 
 /// Pixels and the untrained network, which are the baselines, the accuracies of the end, and what la_eval has read out of the last
-/// checkpoint; each as far as it was measured. None of a run that has not come to its end.
-std::vector<RunResult> results_of(const RunRecord& run);
+/// checkpoint; each as far as it was measured, and once in one way. None of a run that has not come to its end. Files beside the
+/// checkpoints that have names as la_eval gives them, but are not its own, are skipped with a warning.
+std::vector<RunResult> results_of(const RunRecord& run, std::vector<std::string>& warnings);
 
 class RunTable {
  public:
@@ -26,6 +27,8 @@ class RunTable {
   /// Error if it is damaged, or no run.
   std::string add(const std::string& folder);
   bool empty() const { return runs_.empty(); }
+  /// What was skipped of the runs in the table, a line each.
+  const std::vector<std::string>& warnings() const { return warnings_; }
   /// A row for each setting, with the options in which settings differ; with `seeds` above it one for each seed. Then, how each
   /// column was measured.
   std::string markdown(bool seeds) const;
@@ -49,6 +52,7 @@ class RunTable {
   static std::string cell_of(const Group& group, const Column& column);
 
   std::vector<Run> runs_;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace la

@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 SIZE, PICTURES = 24, 70  # more than are embedded at once
-COLUMNS = {"stimulus_id": [], "filename": [], "object_name": [], "size": []}
+COLUMNS = {"stimulus_id": [], "filename": [], "object_name": [], "size": [], "filename_bytes": []}
 
 
 def missing(*modules):
@@ -33,7 +33,7 @@ def make_stimuli(folder, table):
     random = np.random.default_rng(1)
     for i in reversed(range(PICTURES)):
         Image.fromarray(random.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)).save(f"{folder}/{i}.png")
-        for column, value in zip(COLUMNS.values(), (f"stimulus {i}", f"{i}.png", f'a "{i % 3}",\nä' if i else "", i / 2)):
+        for column, value in zip(COLUMNS.values(), (f"stimulus {i}", f"{i}.png", f'a "{i % 3}",\nä' if i else "", i / 2, f"{i:03}")):
             column.append(value)
     with open(table, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([COLUMNS.keys(), *zip(*COLUMNS.values())])

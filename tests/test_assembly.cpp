@@ -130,6 +130,10 @@ class Netcdf {
     int variable = 0;
     return nc_inq_varid(id_, name.c_str(), &variable) == NC_NOERR;
   }
+  bool has_dimension(const std::string& name) const {
+    int dimension = 0;
+    return nc_inq_dimid(id_, name.c_str(), &dimension) == NC_NOERR;
+  }
   nc_type type(const std::string& name) const {
     nc_type type = 0;
     succeed(nc_inq_vartype(id_, variable(name), &type));
@@ -293,6 +297,37 @@ TEST_CASE("an assembly of means and of coordinates along components has no place
   CHECK(read_npy(run.file("q.layer1.npy")).shape() == Shape{4, 3});
   check_layer(components, "layer1", read_npy(run.file("q.layer1.npy")));
   CHECK(components.attribute("principal_components") == run.file("p"));
+}
+
+TEST_CASE("coordinates have plain names, whatever columns are called") {
+  const Run run;
+  // A name like that of a dimension of characters; a no-break space, at which xarray would split; names that are empty.
+  write_bytes(run.stimuli,
+              "stimulus_id,filename,filename_bytes,a\xc2\xa0"
+              "b,,\n"
+              "a,3.png,u,1,v,007\n"
+              "b,2.png,w,2,x,8\n");
+  run.show("x.nc", "");
+  const Netcdf file(run.file("x.nc"));
+  CHECK(file.attribute("coordinates", "activations") ==
+        "stimulus_id filename filename_bytes a__b column_5 column_6 neuroid_id layer channel");
+  CHECK_FALSE(
+      file.has_dimension("filename_bytes"));  // along which the variable of this name would have to lie
+  CHECK(file.texts("filename_bytes") == Names{"u", "w"});
+  CHECK(file.texts("column_6") == Names{"007", "8"});
+}
+
+TEST_CASE("texts are written in pieces, each whole") {
+  const Run run;
+  std::string set = "stimulus_id,filename,note\n";
+  // Two rows of 9 MiB fit no piece of 16 MiB together.
+  const std::string note(9 << 20, 'n');
+  for (const char* id : {"a", "b", "c"}) set += formatted("{},3.png,{}{}\n", id, note, id);
+  write_bytes(run.stimuli, set);
+  run.show("x.nc", "");
+  const Names notes = Netcdf(run.file("x.nc")).texts("note");
+  REQUIRE(notes.size() == 3);
+  CHECK((notes[0] == note + "a" && notes[1] == note + "b" && notes[2] == note + "c"));
 }
 
 TEST_CASE("two columns that would be one coordinate are refused") {

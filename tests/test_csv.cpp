@@ -43,7 +43,9 @@ TEST_CASE("a table in CSV is read: quotes, ends of lines of every system, a byte
   CHECK(table.find("b") == -1);
   CHECK(table.texts(2) == std::vector<std::string>{"two\r\nlines, \xc3\xa4", "", "6"});
 
-  CHECK(read("a\r1\r2\r").rows == Rows{{"1"}, {"2"}});  // as old systems end lines
+  CHECK(read("a\r1\r2\r").rows == Rows{{"1"}, {"2"}});          // as old systems end lines
+  CHECK(read("a\n\n\"\"\n\r\n1\n").rows == Rows{{""}, {"1"}});  // a row is what has a character
+  CHECK(read("a,b,,\n1,2,3,4\n").columns == std::vector<std::string>{"a", "b", "", ""});
   CHECK(read("a,b\n").rows.empty());
   CHECK(read("a,b\n1,\"2\"").rows == Rows{{"1", "2"}});
 }
@@ -72,16 +74,16 @@ TEST_CASE("what is written as a field of CSV is read back") {
 
 TEST_CASE("a column of CSV is of numbers where all of its fields are") {
   const CsvTable table = read(
-      "integers,numbers,gaps,mixed,empty,long,hash\n"
-      "1,1.5,,1,,12345678901234567890,12e4\n"
-      "-20,2,3,2,,1,12ab\n"
-      "007,-1e-3,4,x,,2,3\n");
-  CHECK(std::get<std::vector<int64_t>>(table.values(0)) == std::vector<int64_t>{1, -20, 7});
-  CHECK(std::get<std::vector<double>>(table.values(1)) == std::vector<double>{1.5, 2, -1e-3});
+      "integers,numbers,gaps,mixed,empty,long,hash,padded,huge,padded numbers\n"
+      "1,1.5,,1,,12345678901234567890,12e4,007,1,01\n"
+      "-20,2,3,2,,1,12ab,12,1e400,0.5\n"
+      "0,-1e-400,4,x,,2,3,0,2,3\n");
+  CHECK(std::get<std::vector<int64_t>>(table.values(0)) == std::vector<int64_t>{1, -20, 0});
+  CHECK(std::get<std::vector<double>>(table.values(1)) == std::vector<double>{1.5, 2, 0});
   const auto gaps = std::get<std::vector<double>>(table.values(2));
   CHECK(std::isnan(gaps[0]));
   CHECK(gaps[1] == 3);
   CHECK(gaps[2] == 4);
-  for (const int64_t column : {3, 4, 5, 6})
+  for (const int64_t column : {3, 4, 5, 6, 7, 8, 9})
     CHECK(std::get<std::vector<std::string>>(table.values(column)) == table.texts(column));
 }

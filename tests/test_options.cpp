@@ -211,6 +211,7 @@ TEST_CASE("options: a preset may stand on another one, and wins") {
 TEST_CASE("options: the forms of the command line") {
   CHECK(parse({"--spherical", "--dim", "7"}).network.dim == 7);
   CHECK(parse({"--spherical", "--dim", "7"}).la.kmeans.spherical);
+  CHECK_FALSE(parse({"--spherical", "false", "--dim", "7"}).la.kmeans.spherical);
   CHECK(parse({"--learning-rate-drops", "5,6"}).optimizer.drops == std::vector<TrainingTime>{{5}, {6}});
   CHECK(parse({"--learning-rate-drops", ""}).optimizer.drops.empty());
   CHECK(parse({"--run", "somewhere"}).run.folder == "somewhere");
@@ -323,6 +324,9 @@ TEST_CASE("options: wrong usage is one line that names the option, the value and
       {{"--precision", "fp32"}, {"did you mean 'f32'?"}},
       {{"--device", "tpu"}, {"--device", "auto, cpu, cuda", "'tpu'"}},
       {{"--spherical=maybe"}, {"--spherical", "maybe"}},
+      {{"--spherical", "yes"}, {"--spherical: expected true or false, got 'yes'"}},
+      {{"--spherical", "False"}, {"--spherical: expected true or false, got 'False'"}},
+      {{"--spherical="}, {"--spherical"}},
       {{"--learning-rate-drops", "5,"}, {"--learning-rate-drops", "''"}},
       {{"--learning-rate-drops", "6,5"}, {"--learning-rate-drops", "increase"}},
       {{"--warm-start-epochs", "9", "--epochs", "8"}, {"--warm-start-epochs 9", "--epochs 8"}},

@@ -318,6 +318,14 @@ bool refreshes(const std::string& page) {
 
 }  // namespace
 
+namespace {
+
+Follower::Looked looked_at_newest(const std::string& run) {
+  return {newest_checkpoint_name(run), few_pictures()};
+}
+
+}  // namespace
+
 TEST_CASE(
     "a run is followed from an empty folder to its end: curves at once, pictures with each checkpoint") {
   const TemporaryFolder work;
@@ -325,7 +333,7 @@ TEST_CASE(
   fs::create_directory(run);
   int looks = 0;
   Lines said;
-  const auto look = [&](const ProgressCallback&) { return ++looks, few_pictures(); };
+  const auto look = [&](const ProgressCallback&) { return ++looks, looked_at_newest(run); };
   Follower follower(run, page, look, said);
   CHECK(follower.step());
   CHECK(follower.step());
@@ -374,7 +382,7 @@ TEST_CASE("following takes a tenth of the time at most, for the curves and for t
     add_line(2);
     meanwhile("thumbnails", 1, 2);
     time += 10;
-    return few_pictures();
+    return looked_at_newest(run);
   };
   bool writes_slowly = true;
   double written = 0;
@@ -418,7 +426,7 @@ TEST_CASE("a run is followed over half a line, pictures that cannot be had, and 
   Lines said;
   const auto look = [&](const ProgressCallback&) {
     if (fails) fail("the checkpoint is gone");
-    return few_pictures();
+    return looked_at_newest(run);
   };
   Follower follower(run, page, look, said, [&] { return time; });
   const std::string gone = "no pictures of it: the checkpoint is gone";
@@ -457,6 +465,75 @@ TEST_CASE("a run is followed over half a line, pictures that cannot be had, and 
   write_bytes(work.file("stranger"), "");
   CHECK_THROWS_WITH_AS(Follower(work.path(), page, look, said).step(),
                        doctest::Contains("is no folder of a run"), Error);
+}
+
+TEST_CASE("a page names the checkpoint that was shown, which may be older or newer than the newest before") {
+  const TemporaryFolder work;
+  const std::string run = work.file("run"), page = work.file("page.html");
+  const RunFolder training = RunFolder::create(run, "");
+  begin_run(training);
+  double time = 0;
+  Lines said;
+  std::string shown = "checkpoint-00001-000000005.safetensors";
+  int looks = 0;
+  Follower follower(
+      run, page,
+      [&](const ProgressCallback&) {
+        return ++looks, Follower::Looked{shown, few_pictures()};
+      },
+      said, [&] { return time; });
+  write_bytes(run + "/checkpoint-00002-000000010.safetensors", "damaged");
+  CHECK(follower.step());
+  CHECK(said.taken().ends_with(", pictures of " + shown + "\n"));
+  shown = "checkpoint-00004-000000020.safetensors";  // came when 3 was seen already
+  write_bytes(run + "/checkpoint-00003-000000015.safetensors", "");
+  CHECK(follower.step());
+  CHECK(said.taken().ends_with(", pictures of " + shown + "\n"));
+  write_bytes(run + "/" + shown, "");
+  CHECK(follower.step());
+  CHECK(looks == 2);
+}
+
+TEST_CASE("a page that cannot be written while pictures are made is no fault of the pictures") {
+  const TemporaryFolder work;
+  const std::string run = work.file("run"), pages = work.file("pages"), page = pages + "/page.html";
+  fs::create_directory(pages);
+  const RunFolder training = RunFolder::create(run, "");
+  begin_run(training);
+  Lines said;
+  const auto look = [&](const ProgressCallback& meanwhile) {
+    fs::remove_all(pages);
+    training.append_metrics({{"epoch", 0}, {"step", 1}, {"ir_loss", 2.0}});
+    meanwhile("thumbnails", 1, 2);
+    return looked_at_newest(run);
+  };
+  Follower follower(run, page, look, said, [] { return 0.0; });
+  write_bytes(run + "/checkpoint-00001-000000005.safetensors", "");
+  try {
+    follower.step();
+    FAIL("the page was written");
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    CHECK_MESSAGE(text.find("page.html") != std::string::npos, text);
+    CHECK_MESSAGE(text.find("no pictures") == std::string::npos, text);
+  }
+}
+
+TEST_CASE("a run that has ended before it was measured is not waited for") {
+  const TemporaryFolder work;
+  const std::string run = work.file("run");
+  Lines said;
+  Follower follower(run, work.file("page.html"), {}, said);
+  {
+    const RunFolder training = RunFolder::create(run, "");
+    training.write_config("epochs = 2\n");
+    CHECK(follower.step());
+    training.log("plan");
+    CHECK(follower.step());
+  }
+  CHECK_THROWS_WITH_AS(follower.step(),
+                       doctest::Contains("nobody trains there, and it has no metrics.jsonl; expected a run"),
+                       Error);
 }
 
 TEST_CASE("la_report --follow ends with a finished run, and leaves a page that stays") {

@@ -93,30 +93,47 @@ TEST_CASE("other pictures and other parts of a batch are other settings, and oth
 TEST_CASE("what la_eval has read out of the last checkpoint is in the table, and of how many seeds it is") {
   const TemporaryFolder folder;
   const std::string run = make_run(folder, "a", 0, .7), second = make_run(folder, "b", 1, .8);
-  const auto evaluation = [](const char* checkpoint, double top1) {
+  const auto evaluation = [](const char* checkpoint, double top1, const char* time = "2026-05-01T10:00:00Z") {
     return formatted(
-        R"({{"checkpoint": "{}", "train": "8 pictures", "test": "9 pictures", "view_size": 28, "readout": [{{"labels": "all labels", "stage":)"
+        R"({{"checkpoint": "{}", "time": "{}", "train": "8 pictures", "test": "9 pictures", "view_size": 28, "readout": [{{"labels": "all labels", "stage":)"
         R"("layer1", "epochs": 3, "batch": 8, "learning_rate": 0.5, "top1": {}}}]}})",
-        checkpoint, top1);
+        checkpoint, time, top1);
   };
+  const char* const last = "checkpoint-00004-000000020.safetensors";
   write_text_file(run + "/eval-shirts.json",
-                  formatted(R"({{"data": "shirts", "evaluations": [{}, {}]}})",
+                  formatted(R"({{"data": "shirts", "path": "/a/shirts", "evaluations": [{}, {}]}})",
                             evaluation("checkpoint-00002-000000009.safetensors", .1),
-                            evaluation("checkpoint-00004-000000020.safetensors", .375)));
+                            evaluation(last, .375, "2026-05-02T10:00:00Z")));
+  // The same again, but older; and other pictures of the same name.
+  write_text_file(
+      run + "/eval-t.json",
+      formatted(R"({{"data": "shirts", "path": "/a/shirts", "evaluations": [{}]}})", evaluation(last, .25)));
+  write_text_file(
+      run + "/eval-u.json",
+      formatted(R"({{"data": "shirts", "path": "/b/shirts", "evaluations": [{}]}})", evaluation(last, .5)));
   RunTable table;
   table.add(run);
   table.add(second);
   const std::string text = table.markdown(false);
   CAPTURE(text);
-  CHECK(text.find("| 75.0 ± 7.1 | 62.5 ± 0.0 | 37.5 (of 1) |\n") != std::string::npos);  // 5 times sqrt 2
+  CHECK(text.find("| 75.0 ± 7.1 | 62.5 ± 0.0 | 37.5 (of 1) | 50.0 (of 1) |\n") !=
+        std::string::npos);  // 5 sqrt 2
   CHECK(has_line(
       text,
-      "- readout of layer1: linear readout of layer1, top-1 of the center crop (labels all labels, epochs 3, "
+      "- readout of layer1 (1): linear readout of layer1, top-1 of the center crop (labels all labels, "
+      "epochs 3, "
       "batch 8, "
-      "learning_rate 0.5; shirts, trained on 8 pictures, tested on 9 pictures, shown with 28 pixels)"));
-  write_text_file(run + "/eval-shirts.json", "{\"data\": 3, \"evaluations\": [{\"checkpoint\": 3}, 4]}");
-  CHECK_THROWS_WITH_AS(RunTable().add(run),
-                       doctest::Contains("eval-shirts.json: is not as la_eval writes it"), Error);
+      "learning_rate 0.5; /a/shirts, trained on 8 pictures, tested on 9 pictures, shown with 28 pixels)"));
+  CHECK(table.warnings().empty());
+
+  write_text_file(run + "/eval-shirts.json",
+                  formatted(R"({{"path": "/a/shirts", "evaluations": [{}, 4]}})", evaluation(last, .75)));
+  std::filesystem::create_directory(run + "/eval-folder.json");
+  const Called called = call("la_report --table " + run);
+  CAPTURE(called.output);
+  CHECK(called.status == 0);
+  CHECK(called.says("warning: " + run + "/eval-shirts.json: is not as la_eval writes it; skipped\n"));
+  CHECK(called.says("| 62.5 | 25.0 | 50.0 |\n"));
 }
 
 TEST_CASE("la_report --table: what cannot be in it is named, and only what is damaged is a fault") {
@@ -146,5 +163,9 @@ TEST_CASE("la_report --table: what cannot be in it is named, and only what is da
   CHECK(none.status == 1);
   CHECK(none.says("no run has come to its end; a table needs one at least"));
   CHECK(call("la_report --seeds " + run).status == 2);
-  CHECK(call(formatted("la_report --table {} --out {}", run, folder.file("x"))).status == 2);
+  for (const char* of_page : {"--out x", "--force", "--data x", "--no-pictures", "--most-pictures 9"}) {
+    const Called refused = call(formatted("la_report --table {} {}", run, of_page));
+    CHECK(refused.status == 2);
+    CHECK_MESSAGE(refused.says("--table prints; --"), refused.output);
+  }
 }

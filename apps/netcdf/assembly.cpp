@@ -24,49 +24,57 @@ void keep_hdf5_from_exits() {
     reinterpret_cast<int (*)()>(function)();
 }
 
+/// Closes an open file of netCDF.
+struct NetcdfId {
+  int id = 0;
+  bool open = false;
+
+  NetcdfId() = default;
+  NetcdfId(const NetcdfId&) = delete;
+  NetcdfId& operator=(const NetcdfId&) = delete;
+  ~NetcdfId() {
+    if (open) nc_close(id);
+  }
+};
+
 /// A new file of netCDF-4, under its name when it is finished.
 class NetcdfFile {
  public:
   explicit NetcdfFile(const std::string& path) : path_(path), file_(path) {
     check(!file_.temporary_path().empty(), "{}: is a device or a pipe, an assembly needs a file", path);
     keep_hdf5_from_exits();
-    call(nc_create, file_.temporary_path().c_str(), NC_NETCDF4 | NC_CLOBBER, &id_);
-    open_ = true;
-    call(nc_set_fill, id_, NC_NOFILL, nullptr);  // all is written, so not twice
+    call(nc_create, file_.temporary_path().c_str(), NC_NETCDF4 | NC_CLOBBER, &id_.id);
+    id_.open = true;
+    call(nc_set_fill, id_.id, NC_NOFILL, nullptr);  // all is written, so not twice
   }
-  ~NetcdfFile() {
-    if (open_) nc_close(id_);
-  }
-  NetcdfFile(const NetcdfFile&) = delete;
-  NetcdfFile& operator=(const NetcdfFile&) = delete;
 
   int dimension(const std::string& name, int64_t size) {
     int dimension = 0;
-    call(nc_def_dim, id_, name.c_str(), static_cast<size_t>(size), &dimension);
+    call(nc_def_dim, id_.id, name.c_str(), static_cast<size_t>(size), &dimension);
     return dimension;
   }
   int variable(const std::string& name, nc_type type, const std::vector<int>& dimensions) {
     int variable = 0;
-    call(nc_def_var, id_, name.c_str(), type, static_cast<int>(dimensions.size()), dimensions.data(),
+    call(nc_def_var, id_.id, name.c_str(), type, static_cast<int>(dimensions.size()), dimensions.data(),
          &variable);
     return variable;
   }
   /// Coordinates repeat themselves; those of a million neuroids become small.
-  void compress(int variable) { call(nc_def_var_deflate, id_, variable, 0, 1, 1); }
+  void compress(int variable) { call(nc_def_var_deflate, id_.id, variable, 0, 1, 1); }
   void attribute(int variable, const std::string& name, const std::string& text) {
-    call(nc_put_att_text, id_, variable, name.c_str(), text.size(), text.c_str());
+    call(nc_put_att_text, id_.id, variable, name.c_str(), text.size(), text.c_str());
   }
   /// Uncompressed, at one place of the file.
-  void contiguous(int variable) { call(nc_def_var_chunking, id_, variable, NC_CONTIGUOUS, nullptr); }
+  void contiguous(int variable) { call(nc_def_var_chunking, id_.id, variable, NC_CONTIGUOUS, nullptr); }
   /// A part of a variable, whose values have its type.
   void write(int variable, const std::vector<int64_t>& start, const std::vector<int64_t>& count,
              const void* values) {
     const std::vector<size_t> from(start.begin(), start.end()), extent(count.begin(), count.end());
-    call(nc_put_vara, id_, variable, from.data(), extent.data(), values);
+    call(nc_put_vara, id_.id, variable, from.data(), extent.data(), values);
   }
   void commit() {
-    open_ = false;
-    call(nc_close, id_);
+    id_.open = false;
+    call(nc_close, id_.id);
     file_.commit();
   }
 
@@ -83,20 +91,20 @@ class NetcdfFile {
 
   std::string path_;
   AtomicFile file_;
-  int id_ = 0;
-  bool open_ = false;
+  NetcdfId id_;
 };
 
 constexpr const char *activations_name = "activations", *presentation_name = "presentation",
                      *neuroid_name = "neuroid";
 
-/// The name of the coordinate of a column: letters, digits and underscores, and none that the file has for something else.
+/// The name of the coordinate of a column: ASCII letters, digits and underscores, for xarray splits lists of names at any blank of
+/// Unicode; and none that the file has for something else.
 std::string coordinate_name(const CsvTable& table, int64_t column) {
   std::string name = table.columns[static_cast<size_t>(column)];
   if (name.empty()) name = formatted("column_{}", column + 1);  // pandas writes an index without a name
   for (char& c : name) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x80 && std::isalnum(byte) == 0) c = '_';
+    if (byte >= 0x80 || std::isalnum(byte) == 0) c = '_';
   }
   for (const char* taken : {activations_name, presentation_name, neuroid_name, "stimulus_id", "neuroid_id",
                             "layer", "channel", "y", "x"})
@@ -154,7 +162,7 @@ class Coordinates {
     using Number = decltype(value(0));
     constexpr nc_type type = std::is_same_v<Number, double> ? NC_DOUBLE : NC_INT64;
     const int variable = define(name, type, {dimension_});
-    write_pieces([&](int64_t begin, int64_t count) {
+    write_pieces(sizeof(Number), [&](int64_t begin, int64_t count) {
       std::vector<Number> numbers;
       for (int64_t i = begin; i < begin + count; ++i) numbers.push_back(value(i));
       file_.write(variable, {begin}, {count}, numbers.data());
@@ -166,9 +174,10 @@ class Coordinates {
   void write_texts(const std::string& name, const Value& value) {
     int64_t length = 1;  // in bytes
     for (int64_t i = 0; i < size_; ++i) length = std::max(length, std::ssize(value(i)));
-    const int variable = define(name, NC_CHAR, {dimension_, file_.dimension(name + "_bytes", length)});
+    // No column's coordinate has a '-' in its name, so that none has this name.
+    const int variable = define(name, NC_CHAR, {dimension_, file_.dimension(name + "-bytes", length)});
     file_.attribute(variable, "_Encoding", "utf-8");
-    write_pieces([&](int64_t begin, int64_t count) {
+    write_pieces(length, [&](int64_t begin, int64_t count) {
       std::string texts;
       for (int64_t i = 0; i < count; ++i) {
         texts += value(begin + i);
@@ -186,9 +195,10 @@ class Coordinates {
     return variable;
   }
 
+  /// Calls write(begin, count) for places that take some 16 MiB.
   template <class Write>
-  void write_pieces(const Write& write) const {
-    constexpr int64_t most = 1 << 16;
+  void write_pieces(int64_t bytes_of_each, const Write& write) const {
+    const int64_t most = std::max<int64_t>((1 << 24) / bytes_of_each, 1);
     for (int64_t begin = 0; begin < size_; begin += most) write(begin, std::min(most, size_ - begin));
   }
 

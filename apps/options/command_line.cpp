@@ -66,9 +66,15 @@ class Help : public CLI::Formatter {
   }
 };
 
+/// Whether the word is meant as a flag's value, though but two of them are one: of the others its user shall be told.
+bool says_yes_or_no(const std::string& word) {
+  constexpr const char* words[] = {"true", "false", "True", "False", "yes", "no", "on", "off"};
+  return std::find(std::begin(words), std::end(words), word) != std::end(words);
+}
+
 /// The arguments, with the names of options as the program has them. A UsageError for an option that it does
 /// not have. Of one that stands twice the last counts, so that a script can have defaults, and stderr is told.
-/// Behind a flag, a word that is no truth value is an argument of its own: --force FILE.
+/// Behind a flag, a word that says neither yes nor no is an argument of its own: --force FILE.
 std::vector<std::string> normalized(const std::vector<std::string>& arguments, const OptionTable& table) {
   std::vector<std::string> known = table.names();
   known.insert(known.end(), {"preset", "help", "version"});
@@ -89,8 +95,7 @@ std::vector<std::string> normalized(const std::vector<std::string>& arguments, c
     if (!seen.insert(name).second) print(stderr, "--{} stands twice: the last one counts\n", name);
     const Option* const option = table.find(name);
     const bool flag = option != nullptr && option->kind == Option::Kind::flag && end == argument.size();
-    const bool has_value =
-        i + 1 < arguments.size() && (arguments[i + 1] == "true" || arguments[i + 1] == "false");
+    const bool has_value = i + 1 < arguments.size() && says_yes_or_no(arguments[i + 1]);
     result.push_back("--" + name + (flag && !has_value ? "=true" : argument.substr(end)));
   }
   return result;
@@ -147,7 +152,7 @@ class App {
     many ? added->expected(1, CLI::detail::expected_max_vector_size)->allow_extra_args()->take_all()
          : added->take_last();
     if (flag) {
-      added->expected(0, 1)->type_name("");  // it always has a value here, which nobody need give
+      added->type_name("");  // normalized() gives it a value where its user does not
     } else {
       added->type_name(option.type);
       if (!option.positional && option.shows_value) added->default_str(option.get());

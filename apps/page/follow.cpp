@@ -48,19 +48,32 @@ bool Follower::has_begun() const {
         "{}: is no folder of a run: it has no config.toml; expected a folder that la_train has made or will "
         "train in",
         run_);
-  return has("config.toml") && has("log.txt") && has("metrics.jsonl");
+  if (!has("config.toml")) return false;
+  const bool goes_on = RunFolder::in_use(run_);  // asked first: what was written until the end is seen below
+  const bool measured = has("log.txt") && has("metrics.jsonl");
+  check(
+      measured || goes_on,
+      "{}: nothing to show: nobody trains there, and it has no {}; expected a run that has measurements, or "
+      "is trained",
+      run_, has("log.txt") ? "metrics.jsonl" : "log.txt");
+  return measured;
 }
 
 std::string Follower::look_at(const std::string& checkpoint) {
   tried_ = checkpoint;
   const double begin = clock_();
   std::string problem;
+  bool writes = false;
   try {
-    pictures_ = part_of(look_([this](std::string_view, int64_t, int64_t) {
+    const Looked looked = look_([&](std::string_view, int64_t, int64_t) {
+      writes = true;
       if (has_news()) write(true);
-    }));
-    shown_of_ = checkpoint;
+      writes = false;
+    });
+    pictures_ = part_of(looked.pictures);
+    shown_of_ = looked.checkpoint;         // a newer one may have come, or the newest be damaged
   } catch (const std::exception& error) {  // not enough memory too: the curves go on
+    if (writes) throw;                     // the page failed, not the pictures
     problem = formatted("{}: no pictures of it: {}", checkpoint, error.what());
   }
   looking_.took(begin, clock_());
@@ -90,7 +103,8 @@ bool Follower::step() {
   }
   const bool goes_on = RunFolder::in_use(run_);  // asked first: what was written until the end is read below
   const std::string newest = look_ ? newest_checkpoint_name(run_) : "";
-  const bool looks = goes_on ? newest != tried_ && clock_() >= looking_.next : newest != shown_of_;
+  const bool may_look = !goes_on || (newest != tried_ && clock_() >= looking_.next);
+  const bool looks = may_look && !newest.empty() && newest != shown_of_;
   const std::string problem = looks ? look_at(newest) : "";
   if (!goes_on || looks || has_news()) write(goes_on);
   check(goes_on || problem.empty(), "{}", problem);

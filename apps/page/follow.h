@@ -16,8 +16,12 @@ std::string newest_checkpoint_name(const std::string& run);
 
 class Follower {
  public:
-  /// At the pictures, by the newest checkpoint; meanwhile it calls the callback now and then.
-  using Look = std::function<LearntPictures(const ProgressCallback&)>;
+  struct Looked {
+    std::string checkpoint;  // its name
+    LearntPictures pictures;
+  };
+  /// At the pictures, by the newest checkpoint that is intact; meanwhile it calls the callback now and then.
+  using Look = std::function<Looked(const ProgressCallback&)>;
   using Say = std::function<void(const std::string& line)>;
   using Clock = std::function<double()>;  // seconds since any fixed moment
 
@@ -25,7 +29,7 @@ class Follower {
   Follower(std::string run, std::string page, Look look, Say say, Clock clock = now);
 
   /// Looks at the run once, which may be an empty folder before it begins. False if nobody trains there any more: the page is final
-  /// then. An Error if the folder has something else, or if the last pictures cannot be had, when the page is written without
+  /// then. An Error if the folder has something else, or a run that has ended before it was measured, or if the last pictures cannot be had, when the page is written without
   /// them. What fails before that is tried again with the next checkpoint, for this one may have been removed meanwhile.
   bool step();
   /// If the run goes on: writes the page once more, as one that a browser does not read again.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <optional>
 #include <string_view>
@@ -21,18 +23,27 @@ class Reader {
   bool at_end() const { return rest_.empty(); }
   int64_t line() const { return line_; }
 
-  /// The fields up to the end of the line; one empty field of an empty line.
+  /// Takes a line without any character, if that comes next.
+  bool take_empty_line() {
+    const bool empty = take_line_end();
+    line_ += empty ? 1 : 0;
+    return empty;
+  }
+
+  /// The fields up to the end of the line.
   std::vector<std::string> row() {
     std::vector<std::string> fields;
     do fields.push_back(rest_.starts_with('"') ? quoted() : plain());
     while (take(","));
-    check(at_end() || take("\r\n") || take("\n") || take("\r"),
+    check(at_end() || take_line_end(),
           "{}: line {}: has text behind the closing quote of a field, expected a comma", path_, line_);
     ++line_;
     return fields;
   }
 
  private:
+  bool take_line_end() { return take("\r\n") || take("\n") || take("\r"); }
+
   bool take(std::string_view start) {
     if (!rest_.starts_with(start)) return false;
     rest_.remove_prefix(start.size());
@@ -85,21 +96,38 @@ void check_text(const std::string& path, std::string_view text) {
 
 void check_columns(const CsvTable& table) {
   for (size_t i = 0; i < table.columns.size(); ++i)
-    check(table.find(table.columns[i]) == static_cast<int64_t>(i),
+    check(table.columns[i].empty() || table.find(table.columns[i]) == static_cast<int64_t>(i),
           "{}: has two columns \"{}\", expected names that differ", table.path, printable(table.columns[i]));
 }
 
-/// The numbers of the fields, but for empty ones; nothing if one is no number, or an integer too large for Number.
+/// Whether the text is a number, and which.
+bool parse_number(const std::string& text, int64_t& number) {
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  return error == std::errc() && stop == end;
+}
+bool parse_number(const std::string& text, double& number) {
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc::result_out_of_range) return error == std::errc() && stop == end;
+  number = std::strtod(text.c_str(), nullptr);  // too small is 0, or nearly
+  return stop == end && std::isfinite(number);
+}
+
+/// The numbers of the fields, but for empty ones; nothing if one is no number, or too large for Number.
 template <class Number>
 std::optional<std::vector<Number>> numbers_of(const std::vector<std::string>& texts, Number of_empty) {
   std::vector<Number> numbers;
   for (const std::string& text : texts) {
     Number& number = numbers.emplace_back(of_empty);
-    const char* const end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, number);
-    if (!text.empty() && (error != std::errc() || stop != end)) return std::nullopt;
+    if (!text.empty() && !parse_number(text, number)) return std::nullopt;
   }
   return numbers;
+}
+
+/// Whether it is like 007, an identifier whose zeros count.
+bool is_padded_integer(const std::string& text) {
+  return text.size() > 1 && text.front() == '0' && text.find_first_not_of("0123456789") == std::string::npos;
 }
 
 /// Whether an integer has more digits than a double keeps, as that of a long identifier.
@@ -124,7 +152,7 @@ std::vector<std::string> CsvTable::texts(int64_t column) const {
 ColumnValues CsvTable::values(int64_t column) const {
   std::vector<std::string> all = texts(column);
   const auto empty = std::count(all.begin(), all.end(), "");
-  if (empty == std::ssize(all)) return all;
+  if (empty == std::ssize(all) || std::any_of(all.begin(), all.end(), is_padded_integer)) return all;
   if (empty == 0)
     if (auto integers = numbers_of<int64_t>(all, 0)) return *std::move(integers);
   if (std::any_of(all.begin(), all.end(), is_long_integer)) return all;
@@ -140,9 +168,9 @@ CsvTable read_csv(const std::string& path) {
   check_text(path, text);
   CsvTable table{.path = path, .columns = {}, .rows = {}, .lines = {}};
   for (Reader reader(path, text); !reader.at_end();) {
+    if (reader.take_empty_line()) continue;
     const int64_t line = reader.line();
     std::vector<std::string> row = reader.row();
-    if (row.size() == 1 && row.front().empty()) continue;
     if (table.columns.empty()) {
       table.columns = std::move(row);
       check_columns(table);
