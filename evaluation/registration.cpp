@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <tuple>
 
+#include "tensor/vector_math.h"
+
 namespace la {
 namespace {
 
@@ -13,13 +15,14 @@ constexpr int margin = 2;   // pixels around a plane that repeat its border, for
 constexpr int stride = 32;  // floats from row to row
 static_assert(GrayThumbnail::most_side + 2 * margin <= stride);
 using Row = std::array<float, stride>;
+using Rows = std::array<Row, stride>;
 
 /// A picture with brightness from 0 to 1.
 struct Plane {
   int height, width;
-  alignas(64) std::array<Row, stride> rows = {};  // 0 beyond the picture
+  alignas(64) Rows rows;  // 0 beyond the picture, as far as a framed one goes
 
-  Plane(int h, int w) : height(h), width(w) {}
+  Plane(int h, int w) : height(h), width(w) { std::fill_n(rows.begin(), h + 2 * margin, Row{}); }
   float* row(int y) { return rows[static_cast<size_t>(y)].data(); }
   const float* row(int y) const { return rows[static_cast<size_t>(y)].data(); }
   int longer() const { return std::max(height, width); }
@@ -63,82 +66,89 @@ struct Warp {
 /// Rom) that gives its values there, and their slopes.
 struct Axis {
   int begin = 0, end = 0;
-  std::array<int, stride> first = {};         // of four taps in the framed picture
-  std::array<Row, 4> value = {}, slope = {};  // weights of the taps; 0 elsewhere
-  Row inside = {};                            // 1, and 0 elsewhere
+  std::array<int, stride> first;    // of four taps in the framed picture
+  std::array<Row, 4> value, slope;  // weights of the taps; 0 elsewhere
+  Row inside;                       // 1, and 0 elsewhere
 
   Axis(float scale, float shift, int fixed, int moving) {
     const auto center = [](int side) { return 0.5f * static_cast<float>(side - 1); };
-    begin = fixed;
-    for (int i = 0; i < fixed; ++i) {
-      const float at = scale * (static_cast<float>(i) - center(fixed)) + shift + center(moving);
-      if (at < -0.5f || at > static_cast<float>(moving) - 0.5f) continue;
-      begin = std::min(begin, i);
-      end = i + 1;
-      const float below = std::floor(at), f = at - below;
+    const float origin = shift + center(moving) - scale * center(fixed),
+                last = static_cast<float>(moving) - 0.5f;
+    int before = 0, within = 0;
+#pragma omp simd reduction(+ : before, within)
+    for (int i = 0; i < stride; ++i) {
       const auto k = static_cast<size_t>(i);
-      inside[k] = 1;
-      first[k] = static_cast<int>(below) - 1 + margin;
-      value[0][k] = ((-0.5f * f + 1) * f - 0.5f) * f;
-      value[1][k] = (1.5f * f - 2.5f) * f * f + 1;
-      value[2][k] = ((-1.5f * f + 2) * f + 0.5f) * f;
-      value[3][k] = (0.5f * f - 0.5f) * f * f;
-      slope[0][k] = (-1.5f * f + 2) * f - 0.5f;
-      slope[1][k] = (4.5f * f - 5) * f;
-      slope[2][k] = (-4.5f * f + 4) * f + 0.5f;
-      slope[3][k] = (1.5f * f - 1) * f;
+      const float at = scale * static_cast<float>(i) + origin, below = std::floor(at), f = at - below;
+      const int is_before = at < -0.5f, is_within = (at >= -0.5f) & (at <= last) & (i < fixed);
+      before += is_before;
+      within += is_within;
+      const auto in = static_cast<float>(is_within);
+      inside[k] = in;
+      first[k] = is_within != 0 ? static_cast<int>(below) - 1 + margin : 0;
+      value[0][k] = in * (((-0.5f * f + 1) * f - 0.5f) * f);
+      value[1][k] = in * ((1.5f * f - 2.5f) * f * f + 1);
+      value[2][k] = in * (((-1.5f * f + 2) * f + 0.5f) * f);
+      value[3][k] = in * ((0.5f * f - 0.5f) * f * f);
+      slope[0][k] = in * ((-1.5f * f + 2) * f - 0.5f);
+      slope[1][k] = in * ((4.5f * f - 5) * f);
+      slope[2][k] = in * ((-4.5f * f + 4) * f + 0.5f);
+      slope[3][k] = in * ((1.5f * f - 1) * f);
     }
+    begin = before;
+    end = before + within;
   }
-  int size() const { return std::max(end - begin, 0); }
+  int size() const { return end - begin; }
+  /// Pixels of the framed picture that the filter takes from `from` to `to`, which are inside.
+  int first_tap(int from) const { return first[static_cast<size_t>(from)]; }
+  int end_of_taps(int to) const { return first[static_cast<size_t>(to - 1)] + 4; }
 };
 
-/// The moving picture as it lies over the fixed one, row by row.
-class Warped {
+/// The filter along rows as a band matrix: without gathers, and fast, as some pixels side by side have most of
+/// their taps in common.
+class RowFilter {
  public:
-  /// `moving` is framed, and must outlive it.
-  Warped(const Plane& fixed, const Plane& moving, const Warp& warp)
-      : across(warp.scale, warp.x, fixed.width, moving.width),
-        down(warp.scale, warp.y, fixed.height, moving.height),
-        lanes((fixed.width + 7) / 8 * 8),
-        moving_(moving) {}
-
-  Axis across, down;
-  int lanes;  // of a row that are computed: whole vectors, as the rest of one would take longer than all of it
-  int pixels() const { return across.size() * down.size(); }
-
-  /// Its values at row y of the fixed picture, which is within `down`, and their slopes; 0 beyond `across`.
-  void row(int y, Row& value, Row& slope_x, Row& slope_y) const {
-    Row along, change;
-    columns(y, down.value, along);
-    columns(y, down.slope, change);
-#pragma omp simd
-    for (int x = 0; x < lanes; ++x) {
+  explicit RowFilter(const Axis& axis) : axis_(axis) {
+    for (int tap = axis.first_tap(axis.begin); tap < axis.end_of_taps(axis.end); ++tap)
+      value_[static_cast<size_t>(tap)] = slope_[static_cast<size_t>(tap)] = {};
+    for (int x = axis.begin; x < axis.end; ++x) {
       const auto k = static_cast<size_t>(x);
-      const auto tap = static_cast<size_t>(across.first[k]);
-      const float v0 = along[tap], v1 = along[tap + 1], v2 = along[tap + 2], v3 = along[tap + 3];
-      value[k] = across.value[0][k] * v0 + across.value[1][k] * v1 + across.value[2][k] * v2 +
-                 across.value[3][k] * v3;
-      slope_x[k] = across.slope[0][k] * v0 + across.slope[1][k] * v1 + across.slope[2][k] * v2 +
-                   across.slope[3][k] * v3;
-      slope_y[k] = across.value[0][k] * change[tap] + across.value[1][k] * change[tap + 1] +
-                   across.value[2][k] * change[tap + 2] + across.value[3][k] * change[tap + 3];
+      for (size_t tap = 0; tap < 4; ++tap) {
+        const size_t from = static_cast<size_t>(axis.first[k]) + tap;
+        value_[from][k] = axis.value[tap][k];
+        slope_[from][k] = axis.slope[tap][k];
+      }
     }
+  }
+
+  /// Values and slopes of some rows; those that are not inside are 0, as far as whole vectors go.
+  void operator()(const Plane& plane, int begin, int end, Rows& values, Rows& slopes) const {
+    for (int x = axis_.begin / simd_lanes * simd_lanes; x < axis_.end; x += simd_lanes)
+      for (int y = begin; y < end; y += 2) filter_two(plane, y, std::min(y + 1, end - 1), x, values, slopes);
   }
 
  private:
-  /// What the filter makes of the columns of the framed picture.
-  void columns(int y, const std::array<Row, 4>& weights, Row& out) const {
-    const auto k = static_cast<size_t>(y);
-    const int tap = down.first[k];
-    const float w0 = weights[0][k], w1 = weights[1][k], w2 = weights[2][k], w3 = weights[3][k];
-    const float *r0 = moving_.row(tap), *r1 = moving_.row(tap + 1), *r2 = moving_.row(tap + 2),
-                *r3 = moving_.row(tap + 3);
-#pragma omp simd
-    for (int x = 0; x < stride; ++x)
-      out[static_cast<size_t>(x)] = w0 * r0[x] + w1 * r1[x] + w2 * r2[x] + w3 * r3[x];
+  /// A vector's worth of two rows: together, as each sum waits for its last term.
+  void filter_two(const Plane& plane, int y0, int y1, int x, Rows& values, Rows& slopes) const {
+    const float *row0 = plane.row(y0), *row1 = plane.row(y1);
+    const int from = axis_.first_tap(std::max(x, axis_.begin)),
+              to = axis_.end_of_taps(std::min(x + simd_lanes, axis_.end));
+    Floats value0 = {}, value1 = {}, slope0 = {}, slope1 = {};
+    for (int tap = from; tap < to; ++tap) {
+      const Floats by_value = load(value_[static_cast<size_t>(tap)].data() + x),
+                   by_slope = load(slope_[static_cast<size_t>(tap)].data() + x);
+      value0 += row0[tap] * by_value;
+      value1 += row1[tap] * by_value;
+      slope0 += row0[tap] * by_slope;
+      slope1 += row1[tap] * by_slope;
+    }
+    store(values[static_cast<size_t>(y0)].data() + x, value0);
+    store(values[static_cast<size_t>(y1)].data() + x, value1);
+    store(slopes[static_cast<size_t>(y0)].data() + x, slope0);
+    store(slopes[static_cast<size_t>(y1)].data() + x, slope1);
   }
 
-  const Plane& moving_;
+  const Axis& axis_;
+  Rows value_, slope_;  // [tap][pixel of the fixed picture]
 };
 
 /// What a Gauss-Newton step needs of the pixels where both pictures are: sums over products of the fixed one t,
@@ -149,59 +159,106 @@ struct Sums {
   std::array<float, 6> jj = {};  // 00, 01, 02, 11, 12, 22
 };
 
-Sums sums_of(const Plane& fixed, const Warped& warped) {
-  float t1 = 0, w1 = 0, tt = 0, ww = 0, tw = 0, j0 = 0, j1 = 0, j2 = 0, jt0 = 0, jt1 = 0, jt2 = 0, jw0 = 0,
-        jw1 = 0, jw2 = 0, jj00 = 0, jj01 = 0, jj02 = 0, jj11 = 0, jj12 = 0, jj22 = 0;
-  const float center_x = 0.5f * static_cast<float>(fixed.width - 1),
-              center_y = 0.5f * static_cast<float>(fixed.height - 1);
-  Row w, sx, sy;
-  for (int y = warped.down.begin; y < warped.down.end; ++y) {
-    warped.row(y, w, sx, sy);
-    const float* all = fixed.row(y);
-    const float from_center = static_cast<float>(y) - center_y;
-    Row by_scale;
+/// A picture and the moving one over it, where both are: their pixels, and the derivatives of the moving one's by
+/// the warp.
+class Overlap {
+ public:
+  /// `moving` is framed.
+  Overlap(const Plane& fixed, const Plane& moving, const Warp& warp)
+      : across(warp.scale, warp.x, fixed.width, moving.width),
+        down(warp.scale, warp.y, fixed.height, moving.height) {
+    if (pixels() == 0) return;
+    begin_x_ = across.begin / simd_lanes * simd_lanes;
+    lanes_ = (across.end - begin_x_ + simd_lanes - 1) / simd_lanes * simd_lanes;
+    const RowFilter filter(across);
+    Rows rows, slopes;  // of the framed picture, filtered along rows
+    filter(moving, down.first_tap(down.begin), down.end_of_taps(down.end), rows, slopes);
+    const auto center = [](int side) { return 0.5f * static_cast<float>(side - 1); };
+    Row from_center_x;
+    for (int x = 0; x < stride; ++x)
+      from_center_x[static_cast<size_t>(x)] = static_cast<float>(x) - center(fixed.width);
+    for (int y = down.begin; y < down.end; ++y)
+      fill_row(y, fixed.row(y), rows, slopes, from_center_x, static_cast<float>(y) - center(fixed.height));
+  }
+
+  Axis across, down;
+  int pixels() const { return across.size() * down.size(); }
+
+  /// Values of row y of the fixed picture, from across.begin on.
+  const float* fixed_row(int y) const { return fixed_.data() + place(y, across.begin); }
+  const float* warped_row(int y) const { return warped_.data() + place(y, across.begin); }
+
+  Sums sums() const {
+    float t1 = 0, w1 = 0, tt = 0, ww = 0, tw = 0, j0 = 0, j1 = 0, j2 = 0, jt0 = 0, jt1 = 0, jt2 = 0, jw0 = 0,
+          jw1 = 0, jw2 = 0, jj00 = 0, jj01 = 0, jj02 = 0, jj11 = 0, jj12 = 0, jj22 = 0;
+    const auto values = static_cast<size_t>(lanes_ * down.size());
     // Two loops, so that each has its sums in registers.
 #pragma omp simd reduction(+ : t1, w1, tt, ww, tw, j1, j2, jt1, jt2, jw1, jw2)
-    for (int x = 0; x < warped.lanes; ++x) {
-      const auto k = static_cast<size_t>(x);
-      const float t = all[x] * warped.across.inside[k];
-      by_scale[k] = sx[k] * (static_cast<float>(x) - center_x) + sy[k] * from_center;
+    for (size_t i = 0; i < values; ++i) {
+      const float t = fixed_[i], w = warped_[i], x = by_x_[i], y = by_y_[i];
       t1 += t;
-      w1 += w[k];
+      w1 += w;
       tt += t * t;
-      ww += w[k] * w[k];
-      tw += t * w[k];
-      j1 += sx[k];
-      j2 += sy[k];
-      jt1 += sx[k] * t;
-      jt2 += sy[k] * t;
-      jw1 += sx[k] * w[k];
-      jw2 += sy[k] * w[k];
+      ww += w * w;
+      tw += t * w;
+      j1 += x;
+      j2 += y;
+      jt1 += x * t;
+      jt2 += y * t;
+      jw1 += x * w;
+      jw2 += y * w;
     }
 #pragma omp simd reduction(+ : j0, jt0, jw0, jj00, jj01, jj02, jj11, jj12, jj22)
-    for (int x = 0; x < warped.lanes; ++x) {
-      const auto k = static_cast<size_t>(x);
-      j0 += by_scale[k];
-      jt0 += by_scale[k] * all[x];
-      jw0 += by_scale[k] * w[k];
-      jj00 += by_scale[k] * by_scale[k];
-      jj01 += by_scale[k] * sx[k];
-      jj02 += by_scale[k] * sy[k];
-      jj11 += sx[k] * sx[k];
-      jj12 += sx[k] * sy[k];
-      jj22 += sy[k] * sy[k];
+    for (size_t i = 0; i < values; ++i) {
+      const float s = by_scale_[i], x = by_x_[i], y = by_y_[i];
+      j0 += s;
+      jt0 += s * fixed_[i];
+      jw0 += s * warped_[i];
+      jj00 += s * s;
+      jj01 += s * x;
+      jj02 += s * y;
+      jj11 += x * x;
+      jj12 += x * y;
+      jj22 += y * y;
+    }
+    return {t1,
+            w1,
+            tt,
+            ww,
+            tw,
+            {j0, j1, j2},
+            {jt0, jt1, jt2},
+            {jw0, jw1, jw2},
+            {jj00, jj01, jj02, jj11, jj12, jj22}};
+  }
+
+ private:
+  using Values = std::array<float, size_t{stride} * GrayThumbnail::most_side>;
+
+  size_t place(int y, int x) const { return static_cast<size_t>((y - down.begin) * lanes_ + x - begin_x_); }
+
+  void fill_row(int y, const float* fixed, const Rows& rows, const Rows& slopes, const Row& from_center_x,
+                float from_center_y) {
+    const auto k = static_cast<size_t>(y), tap = static_cast<size_t>(down.first[k]);
+    const auto filtered = [&](const std::array<Row, 4>& weights, const Rows& from, int x) {
+      return weights[0][k] * load(from[tap].data() + x) + weights[1][k] * load(from[tap + 1].data() + x) +
+             weights[2][k] * load(from[tap + 2].data() + x) + weights[3][k] * load(from[tap + 3].data() + x);
+    };
+    for (int lane = 0; lane < lanes_; lane += simd_lanes) {
+      const int x = begin_x_ + lane;
+      const auto to = static_cast<ptrdiff_t>(place(y, x));
+      const Floats by_x = filtered(down.value, slopes, x), by_y = filtered(down.slope, rows, x);
+      store(fixed_.data() + to, load(fixed + x) * load(across.inside.data() + x));
+      store(warped_.data() + to, filtered(down.value, rows, x));
+      store(by_x_.data() + to, by_x);
+      store(by_y_.data() + to, by_y);
+      store(by_scale_.data() + to, by_x * load(from_center_x.data() + x) + by_y * from_center_y);
     }
   }
-  return {t1,
-          w1,
-          tt,
-          ww,
-          tw,
-          {j0, j1, j2},
-          {jt0, jt1, jt2},
-          {jw0, jw1, jw2},
-          {jj00, jj01, jj02, jj11, jj12, jj22}};
-}
+
+  int begin_x_ = 0, lanes_ = 0;                     // of a row, in whole vectors; 0 beyond `across`
+  Values fixed_, warped_, by_scale_, by_x_, by_y_;  // those of `down`, row after row
+};
 
 /// Below which a picture is flat: a variance of a hundredth of the step between two values of a byte.
 constexpr float least_variance = 0.01f / 255.0f / 255.0f;
@@ -273,9 +330,9 @@ Fit align(const Plane& fixed, const Plane& moving, const Warp& start, int steps,
   Warp warp = start;
   const auto side = static_cast<float>(moving.longer());
   for (int taken = 0; taken <= steps; ++taken) {
-    const Warped warped(fixed, moving, warp);
-    if (2 * warped.pixels() < fixed.height * fixed.width) break;
-    const Step step = step_of(sums_of(fixed, warped), warped.pixels());
+    const Overlap overlap(fixed, moving, warp);
+    if (2 * overlap.pixels() < fixed.height * fixed.width) break;
+    const Step step = step_of(overlap.sums(), overlap.pixels());
     if (step.correlation > best.correlation) best = {warp, step.correlation};
     if (!step.solved || (taken > 0 && best.correlation < least)) break;
     const auto limited = [](float change, float most) { return std::clamp(change, -most, most); };
@@ -300,18 +357,23 @@ class Blur {
 
   Plane operator()(const Plane& in) const {
     Plane out(in.height, in.width);
-    Row shares;
+    Row shares = {};
     for (int x = 0; x < in.width; ++x) shares[static_cast<size_t>(x)] = 1 / weight_within(x, in.width);
     std::array<float, stride + 2 * most_reach> along = {};  // zero beyond the picture
     for (int y = 0; y < in.height; ++y) {
-      std::fill_n(along.data() + reach_, in.width, 0.0f);
       const float share = 1 / weight_within(y, in.height);
-      for (int from = std::max(0, y - reach_); from <= std::min(in.height - 1, y + reach_); ++from)
-        add(weights_[place(from - y)] * share, in.row(from), in.width, along.data() + reach_);
-      std::fill_n(out.row(y), in.width, 0.0f);
-      for (int i = -reach_; i <= reach_; ++i)
-        add(weights_[place(i)], along.data() + reach_ + i, in.width, out.row(y));
-      for (int x = 0; x < in.width; ++x) out.row(y)[x] *= shares[static_cast<size_t>(x)];
+      const int begin = std::max(0, y - reach_), end = std::min(in.height, y + reach_ + 1);
+      for (int x = 0; x < in.width; x += simd_lanes) {
+        Floats sum = {};
+        for (int from = begin; from < end; ++from) sum += weights_[place(from - y)] * load(in.row(from) + x);
+        store(along.data() + reach_ + x, share * sum);
+      }
+      for (int x = 0; x < in.width; x += simd_lanes) {
+        Floats sum = {};
+        for (int i = 0; i <= 2 * reach_; ++i)
+          sum += weights_[static_cast<size_t>(i)] * load(along.data() + i + x);
+        store(out.row(y) + x, sum * load(shares.data() + x));
+      }
     }
     return out;
   }
@@ -326,11 +388,6 @@ class Blur {
       sum += weights_[place(i - at)];
     return sum;
   }
-  static void add(float weight, const float* in, int count, float* out) {
-#pragma omp simd
-    for (int i = 0; i < count; ++i) out[i] += weight * in[i];
-  }
-
   int reach_;
   std::array<float, 2 * most_reach + 1> weights_ = {};
 };
@@ -411,47 +468,34 @@ float correlation_of_detail(const Plane& original, const Plane& copy) {
 }
 
 /// Of the pictures where they overlap, each from the other: which is the darker or more blurred print, is not known.
-float correlation_of_detail(const Plane& fixed, const Warped& warped) {
+float correlation_of_detail(const Overlap& overlap) {
   constexpr float hopeless = 0.95f;
-  Plane t(warped.down.size(), warped.across.size()), w = t;
-  Row value, ignored_x, ignored_y;
-  for (int y = 0; y < t.height; ++y) {
-    warped.row(y + warped.down.begin, value, ignored_x, ignored_y);
-    std::copy_n(fixed.row(y + warped.down.begin) + warped.across.begin, t.width, t.row(y));
-    std::copy_n(value.data() + warped.across.begin, t.width, w.row(y));
+  const int height = overlap.down.size(), width = overlap.across.size();
+  Plane t(height, width), w(height, width);
+  for (int y = 0; y < height; ++y) {
+    std::copy_n(overlap.fixed_row(y + overlap.down.begin), width, t.row(y));
+    std::copy_n(overlap.warped_row(y + overlap.down.begin), width, w.row(y));
   }
   const float one_way = correlation_of_detail(t, w);
   return one_way < hopeless ? one_way : std::max(one_way, correlation_of_detail(w, t));
 }
 
-/// A picture at full and half resolution.
-struct Levels {
-  Plane whole, half;
-
-  Levels(const Plane& at_full, const Plane& at_half) : whole(at_full), half(at_half) {}
-  explicit Levels(const GrayThumbnail& picture)
-      : whole(plane_of(picture.whole)), half(plane_of(picture.half)) {}
-};
-Levels mirror_image(const Levels& levels) { return {mirror_image(levels.whole), mirror_image(levels.half)}; }
-Levels framed(const Levels& levels) { return {framed(levels.whole), framed(levels.half)}; }
-
-/// The fit at half resolution, as a warp of the whole pictures.
-Fit align_coarsely(const Levels& fixed, const Levels& moving) {
-  constexpr int steps = 3;
-  const Warp start = whole_over_whole(fixed.half, moving.half);
-  Fit fit = align(fixed.half, moving.half, start, steps, 0);
-  const auto twice = static_cast<float>(moving.whole.longer()) / static_cast<float>(moving.half.longer());
-  fit.warp.scale *= whole_over_whole(fixed.whole, moving.whole).scale / start.scale;
-  fit.warp.x *= twice;
-  fit.warp.y *= twice;
-  return fit;
+/// The moving picture, and its mirror image.
+using Sides = std::array<Plane, 2>;
+Sides sides_of(const GrayPicture& picture) {
+  const Plane plane = plane_of(picture);
+  return {framed(plane), framed(mirror_image(plane))};
 }
 
 /// What must not be compared by its detail: hardly more than a line of pixels, or all of one color.
 bool has_detail(const GrayPicture& picture) {
   constexpr int least_side = 8, least_range = 2;
-  const auto [low, high] = std::minmax_element(picture.pixels.begin(), picture.pixels.end());
-  return std::min(picture.height, picture.width) >= least_side && *high - *low >= least_range;
+  uint8_t low = 255, high = 0;
+  for (const uint8_t pixel : picture.pixels) {
+    low = std::min(low, pixel);
+    high = std::max(high, pixel);
+  }
+  return std::min(picture.height, picture.width) >= least_side && high - low >= least_range;
 }
 
 bool nearly_equal(const GrayPicture& a, const GrayPicture& b) {
@@ -463,7 +507,7 @@ bool nearly_equal(const GrayPicture& a, const GrayPicture& b) {
 }  // namespace
 
 Likeness likeness(const GrayThumbnail& a, const GrayThumbnail& b, float least_coarse) {
-  constexpr int steps = 4;
+  constexpr int coarse_steps = 3, steps = 4;
   constexpr float tie = 0.02f;  // between a picture and its mirror image, if it is nearly symmetric
   if (!has_detail(a.whole) || !has_detail(b.whole))
     return nearly_equal(a.whole, b.whole) ? Likeness{1, 1} : Likeness{};
@@ -473,18 +517,29 @@ Likeness likeness(const GrayThumbnail& a, const GrayThumbnail& b, float least_co
     return std::tuple(picture.pixels.size(), std::tie(picture.pixels));
   };
   const bool swapped = order(b.whole) < order(a.whole);
-  const Levels fixed(swapped ? b : a), moving(swapped ? a : b);
-  const std::array<Levels, 2> sides = {framed(moving), framed(mirror_image(moving))};
-  const std::array<Fit, 2> fits = {align_coarsely(fixed, sides[0]), align_coarsely(fixed, sides[1])};
+  const GrayThumbnail &fixed = swapped ? b : a, &moving = swapped ? a : b;
+
+  const Plane half = plane_of(fixed.half);
+  const Sides halves = sides_of(moving.half);
+  const Warp start = whole_over_whole(half, halves[0]);
+  std::array<Fit, 2> fits;
+  for (size_t side = 0; side < fits.size(); ++side)
+    fits[side] = align(half, halves[side], start, coarse_steps, 0);
   Likeness result{.coarse = std::max(fits[0].correlation, fits[1].correlation)};
+  if (result.coarse < least_coarse) return result;
+
+  const Plane whole = plane_of(fixed.whole);
+  const Sides wholes = sides_of(moving.whole);
+  const float twice = static_cast<float>(wholes[0].longer()) / static_cast<float>(halves[0].longer()),
+              scale = whole_over_whole(whole, wholes[0]).scale / start.scale;
   const float least = std::max(least_coarse, result.coarse - tie);
-  for (size_t side = 0; side < sides.size(); ++side) {
-    if (fits[side].correlation < least) continue;
-    const Plane& whole = sides[side].whole;
-    const Fit fit = align(fixed.whole, whole, fits[side].warp, steps, least_coarse);
+  for (size_t side = 0; side < fits.size(); ++side) {
+    const auto& [coarse, correlation] = fits[side];
+    if (correlation < least) continue;
+    const Warp finer = {coarse.scale * scale, coarse.x * twice, coarse.y * twice};
+    const Fit fit = align(whole, wholes[side], finer, steps, least_coarse);
     if (fit.correlation <= 0 || fit.correlation < least_coarse) continue;
-    result.fine =
-        std::max(result.fine, correlation_of_detail(fixed.whole, Warped(fixed.whole, whole, fit.warp)));
+    result.fine = std::max(result.fine, correlation_of_detail(Overlap(whole, wholes[side], fit.warp)));
   }
   return result;
 }

@@ -3,7 +3,7 @@
 // in the order of the depth.
 #pragma once
 
-#include "tensor/cpu/vector_math.h"
+#include "tensor/vector_math.h"
 
 namespace la {
 

@@ -22,8 +22,8 @@
 #include <vector>
 
 #include "tensor/cpu/simd.h"
-#include "tensor/cpu/vector_math.h"
 #include "tensor/tensor.h"
+#include "tensor/vector_math.h"
 
 namespace la {
 

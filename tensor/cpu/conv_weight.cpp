@@ -7,8 +7,8 @@
 #endif
 
 #include "tensor/cpu/simd.h"
-#include "tensor/cpu/vector_math.h"
 #include "tensor/parallel.h"
+#include "tensor/vector_math.h"
 
 namespace la {
 namespace {

@@ -1,8 +1,8 @@
 // Filling, converting and pointwise arithmetic on the CPU: one pass over memory each.
 #include "tensor/cpu/cpu_backend.h"
 #include "tensor/cpu/simd.h"
-#include "tensor/cpu/vector_math.h"
 #include "tensor/pointwise.h"
+#include "tensor/vector_math.h"
 
 namespace la {
 namespace {

@@ -7,8 +7,8 @@
 
 #include "tensor/cpu/cpu_backend.h"
 #include "tensor/cpu/indices.h"
-#include "tensor/cpu/vector_math.h"
 #include "tensor/parallel.h"
+#include "tensor/vector_math.h"
 
 namespace la {
 namespace {

@@ -5,8 +5,8 @@
 // it has the same bits wherever its row and column lie in a tile and whichever thread computes it.
 #pragma once
 
-#include "tensor/cpu/vector_math.h"
 #include "tensor/parallel.h"
+#include "tensor/vector_math.h"
 
 namespace la {
 

@@ -6,7 +6,7 @@
 #include "tensor/cpu/column_sums.h"
 #include "tensor/cpu/cpu_backend.h"
 #include "tensor/cpu/simd.h"
-#include "tensor/cpu/vector_math.h"
+#include "tensor/vector_math.h"
 
 namespace la {
 namespace {

@@ -1,7 +1,7 @@
 // Transposing in SIMD registers.
 #pragma once
 
-#include "tensor/cpu/vector_math.h"
+#include "tensor/vector_math.h"
 
 namespace la {
 
