@@ -30,7 +30,7 @@ Tensor first_centroids(const MergeTree& tree, int64_t m, Device device) {
   const Tensor means = tree.means(std::min(m, tree.leaves()));
   std::vector<int32_t> rows;
   for (int64_t c = 0; c < m; ++c) rows.push_back(static_cast<int32_t>(c % means.size(0)));
-  return ops::gather_rows(means, Tensor::from(rows, {m})).to(device);
+  return ops::gather_rows(means, rows).to(device);
 }
 
 /// One half of the vectors, to be clustered with any number.
@@ -39,7 +39,7 @@ struct Half {
   MergeTree tree;
 
   Half(const Tensor& all, const std::vector<int32_t>& rows, int64_t most, const RandomKey& key)
-      : vectors(ops::gather_rows(all, Tensor::from(rows, {std::ssize(rows)}, all.device()))),
+      : vectors(ops::gather_rows(all, rows)),
         tree(merge_tree(vectors, fine_clusters(vectors.size(0), most), key)) {}
 
   KMeansResult clusters(int64_t m) const {

@@ -53,7 +53,7 @@ CopiesMeasured measure(const Embedder& embedder, const Model& model, const Datas
   for (const int32_t original : originals) numbers.push_back(pictures.numbers[static_cast<size_t>(original)]);
   const PictureCopies copies(data, numbers, options.seed);
   Progress progress(stderr);
-  const ComparedPictures seen = look_at(embedder, model.view, copies, telling(data, progress));
+  const ComparedPictures seen = prepare_comparison(embedder, model.view, copies, telling(data, progress));
   std::optional<float> threshold;
   if (options.threshold > 0) threshold = static_cast<float>(options.threshold);
   return measure_copies(pictures, seen, originals, options.neighbors, options.recall, threshold);
@@ -147,7 +147,7 @@ int find_duplicates(DuplicateOptions options, const OptionTable& table) {
 
   const Embedder embedder(model, {});
   Progress embedding(stderr);
-  const ComparedPictures pictures = look_at(embedder, model.view, data, telling(data, embedding));
+  const ComparedPictures pictures = prepare_comparison(embedder, model.view, data, telling(data, embedding));
   check(std::ssize(pictures.numbers) > 1, "{}: expected at least 2 pictures that can be read",
         options.model.data.path);
   const CopiesMeasured measured = measure(embedder, model, data, pictures, options);

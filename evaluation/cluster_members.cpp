@@ -58,7 +58,7 @@ Tensor largest_first(const Tensor& centroids, const ClusterMembers& clusters) {
   std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
     return clusters.members[static_cast<size_t>(a)].size() > clusters.members[static_cast<size_t>(b)].size();
   });
-  return ops::gather_rows(centroids, Tensor::from(order, {std::ssize(order)}, centroids.device()));
+  return ops::gather_rows(centroids, order);
 }
 
 }  // namespace la

@@ -107,7 +107,7 @@ MergeTree::MergeTree(const Tensor& means, const std::vector<int32_t>& counts) {
     rows_.emplace_back(row, row + host.size(1));
   }
   check(!rows_.empty(), "no clusters to merge");
-  Costs costs(ops::gather_rows(host, Tensor::from(kept, {std::ssize(kept)})), counts_);
+  Costs costs(ops::gather_rows(host, kept), counts_);
   const size_t none = rows_.size();
   for (size_t first = 0; merges_.size() + 1 < rows_.size();) {
     while (costs.merged(first)) ++first;

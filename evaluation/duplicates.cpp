@@ -25,8 +25,8 @@ ViewPlan plan_part(const Crop& all, int part) {
           .flip = part == 1 || part == 3};
 }
 
-/// What is seen of some pictures that follow one another.
-struct Seen {
+/// The views of the parts, and the thumbnails, of some pictures that follow one another.
+struct PartViews {
   std::array<Tensor, parts> views = {};  // f32 [n, S, S, C]
   std::vector<GrayThumbnail> thumbnails = {};
 };
@@ -43,7 +43,8 @@ void standardize(float* view, int64_t values) {
   for (int64_t i = 0; i < values; ++i) view[i] = static_cast<float>((view[i] - mean) / deviation);
 }
 
-void see(const Dataset& pictures, int64_t i, const ViewFormat& format, Seen& seen, int64_t place) {
+void view_parts(const Dataset& pictures, int64_t i, const ViewFormat& format, PartViews& seen,
+                int64_t place) {
   // As large as a view of the smallest part must be.
   const int enough = std::max(static_cast<int>(std::ceil(static_cast<float>(format.size) / central_share)),
                               GrayThumbnail::most_side);
@@ -58,14 +59,14 @@ void see(const Dataset& pictures, int64_t i, const ViewFormat& format, Seen& see
   seen.thumbnails[static_cast<size_t>(place)] = gray_thumbnail(excerpt.picture, excerpt.crop);
 }
 
-Seen see_all(const Dataset& pictures, int64_t begin, int64_t end, const AugmentationOptions& view) {
+PartViews part_views(const Dataset& pictures, int64_t begin, int64_t end, const AugmentationOptions& view) {
   const ViewFormat format = format_of_views(view, pictures.channels());
-  Seen seen{.thumbnails = std::vector<GrayThumbnail>(static_cast<size_t>(end - begin))};
+  PartViews seen{.thumbnails = std::vector<GrayThumbnail>(static_cast<size_t>(end - begin))};
   for (Tensor& views : seen.views)
     views = Tensor::zeros({end - begin, view.size, view.size, pictures.channels()});
   parallel_for(end - begin, 1, [&](int64_t first, int64_t last) {
     for (int64_t place = first; place < last; ++place) try {
-        see(pictures, begin + place, format, seen, place);
+        view_parts(pictures, begin + place, format, seen, place);
       } catch (const BadPicture&) {  // which the data set remembers
       }
   });
@@ -84,10 +85,6 @@ std::vector<float> products(const Tensor& a, const Tensor& b) {
   std::vector<int32_t> rows(static_cast<size_t>(a.size(0)));
   std::iota(rows.begin(), rows.end(), 0);
   return ops::gather_dot(a, b, Tensor::from(rows, {a.size(0), 1}).to(a.device())).to_vector<float>();
-}
-
-Tensor rows_of(const Tensor& table, const std::vector<int32_t>& rows) {
-  return ops::gather_rows(table, Tensor::from(rows, {std::ssize(rows)}).to(table.device()));
 }
 
 /// 0 of no values.
@@ -128,14 +125,14 @@ std::vector<CopyPair> candidates(const ComparedPictures& pictures, int64_t neigh
 
 }  // namespace
 
-ComparedPictures look_at(const Embedder& embedder, const AugmentationOptions& view, const Dataset& pictures,
-                         const ProgressCallback& progress) {
+ComparedPictures prepare_comparison(const Embedder& embedder, const AugmentationOptions& view,
+                                    const Dataset& pictures, const ProgressCallback& progress) {
   constexpr int64_t block = 64;
   ComparedPictures result;
   std::vector<Tensor> vectors, of_parts;
   for (int64_t begin = 0; begin < pictures.size(); begin += block) {
     const int64_t end = std::min(begin + block, pictures.size());
-    Seen seen = see_all(pictures, begin, end, view);
+    PartViews seen = part_views(pictures, begin, end, view);
     std::vector<int32_t> rows;
     for (int64_t i = begin; i < end; ++i) {
       GrayThumbnail& thumbnail = seen.thumbnails[static_cast<size_t>(i - begin)];
@@ -147,7 +144,7 @@ ComparedPictures look_at(const Embedder& embedder, const AugmentationOptions& vi
     if (!rows.empty()) {
       std::vector<Tensor> embeddings;
       for (const Tensor& views : seen.views)
-        embeddings.push_back(rows_of(embedder.outputs_of_views(views).front(), rows));
+        embeddings.push_back(ops::gather_rows(embedder.outputs_of_views(views).front(), rows));
       vectors.push_back(mean_of(embeddings, 0));
       of_parts.push_back(mean_of(embeddings, 1));
       check(is_finite(vectors.back()), "the network gives embeddings that are not finite, such as of {}",
@@ -175,8 +172,8 @@ CopiesMeasured measure_copies(const ComparedPictures& pictures, const ComparedPi
       likenesses[i] = likeness(copies.thumbnails[i], pictures.thumbnails[static_cast<size_t>(original[i])]);
   });
   // The copy may be near the original, or the original near the copy.
-  const Tensor query = rows_of(pictures.vectors, original),
-               parts_of_original = rows_of(pictures.of_parts, original);
+  const Tensor query = ops::gather_rows(pictures.vectors, original),
+               parts_of_original = ops::gather_rows(pictures.of_parts, original);
   const std::vector<float> to_original = products(copies.vectors, parts_of_original),
                            to_copy = products(query, copies.of_parts);
   const VectorSearch table(pictures.of_parts);

@@ -23,8 +23,8 @@ struct ComparedPictures {
   std::vector<GrayThumbnail> thumbnails = {};
 };
 
-ComparedPictures look_at(const Embedder& embedder, const AugmentationOptions& view, const Dataset& pictures,
-                         const ProgressCallback& progress = {});
+ComparedPictures prepare_comparison(const Embedder& embedder, const AugmentationOptions& view,
+                                    const Dataset& pictures, const ProgressCallback& progress = {});
 
 /// What two pictures must have in common to be copies.
 struct CopyThresholds {

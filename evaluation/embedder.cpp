@@ -16,8 +16,7 @@ constexpr int64_t block = 64;  // pictures at once
 Tensor chosen_rows(const Tensor& x, const std::vector<int32_t>& rows) {
   const auto count = static_cast<int64_t>(rows.size());
   if (count == x.size(0)) return x;
-  return ops::gather_rows(x.reshape({x.size(0), -1}), Tensor::from(rows, {count}, x.device()))
-      .reshape(x.shape().with_rows(count));
+  return ops::gather_rows(x.reshape({x.size(0), -1}), rows).reshape(x.shape().with_rows(count));
 }
 
 /// Numbers of a process, on all.

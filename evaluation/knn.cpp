@@ -30,10 +30,7 @@ LabeledVectors with_labels(const LabeledVectors& all) {
     result.labels.push_back(all.labels[i]);
   }
   const bool all_labeled = rows.size() == all.labels.size();
-  const auto count = static_cast<int64_t>(rows.size());
-  result.vectors = all_labeled
-                       ? all.vectors
-                       : ops::gather_rows(all.vectors, Tensor::from(rows, {count}, all.vectors.device()));
+  result.vectors = all_labeled ? all.vectors : ops::gather_rows(all.vectors, rows);
   return result;
 }
 
@@ -234,8 +231,7 @@ Guesses leave_one_out_guesses(const LabeledVectors& all, const LabeledVectors& g
     own_rows.push_back(static_cast<int32_t>(row));
     own.labels.push_back(asked.labels[static_cast<size_t>(row)]);
   }
-  own.vectors =
-      ops::gather_rows(asked.vectors, Tensor::from(own_rows, {std::ssize(own_rows)}, asked.vectors.device()));
+  own.vectors = ops::gather_rows(asked.vectors, own_rows);
   return guesses_of(voters, voters_of(ranks, own), std::min(options.neighbors, n - 1), itself, options);
 }
 

@@ -36,7 +36,7 @@ int64_t split_largest(const Tensor& centroids, std::vector<int32_t> counts, cons
   constexpr float offset = 1e-3f;  // small beside the distances between pictures, large beside rounding
   const auto n = static_cast<int64_t>(empty.size());
   const Device device = centroids.device();
-  const Tensor donor_centroids = ops::gather_rows(centroids, Tensor::from(donors, {n}, device));
+  const Tensor donor_centroids = ops::gather_rows(centroids, donors);
   const Tensor noise = ops::random_normal(donor_centroids.shape(), key, device);
   ops::scatter_rows(centroids, Tensor::from(empty, {n}, device),
                     ops::add(donor_centroids, ops::scale(noise, offset)));

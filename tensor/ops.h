@@ -201,6 +201,8 @@ void add_moments_gradient(const Tensor& dx, const Tensor& x, const Tensor& weigh
 Tensor rows_of_part(const Tensor& rows, int64_t begin, int64_t end);
 /// table [N, D] (f32 or i32), rows i32 [R] -> [R, D]; a 1-D table [N] -> [R].
 Tensor gather_rows(const Tensor& table, const Tensor& rows);
+/// The same for numbers on the host, wherever the table is.
+Tensor gather_rows(const Tensor& table, const std::vector<int32_t>& rows);
 /// table[rows[i]] <- source[i]; the rows are distinct.
 void scatter_rows(const Tensor& table, const Tensor& rows, const Tensor& source);
 /// matrix[i][column] <- values[i]: i32 [R, C] and [R].

@@ -93,6 +93,10 @@ Tensor gather_rows(const Tensor& table, const Tensor& rows) {
   return y;
 }
 
+Tensor gather_rows(const Tensor& table, const std::vector<int32_t>& rows) {
+  return gather_rows(table, Tensor::from(rows, {std::ssize(rows)}, table.device()));
+}
+
 void scatter_rows(const Tensor& table, const Tensor& rows, const Tensor& source) {
   expect_table("scatter_rows", table);
   expect("scatter_rows", "rows", rows, DType::i32, {any}, table);

@@ -17,7 +17,7 @@ namespace {
 
 Tensor rows_of(const Tensor& all, const std::vector<int64_t>& numbers) {
   const std::vector<int32_t> rows(numbers.begin(), numbers.end());
-  return ops::gather_rows(all, Tensor::from(rows, {std::ssize(rows)}, all.device()));
+  return ops::gather_rows(all, rows);
 }
 
 /// What the checkpoint of a training has besides the network, if it is a training of so many pictures.

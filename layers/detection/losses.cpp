@@ -5,7 +5,7 @@
 namespace la {
 namespace {
 
-Tensor rows(const std::vector<int32_t>& numbers, Device device = {}) {
+Tensor rows(const std::vector<int32_t>& numbers, Device device) {
   return Tensor::from(numbers, {static_cast<int64_t>(numbers.size())}, device);
 }
 
@@ -30,8 +30,8 @@ void add_anchor_losses(const AnchorOutputs& outputs, const AnchorTargets& target
       cross_entropy(gather_rows(outputs.scores, rows(targets.anchors, device)), rows(targets.labels, device));
   const std::vector<int32_t> positive = matched(targets.anchors, targets.objects);
   losses.anchor_box = box_loss(
-      gather_rows(outputs.codes, rows(positive, device)), ops::gather_rows(outputs.anchors, rows(positive)),
-      ops::gather_rows(objects.boxes, rows(targets.objects)), anchor_coding, sigma, targets.anchors.size());
+      gather_rows(outputs.codes, rows(positive, device)), ops::gather_rows(outputs.anchors, positive),
+      ops::gather_rows(objects.boxes, targets.objects), anchor_coding, sigma, targets.anchors.size());
 }
 
 /// Of `boxes`, the chosen regions.
@@ -47,9 +47,9 @@ void add_region_losses(const RegionOutputs& outputs, const Tensor& boxes, const 
   }
   losses.region_class = cross_entropy(outputs.scores, rows(labels, device));
   const auto foreground = static_cast<int64_t>(targets.objects.size());
-  losses.region_box = box_loss(
-      gather_rows(reshape(outputs.codes, {-1, 4}), rows(code_rows, device)), boxes.rows(0, foreground),
-      ops::gather_rows(objects.boxes, rows(targets.objects)), region_coding, sigma, labels.size());
+  losses.region_box = box_loss(gather_rows(reshape(outputs.codes, {-1, 4}), rows(code_rows, device)),
+                               boxes.rows(0, foreground), ops::gather_rows(objects.boxes, targets.objects),
+                               region_coding, sigma, labels.size());
 }
 
 }  // namespace
@@ -65,7 +65,7 @@ DetectionLosses detection_losses(Detector& detector, const Tensor& pixels, int64
       la::anchor_targets(anchors.anchors, objects, height, width, options.anchors, choose);
   const Tensor proposals = propose(anchors, height, width, options.proposals).to(Device::cpu());
   const RegionTargets region_targets = la::region_targets(proposals, objects, options.regions, choose);
-  const Tensor boxes = ops::gather_rows(proposals, rows(region_targets.proposals));
+  const Tensor boxes = ops::gather_rows(proposals, region_targets.proposals);
 
   DetectionLosses losses;
   add_anchor_losses(anchors, anchor_targets, objects, losses);

@@ -80,7 +80,7 @@ AnchorTargets anchor_targets(const Tensor& anchors, const ObjectBoxes& objects, 
   const auto count = static_cast<int64_t>(inside.size());
   check(count > 0, "no anchor lies within a picture of {} x {} pixels: smaller `anchor_scales` are needed",
         width, height);
-  const Tensor candidates = ops::gather_rows(anchors, Tensor::from(inside, {count}));
+  const Tensor candidates = ops::gather_rows(anchors, inside);
   const Tensor overlaps = overlaps_of(candidates, objects);
   const auto* const all = overlaps.data<float>();
   const int64_t columns = overlaps.size(1);
