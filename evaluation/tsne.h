@@ -18,7 +18,7 @@ namespace la {
 
 struct TsneOptions {
   double perplexity =
-      30;  // how many neighbors each point has, in effect; a third of the graph's k, and less if that is less
+      20;  // how many neighbors each point has, in effect; a third of the graph's k, and less if that is less
   int exaggerated_steps = 250;  // the first, in which p_ij counts for more, so that clusters gather
   double exaggeration = 12;
   int steps = 500;  // after these
