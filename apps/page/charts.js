@@ -94,7 +94,7 @@ const trainingCharts = [
 const healthCharts = [
   {title: "Effective rank of the embeddings", format: few, include: [1],
    keys: [["effective_rank", "memory bank"], ["clustered_effective_rank", "as clustered"]],
-   note: "Usual: half of the dimensions and more. Collapse: near 1, all pictures in one direction."},
+   note: "Usual: two fifths of the dimensions and more. Collapse: near 1, all pictures in one direction."},
   {title: "Mean similarity of two pictures", format: few, include: [0, 1],
    keys: [["mean_similarity", "memory bank"], ["clustered_mean_similarity", "as clustered"]],
    note: "Usual: below 0.4. Collapse: near 1, all pictures at one point."},
