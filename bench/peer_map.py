@@ -41,6 +41,7 @@ def main():
     x = np.load(sys.argv[1])
     perplexity = float(sys.argv[2]) if len(sys.argv) == 3 else 30
     measure(f"openTSNE, perplexity {perplexity:g}", x, TSNE(n_jobs=-1, random_state=0, perplexity=perplexity).fit)
+    # With a seed it works on one thread.
     measure("umap-learn", x, umap.UMAP(metric="cosine", random_state=0).fit_transform)
 
 

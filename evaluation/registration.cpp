@@ -13,7 +13,7 @@ namespace {
 
 constexpr int margin = 2;   // pixels around a plane that repeat its border, for the cubic filter
 constexpr int stride = 32;  // floats from row to row
-static_assert(GrayThumbnail::most_side + 2 * margin <= stride);
+static_assert(GrayThumbnail::most_side + 2 * margin <= stride && stride % simd_lanes == 0);
 using Row = std::array<float, stride>;
 using Rows = std::array<Row, stride>;
 
@@ -57,6 +57,9 @@ Plane framed(const Plane& plane) {
   return result;
 }
 
+/// The middle of a side of so many pixels.
+float center(int side) { return 0.5f * static_cast<float>(side - 1); }
+
 /// Where the pixel (x, y) of the fixed picture, measured from its center, is found in the moving one.
 struct Warp {
   float scale = 1, x = 0, y = 0;
@@ -71,15 +74,15 @@ struct Axis {
   Row inside;                       // 1, and 0 elsewhere
 
   Axis(float scale, float shift, int fixed, int moving) {
-    const auto center = [](int side) { return 0.5f * static_cast<float>(side - 1); };
-    const float origin = shift + center(moving) - scale * center(fixed),
-                last = static_cast<float>(moving) - 0.5f;
+    constexpr float slack = 1e-4f;  // so that rounding does not drop the pixel at a border
+    const float origin = shift + center(moving) - scale * center(fixed), least = -0.5f - slack,
+                last = static_cast<float>(moving) - 0.5f + slack;
     int before = 0, within = 0;
 #pragma omp simd reduction(+ : before, within)
     for (int i = 0; i < stride; ++i) {
       const auto k = static_cast<size_t>(i);
       const float at = scale * static_cast<float>(i) + origin, below = std::floor(at), f = at - below;
-      const int is_before = at < -0.5f, is_within = (at >= -0.5f) & (at <= last) & (i < fixed);
+      const int is_before = at < least, is_within = (at >= least) & (at <= last) & (i < fixed);
       before += is_before;
       within += is_within;
       const auto in = static_cast<float>(is_within);
@@ -148,7 +151,7 @@ class RowFilter {
   }
 
   const Axis& axis_;
-  Rows value_, slope_;  // [tap][pixel of the fixed picture]
+  alignas(64) Rows value_, slope_;  // [tap][pixel of the fixed picture]
 };
 
 /// What a Gauss-Newton step needs of the pixels where both pictures are: sums over products of the fixed one t,
@@ -171,10 +174,9 @@ class Overlap {
     begin_x_ = across.begin / simd_lanes * simd_lanes;
     lanes_ = (across.end - begin_x_ + simd_lanes - 1) / simd_lanes * simd_lanes;
     const RowFilter filter(across);
-    Rows rows, slopes;  // of the framed picture, filtered along rows
+    alignas(64) Rows rows, slopes;  // of the framed picture, filtered along rows
     filter(moving, down.first_tap(down.begin), down.end_of_taps(down.end), rows, slopes);
-    const auto center = [](int side) { return 0.5f * static_cast<float>(side - 1); };
-    Row from_center_x;
+    alignas(64) Row from_center_x;
     for (int x = 0; x < stride; ++x)
       from_center_x[static_cast<size_t>(x)] = static_cast<float>(x) - center(fixed.width);
     for (int y = down.begin; y < down.end; ++y)
@@ -256,8 +258,9 @@ class Overlap {
     }
   }
 
-  int begin_x_ = 0, lanes_ = 0;                     // of a row, in whole vectors; 0 beyond `across`
-  Values fixed_, warped_, by_scale_, by_x_, by_y_;  // those of `down`, row after row
+  int begin_x_ = 0, lanes_ = 0;  // of a row, in whole vectors
+  alignas(64) Values fixed_, warped_, by_scale_, by_x_,
+      by_y_;  // those of `down`, row after row; 0 beyond `across`
 };
 
 /// Below which a picture is flat: a variance of a hundredth of the step between two values of a byte.
@@ -447,9 +450,9 @@ void normalize(Plane& a, double least_square) {
 /// The multiple correlation of t with w, w^2 and the second derivative of w, all of them their detail; 0 where w is
 /// a negative of t.
 float correlation_of_detail(const Plane& original, const Plane& copy) {
-  Plane squares = copy;
-  for (Row& row : squares.rows)
-    for (float& value : row) value *= value;
+  Plane squares(copy.height, copy.width);
+  for (int y = 0; y < copy.height; ++y)
+    for (int x = 0; x < copy.width; ++x) squares.row(y)[x] = copy.row(y)[x] * copy.row(y)[x];
   const Plane t = detail(original);
   Plane w = detail(copy), q = detail(squares), l = detail(laplacian(copy));
   const double tt = dot(t, t), ww = dot(w, w), least = least_variance * copy.height * copy.width;
@@ -514,7 +517,7 @@ Likeness likeness(const GrayThumbnail& a, const GrayThumbnail& b, float least_co
   // The smaller one is fixed, as the other has a value for each of its pixels; of two of a size, one or the other
   // in whatever order they come.
   const auto order = [](const GrayPicture& picture) {
-    return std::tuple(picture.pixels.size(), std::tie(picture.pixels));
+    return std::tuple(picture.pixels.size(), picture.height, std::tie(picture.pixels));
   };
   const bool swapped = order(b.whole) < order(a.whole);
   const GrayThumbnail &fixed = swapped ? b : a, &moving = swapped ? a : b;
@@ -534,9 +537,9 @@ Likeness likeness(const GrayThumbnail& a, const GrayThumbnail& b, float least_co
               scale = whole_over_whole(whole, wholes[0]).scale / start.scale;
   const float least = std::max(least_coarse, result.coarse - tie);
   for (size_t side = 0; side < fits.size(); ++side) {
-    const auto& [coarse, correlation] = fits[side];
+    const auto& [warp, correlation] = fits[side];
     if (correlation < least) continue;
-    const Warp finer = {coarse.scale * scale, coarse.x * twice, coarse.y * twice};
+    const Warp finer = {warp.scale * scale, warp.x * twice, warp.y * twice};
     const Fit fit = align(whole, wholes[side], finer, steps, least_coarse);
     if (fit.correlation <= 0 || fit.correlation < least_coarse) continue;
     result.fine = std::max(result.fine, correlation_of_detail(Overlap(whole, wholes[side], fit.warp)));
