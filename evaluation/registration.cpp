@@ -6,27 +6,14 @@
 #include <cstddef>
 #include <tuple>
 
-#include "tensor/vector_math.h"
+#include "evaluation/detail.h"
 
 namespace la {
 namespace {
 
-constexpr int margin = 2;   // pixels around a plane that repeat its border, for the cubic filter
-constexpr int stride = 32;  // floats from row to row
-static_assert(GrayThumbnail::most_side + 2 * margin <= stride && stride % simd_lanes == 0);
-using Row = std::array<float, stride>;
-using Rows = std::array<Row, stride>;
-
-/// A picture with brightness from 0 to 1.
-struct Plane {
-  int height, width;
-  alignas(64) Rows rows;  // 0 beyond the picture, as far as a framed one goes
-
-  Plane(int h, int w) : height(h), width(w) { std::fill_n(rows.begin(), h + 2 * margin, Row{}); }
-  float* row(int y) { return rows[static_cast<size_t>(y)].data(); }
-  const float* row(int y) const { return rows[static_cast<size_t>(y)].data(); }
-  int longer() const { return std::max(height, width); }
-};
+constexpr int margin = Plane::margin, stride = Plane::stride;
+using Row = Plane::Row;
+using Rows = Plane::Rows;
 
 Plane plane_of(const GrayPicture& picture) {
   Plane plane(picture.height, picture.width);
@@ -263,9 +250,6 @@ class Overlap {
       by_y_;  // those of `down`, row after row; 0 beyond `across`
 };
 
-/// Below which a picture is flat: a variance of a hundredth of the step between two values of a byte.
-constexpr float least_variance = 0.01f / 255.0f / 255.0f;
-
 using Matrix3 = std::array<std::array<double, 3>, 3>;
 double determinant(const Matrix3& m) {
   return m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) -
@@ -350,137 +334,15 @@ Fit align(const Plane& fixed, const Plane& moving, const Warp& start, int steps,
   return best;
 }
 
-/// A Gaussian blur; of a picture's border, the mean of what is within.
-class Blur {
- public:
-  explicit Blur(double sigma) : reach_(static_cast<int>(std::ceil(3 * sigma))) {
-    for (int i = -reach_; i <= reach_; ++i)
-      weights_[place(i)] = static_cast<float>(std::exp(-0.5 * i * i / (sigma * sigma)));
-  }
-
-  Plane operator()(const Plane& in) const {
-    Plane out(in.height, in.width);
-    Row shares = {};
-    for (int x = 0; x < in.width; ++x) shares[static_cast<size_t>(x)] = 1 / weight_within(x, in.width);
-    std::array<float, stride + 2 * most_reach> along = {};  // zero beyond the picture
-    for (int y = 0; y < in.height; ++y) {
-      const float share = 1 / weight_within(y, in.height);
-      const int begin = std::max(0, y - reach_), end = std::min(in.height, y + reach_ + 1);
-      for (int x = 0; x < in.width; x += simd_lanes) {
-        Floats sum = {};
-        for (int from = begin; from < end; ++from) sum += weights_[place(from - y)] * load(in.row(from) + x);
-        store(along.data() + reach_ + x, share * sum);
-      }
-      for (int x = 0; x < in.width; x += simd_lanes) {
-        Floats sum = {};
-        for (int i = 0; i <= 2 * reach_; ++i)
-          sum += weights_[static_cast<size_t>(i)] * load(along.data() + i + x);
-        store(out.row(y) + x, sum * load(shares.data() + x));
-      }
-    }
-    return out;
-  }
-
- private:
-  static constexpr int most_reach = 9;
-
-  size_t place(int i) const { return static_cast<size_t>(i + reach_); }
-  float weight_within(int at, int side) const {
-    float sum = 0;
-    for (int i = std::max(0, at - reach_); i <= std::min(side - 1, at + reach_); ++i)
-      sum += weights_[place(i - at)];
-    return sum;
-  }
-  int reach_;
-  std::array<float, 2 * most_reach + 1> weights_ = {};
-};
-
-/// What is finer than a blur of 3 pixels and coarser than one of 1; of mean 0.
-Plane detail(const Plane& plane) {
-  static const Blur fine(1), coarse(3);
-  Plane result = fine(plane);
-  const Plane ground = coarse(plane);
-  float sum = 0;
-  for (int y = 0; y < plane.height; ++y)
-    for (int x = 0; x < plane.width; ++x) sum += result.row(y)[x] -= ground.row(y)[x];
-  const float mean = sum / static_cast<float>(plane.height * plane.width);
-  for (int y = 0; y < plane.height; ++y)
-    for (int x = 0; x < plane.width; ++x) result.row(y)[x] -= mean;
-  return result;
-}
-
-double dot(const Plane& a, const Plane& b) {
-  double sum = 0;
-  for (int y = 0; y < a.height; ++y) {
-    float of_row = 0;
-#pragma omp simd reduction(+ : of_row)
-    for (int x = 0; x < a.width; ++x) of_row += a.row(y)[x] * b.row(y)[x];
-    sum += of_row;
-  }
-  return sum;
-}
-
-/// The second derivative, of which a blurred picture has lost some.
-Plane laplacian(const Plane& plane) {
-  Plane result(plane.height, plane.width);
-  for (int y = 0; y < plane.height; ++y) {
-    const float *row = plane.row(y), *above = plane.row(std::max(y - 1, 0)),
-                *below = plane.row(std::min(y + 1, plane.height - 1));
-    for (int x = 0; x < plane.width; ++x)
-      result.row(y)[x] =
-          above[x] + below[x] + row[std::max(x - 1, 0)] + row[std::min(x + 1, plane.width - 1)] - 4 * row[x];
-  }
-  return result;
-}
-
-/// Takes from a its part along a plane of length 1, or 0.
-void subtract_part(Plane& a, const Plane& unit) {
-  const auto part = static_cast<float>(dot(a, unit));
-  for (int y = 0; y < a.height; ++y)
-    for (int x = 0; x < a.width; ++x) a.row(y)[x] -= part * unit.row(y)[x];
-}
-/// To length 1; to 0 if the square of its length is not larger than that.
-void normalize(Plane& a, double least_square) {
-  const double square = dot(a, a);
-  const auto factor = square > least_square ? static_cast<float>(1 / std::sqrt(square)) : 0.0f;
-  for (int y = 0; y < a.height; ++y)
-    for (int x = 0; x < a.width; ++x) a.row(y)[x] *= factor;
-}
-
-/// The multiple correlation of t with w, w^2 and the second derivative of w, all of them their detail; 0 where w is
-/// a negative of t.
-float correlation_of_detail(const Plane& original, const Plane& copy) {
-  Plane squares(copy.height, copy.width);
-  for (int y = 0; y < copy.height; ++y)
-    for (int x = 0; x < copy.width; ++x) squares.row(y)[x] = copy.row(y)[x] * copy.row(y)[x];
-  const Plane t = detail(original);
-  Plane w = detail(copy), q = detail(squares), l = detail(laplacian(copy));
-  const double tt = dot(t, t), ww = dot(w, w), least = least_variance * copy.height * copy.width;
-  if (tt < least || ww < least || dot(t, w) <= 0) return 0;
-  // What adds next to nothing would be noise, scaled up.
-  const double least_part = 1e-4 * ww;
-  normalize(w, 0);
-  subtract_part(q, w);
-  normalize(q, least_part);
-  subtract_part(l, w);
-  subtract_part(l, q);
-  normalize(l, least_part);
-  double explained = 0;
-  for (const Plane* regressor : {&w, &q, &l}) explained += std::pow(dot(t, *regressor), 2);
-  return static_cast<float>(std::sqrt(std::min(explained / tt, 1.0)));
-}
-
-/// Of the pictures where they overlap, each from the other: which is the darker or more blurred print, is not known.
+/// Of the pictures where they overlap.
 float correlation_of_detail(const Overlap& overlap) {
-  constexpr float hopeless = 0.95f;
   const int height = overlap.down.size(), width = overlap.across.size();
   Plane t(height, width), w(height, width);
   for (int y = 0; y < height; ++y) {
     std::copy_n(overlap.fixed_row(y + overlap.down.begin), width, t.row(y));
     std::copy_n(overlap.warped_row(y + overlap.down.begin), width, w.row(y));
   }
-  const float one_way = correlation_of_detail(t, w);
-  return one_way < hopeless ? one_way : std::max(one_way, correlation_of_detail(w, t));
+  return correlation_of_detail(t, w);
 }
 
 /// The moving picture, and its mirror image.
